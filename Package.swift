@@ -1,0 +1,35 @@
+// swift-tools-version: 6.2
+// The architecture: dependencies run one way, sheaf -> SheafCore -> Tar -> Posix, and only Tar sees the C libraries.
+import PackageDescription
+
+let strict: [SwiftSetting] = [.treatAllWarnings(as: .error)]
+
+let package = Package(
+  name: "sheaf",
+  products: [.executable(name: "sheaf", targets: ["sheaf"])],
+  dependencies: [
+    // The command line: subcommands, help and shell completions, kept by Apple with the toolchain.
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0")
+  ],
+  targets: [
+    .systemLibrary(name: "CLinux"),
+    .systemLibrary(name: "CArchive", pkgConfig: "libarchive", providers: [.apt(["libarchive-dev"])]),
+    .systemLibrary(name: "CISAL", pkgConfig: "libisal", providers: [.apt(["libisal-dev"])]),
+    .systemLibrary(name: "CDeflate", pkgConfig: "libdeflate", providers: [.apt(["libdeflate-dev"])]),
+    .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+    .systemLibrary(name: "CCrypto", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
+    .target(name: "Posix", dependencies: ["CLinux"], swiftSettings: strict),
+    .target(
+      name: "Tar", dependencies: ["Posix", "CArchive", "CISAL", "CDeflate", "CZlib", "CCrypto"], swiftSettings: strict),
+    .target(name: "SheafCore", dependencies: ["Tar", "Posix"], swiftSettings: strict),
+    .executableTarget(
+      name: "sheaf",
+      dependencies: ["SheafCore", "Posix", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+      swiftSettings: strict),
+    .target(name: "TestSupport", dependencies: ["Posix"], path: "Tests/TestSupport", swiftSettings: strict),
+    .testTarget(name: "CommandTests", dependencies: ["TestSupport"], swiftSettings: strict),
+    .testTarget(name: "SheafCoreTests", dependencies: ["SheafCore", "TestSupport"], swiftSettings: strict),
+    .testTarget(name: "TarTests", dependencies: ["Tar", "TestSupport"], swiftSettings: strict),
+  ],
+  swiftLanguageModes: [.v6]
+)

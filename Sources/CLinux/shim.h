@@ -1,0 +1,42 @@
+#pragma once
+// System calls that glibc gives no wrapper for (openat2) or only a variadic one (openat, fcntl, ioctl),
+// which Swift cannot call; and macros that Swift cannot import. Nothing else.
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/ioctl.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <sys/wait.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+static inline int sheaf_openat(int dir, const char *path, int flags, unsigned mode) {
+  return openat(dir, path, flags, mode);
+}
+static inline int sheaf_openat2(int dir, const char *path, uint64_t flags, uint64_t mode, uint64_t resolve) {
+  struct open_how how = {.flags = flags, .mode = mode, .resolve = resolve};
+  return (int)syscall(SYS_openat2, dir, path, &how, sizeof how);
+}
+static inline int sheaf_renameat2(int from_dir, const char *from, int to_dir, const char *to, unsigned flags) {
+  return (int)syscall(SYS_renameat2, from_dir, from, to_dir, to, flags);
+}
+static inline uint64_t sheaf_makedev(unsigned major_, unsigned minor_) { return makedev(major_, minor_); }
+static inline unsigned sheaf_major(uint64_t dev) { return major(dev); }
+static inline unsigned sheaf_minor(uint64_t dev) { return minor(dev); }
+static inline int sheaf_terminal_columns(int fd) {
+  struct winsize size;
+  return ioctl(fd, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
+}
+enum {
+  SHEAF_O_PATH = __O_PATH,
+  SHEAF_O_NOATIME = __O_NOATIME,
+  SHEAF_O_TMPFILE = __O_TMPFILE,
+  SHEAF_RENAME_NOREPLACE = 1,
+};

@@ -1,0 +1,169 @@
+/// Listing a directory and changing what is in it, always relative to its open descriptor.
+import CLinux
+import Glibc
+
+/// The names of one directory in one run of memory, each ended by a NUL, as the kernel gave them.
+public struct NameList: ~Copyable {
+  public private(set) var bytes: Bytes = []
+  /// Where each name starts in `bytes`.
+  public private(set) var starts: [Int] = []
+
+  init() {}
+
+  mutating func append(_ name: UnsafePointer<CChar>) {
+    let length = strlen(name)
+    starts.append(bytes.count)
+    name.withMemoryRebound(to: UInt8.self, capacity: length + 1) {
+      bytes.append(contentsOf: UnsafeBufferPointer(start: $0, count: length + 1))
+    }
+  }
+}
+
+extension Descriptor {
+  /// Every name but `.` and `..`, in no order. The corresponding C function is `readdir`.
+  public func names() throws(SystemError) -> NameList {
+    let own = sheaf_openat(raw, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0)
+    guard own >= 0 else { throw .last("list", path) }
+    guard let stream = fdopendir(own) else {
+      let code = errno
+      Glibc.close(own)
+      throw SystemError("list", path, code)
+    }
+    defer { closedir(stream) }
+    var list = NameList()
+    while true {
+      errno = 0
+      guard let entry = readdir(stream) else {
+        if errno != 0 { throw .last("list", path) }
+        return list
+      }
+      withUnsafePointer(to: &entry.pointee.d_name) { pointer in
+        pointer.withMemoryRebound(to: CChar.self, capacity: 256) { name in
+          let dot = CChar(UInt8(ascii: "."))
+          if name[0] == dot, name[1] == 0 || (name[1] == dot && name[2] == 0) { return }
+          list.append(name)
+        }
+      }
+    }
+  }
+
+  /// The same as a list of names, sorted bytewise: for directories known to be small.
+  public func sortedNames() throws(SystemError) -> [Bytes] {
+    let list = try names()
+    var result: [Bytes] = []
+    for start in list.starts { result.append(Bytes(list.bytes[start...].prefix { $0 != 0 })) }
+    return result.sorted { $0.lexicographicallyPrecedes($1) }
+  }
+
+  private func call(_ operation: String, _ name: Bytes, _ body: (UnsafePointer<CChar>) -> Int32) throws(SystemError) {
+    guard name.withCString({ text in retrying { body(text) } }) == 0 else { throw .last(operation, path.joined(name)) }
+  }
+
+  public func makeDirectory(_ name: Bytes, mode: UInt16 = 0o777) throws(SystemError) {
+    try call("make directory", name) { mkdirat(raw, $0, mode_t(mode)) }
+  }
+
+  public func removeFile(_ name: Bytes) throws(SystemError) { try call("remove", name) { unlinkat(raw, $0, 0) } }
+
+  public func removeDirectory(_ name: Bytes) throws(SystemError) {
+    try call("remove directory", name) { unlinkat(raw, $0, AT_REMOVEDIR) }
+  }
+
+  /// Removes a name and, where it is a directory, all below it, following nothing.
+  public func removeTree(_ name: Bytes) throws(SystemError) {
+    if try status(of: name).kind != .directory { return try removeFile(name) }
+    let directory = try open(name, [.read, .directory, .noFollow])
+    for child in try directory.sortedNames() { try directory.removeTree(child) }
+    try removeDirectory(name)
+  }
+
+  public func makeSymlink(_ name: Bytes, to target: Bytes) throws(SystemError) {
+    try call("make symbolic link", name) { link in target.withCString { symlinkat($0, raw, link) } }
+  }
+
+  public func makeNode(_ name: Bytes, kind: FileKind, mode: UInt16, major: UInt32, minor: UInt32) throws(SystemError) {
+    let type: mode_t =
+      switch kind {
+      case .characterDevice: S_IFCHR
+      case .blockDevice: S_IFBLK
+      case .socket: S_IFSOCK
+      default: S_IFIFO
+      }
+    try call(kind == .fifo ? "make fifo" : "make device", name) {
+      mknodat(raw, $0, type | mode_t(mode), dev_t(sheaf_makedev(major, minor)))
+    }
+  }
+
+  /// Gives `name` here a second name. The corresponding C function is `linkat`, following nothing.
+  public func makeHardLink(of name: Bytes, as newName: Bytes, in directory: Descriptor) throws(SystemError) {
+    try directory.call("make hard link", newName) { new in
+      name.withCString { linkat(raw, $0, directory.raw, new, 0) }
+    }
+  }
+
+  /// Renames within one file system, replacing what has the new name.
+  public func rename(_ name: Bytes, to newName: Bytes, in directory: Descriptor? = nil) throws(SystemError) {
+    let target = directory ?? self
+    try call("rename", name) { old in newName.withCString { renameat(raw, old, target.raw, $0) } }
+  }
+
+  /// Renames to a name that must not exist. Where the file system cannot promise that (exFAT, vfat give EINVAL) the
+  /// name is looked at first: the lock of the series keeps others away.
+  public func renameToNew(_ name: Bytes, _ newName: Bytes) throws(SystemError) {
+    let code: Int32 = name.withCString { old in
+      newName.withCString { new in
+        retrying { sheaf_renameat2(raw, old, raw, new, UInt32(SHEAF_RENAME_NOREPLACE)) } == 0 ? 0 : errno
+      }
+    }
+    if code == 0 { return }
+    guard code == EINVAL || code == ENOSYS || code == ENOTSUP else { throw SystemError("rename to", path.joined(newName), code) }
+    if newName.withCString({ status(of: $0) }) != nil { throw SystemError("rename to", path.joined(newName), EEXIST) }
+    try rename(name, to: newName)
+  }
+
+  /// The target of a symbolic link, every byte of it.
+  public func readLink(_ name: Bytes) throws(SystemError) -> Bytes {
+    var capacity = 256
+    while true {
+      var length = 0
+      let target = Bytes(unsafeUninitializedCapacity: capacity) { buffer, filled in
+        length = name.withCString { readlinkat(raw, $0, UnsafeMutableRawPointer(buffer.baseAddress!).assumingMemoryBound(to: CChar.self), capacity) }
+        filled = max(length, 0)
+      }
+      if length < 0 { throw .last("read link", path.joined(name)) }
+      if length < capacity { return target }
+      capacity *= 4
+    }
+  }
+
+  public func setOwner(_ name: Bytes, uid: UInt32, gid: UInt32) throws(SystemError) {
+    try call("set the owner of", name) { fchownat(raw, $0, uid, gid, AT_SYMLINK_NOFOLLOW) }
+  }
+
+  public func setOwner(uid: UInt32, gid: UInt32) throws(SystemError) {
+    guard fchown(raw, uid, gid) == 0 else { throw .last("set the owner of", path) }
+  }
+
+  /// Never on a symbolic link: `fchmodat` would follow it.
+  public func setMode(_ name: Bytes, _ mode: UInt16) throws(SystemError) {
+    try call("set the mode of", name) { fchmodat(raw, $0, mode_t(mode), 0) }
+  }
+
+  public func setMode(_ mode: UInt16) throws(SystemError) {
+    guard fchmod(raw, mode_t(mode)) == 0 else { throw .last("set the mode of", path) }
+  }
+
+  /// Sets the modification time and leaves the access time.
+  public func setModified(_ name: Bytes, _ time: Timestamp) throws(SystemError) {
+    let times = [timespec(tv_sec: 0, tv_nsec: Int(UTIME_OMIT_VALUE)), time.timespec]
+    try call("set the time of", name) { utimensat(raw, $0, times, AT_SYMLINK_NOFOLLOW) }
+  }
+
+  public func setModified(_ time: Timestamp) throws(SystemError) {
+    let times = [timespec(tv_sec: 0, tv_nsec: Int(UTIME_OMIT_VALUE)), time.timespec]
+    guard futimens(raw, times) == 0 else { throw .last("set the time of", path) }
+  }
+}
+
+/// `UTIME_OMIT` of `<sys/stat.h>`, a macro with a cast that Swift does not import.
+private let UTIME_OMIT_VALUE = (1 << 30) - 2

@@ -1,0 +1,92 @@
+/// Facts about this machine and this process: names, identities, limits.
+import CLinux
+import Glibc
+
+public enum Host {
+  public static func name() -> Bytes {
+    var buffer = [CChar](repeating: 0, count: 256)
+    guard gethostname(&buffer, buffer.count - 1) == 0 else { return Bytes("host") }
+    return Bytes(cString: buffer)
+  }
+
+  /// A random identity for this start of the kernel; empty where it has none.
+  public static func bootIdentity() -> Bytes {
+    guard let file = try? Descriptor.open(Bytes("/proc/sys/kernel/random/boot_id"), .read),
+      let text = try? file.readAll(atMost: 64)
+    else { return [] }
+    return text.filter { $0 != UInt8(ascii: "\n") }
+  }
+
+  public static var processID: Int32 { getpid() }
+  public static var isRoot: Bool { geteuid() == 0 }
+  public static var userID: UInt32 { geteuid() }
+
+  /// False only where no such process is there.
+  public static func isRunning(process: Int32) -> Bool { kill(process, 0) == 0 || errno != ESRCH }
+
+  /// `count` bytes from the kernel's random source.
+  public static func random(_ count: Int) -> Bytes {
+    var bytes = Bytes(repeating: 0, count: count)
+    var done = 0
+    while done < count {
+      let n = bytes.withUnsafeMutableBytes { getrandom($0.baseAddress! + done, count - done, 0) }
+      if n > 0 { done += n }
+    }
+    return bytes
+  }
+
+  /// Lets this process open as many files as the system allows.
+  public static func raiseFileLimit() {
+    var limit = rlimit()
+    guard getrlimit(__rlimit_resource_t(UInt32(RLIMIT_NOFILE.rawValue)), &limit) == 0 else { return }
+    limit.rlim_cur = limit.rlim_max
+    setrlimit(__rlimit_resource_t(UInt32(RLIMIT_NOFILE.rawValue)), &limit)
+  }
+
+  /// The process's umask. Sets and resets it: only before other threads run.
+  public static func fileCreationMask() -> UInt16 {
+    let mask = umask(0)
+    umask(mask)
+    return UInt16(mask)
+  }
+
+  public static func environment(_ name: StaticString) -> Bytes? {
+    let value = name.withUTF8Buffer { _ in
+      name.utf8Start.withMemoryRebound(to: CChar.self, capacity: name.utf8CodeUnitCount + 1) { getenv($0) }
+    }
+    return value.map { Bytes(cString: $0) }
+  }
+
+  /// The absolute path with every symbolic link resolved. The corresponding C function is `realpath`.
+  public static func resolved(_ path: Bytes) throws(SystemError) -> Bytes {
+    guard let found = path.withCString({ realpath($0, nil) }) else { throw .last("resolve", path) }
+    defer { free(found) }
+    return Bytes(cString: found)
+  }
+}
+
+/// Names of users and groups, looked up once each.
+public final class OwnerNames: Sendable {
+  private let known = Monitor<(users: [UInt32: Bytes], groups: [UInt32: Bytes])>(([:], [:]))
+
+  public init() {}
+
+  /// Empty where the number has no name.
+  public func user(_ uid: UInt32) -> Bytes {
+    known.look { names in
+      if let name = names.users[uid] { return name }
+      let name = getpwuid(uid).map { Bytes(cString: $0.pointee.pw_name) } ?? []
+      names.users[uid] = name
+      return name
+    }
+  }
+
+  public func group(_ gid: UInt32) -> Bytes {
+    known.look { names in
+      if let name = names.groups[gid] { return name }
+      let name = getgrgid(gid).map { Bytes(cString: $0.pointee.gr_name) } ?? []
+      names.groups[gid] = name
+      return name
+    }
+  }
+}

@@ -1,0 +1,97 @@
+/// What `fstatat(2)` says of a file.
+import CLinux
+import Glibc
+
+public enum FileKind: UInt8, Sendable {
+  case file, directory, symlink, fifo, characterDevice, blockDevice, socket
+
+  init?(mode: UInt32) {
+    switch mode & 0o170000 {
+    case 0o100000: self = .file
+    case 0o040000: self = .directory
+    case 0o120000: self = .symlink
+    case 0o010000: self = .fifo
+    case 0o020000: self = .characterDevice
+    case 0o060000: self = .blockDevice
+    case 0o140000: self = .socket
+    default: return nil
+    }
+  }
+}
+
+public struct Status: Equatable, Sendable {
+  public var kind: FileKind
+  /// The low twelve bits: setuid, setgid, sticky, rwxrwxrwx.
+  public var mode: UInt16
+  public var uid: UInt32
+  public var gid: UInt32
+  public var links: UInt32
+  /// Bytes.
+  public var size: Int64
+  /// Of 512 bytes, as allocated.
+  public var blocks: Int64
+  public var modified: Timestamp
+  public var changed: Timestamp
+  public var device: UInt64
+  public var inode: UInt64
+  /// What a device node stands for.
+  public var special: UInt64
+
+  init(_ s: stat) {
+    kind = FileKind(mode: s.st_mode) ?? .file
+    mode = UInt16(truncatingIfNeeded: s.st_mode & 0o7777)
+    uid = s.st_uid
+    gid = s.st_gid
+    links = UInt32(truncatingIfNeeded: s.st_nlink)
+    size = Int64(s.st_size)
+    blocks = Int64(s.st_blocks)
+    modified = Timestamp(s.st_mtim)
+    changed = Timestamp(s.st_ctim)
+    device = UInt64(s.st_dev)
+    inode = UInt64(s.st_ino)
+    special = UInt64(s.st_rdev)
+  }
+
+  /// All zeros, where nothing is known.
+  public static let unknown = Status(stat())
+
+  public var specialMajor: UInt32 { sheaf_major(special) }
+  public var specialMinor: UInt32 { sheaf_minor(special) }
+}
+
+extension Descriptor {
+  /// Of the open file itself. The corresponding C function is `fstat`.
+  public func status() throws(SystemError) -> Status {
+    var s = stat()
+    guard fstat(raw, &s) == 0 else { throw .last("look at", path) }
+    return Status(s)
+  }
+
+  /// Of a name in this directory, not following a symbolic link. The corresponding C function is `fstatat`.
+  public func status(of name: Bytes) throws(SystemError) -> Status {
+    let found: Status? = name.withCString { status(of: $0) }
+    guard let found else { throw .last("look at", path.joined(name)) }
+    return found
+  }
+
+  /// As above, nil with `errno` set where it fails: for hot loops.
+  public func status(of name: UnsafePointer<CChar>) -> Status? {
+    var s = stat()
+    guard fstatat(raw, name, &s, AT_SYMLINK_NOFOLLOW) == 0 else { return nil }
+    return Status(s)
+  }
+
+  /// Bytes free for this user and bytes in all on the file system. The corresponding C function is `fstatfs`.
+  public func space() -> (free: Int64, total: Int64)? {
+    var s = statfs()
+    guard fstatfs(raw, &s) == 0 else { return nil }
+    return (Int64(s.f_bavail) * Int64(s.f_bsize), Int64(s.f_blocks) * Int64(s.f_bsize))
+  }
+
+  /// `f_type` of `fstatfs(2)`: which kind of file system this is on.
+  public func fileSystemType() -> Int64? {
+    var s = statfs()
+    guard fstatfs(raw, &s) == 0 else { return nil }
+    return Int64(s.f_type)
+  }
+}

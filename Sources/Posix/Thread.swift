@@ -1,0 +1,129 @@
+/// Threads of our own and the two ways they talk: a monitor (a lock with a condition) and a bounded queue.
+import Glibc
+
+/// A lock and its condition around a value. `wait` must be called in a loop that looks at the value again.
+public final class Monitor<Value>: @unchecked Sendable {
+  private let lock = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
+  private let condition = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
+  private var value: Value
+
+  public init(_ value: Value) {
+    self.value = value
+    pthread_mutex_init(lock, nil)
+    pthread_cond_init(condition, nil)
+  }
+
+  deinit {
+    pthread_cond_destroy(condition)
+    pthread_mutex_destroy(lock)
+    condition.deallocate()
+    lock.deallocate()
+  }
+
+  /// Runs `body` alone, then wakes everyone who waits.
+  public func change<R>(_ body: (inout Value) throws -> R) rethrows -> R {
+    pthread_mutex_lock(lock)
+    defer {
+      pthread_cond_broadcast(condition)
+      pthread_mutex_unlock(lock)
+    }
+    return try body(&value)
+  }
+
+  /// Runs `body` alone, waking no one.
+  public func look<R>(_ body: (inout Value) throws -> R) rethrows -> R {
+    pthread_mutex_lock(lock)
+    defer { pthread_mutex_unlock(lock) }
+    return try body(&value)
+  }
+
+  /// Runs `body` until it gives something, sleeping between until another thread changes the value.
+  /// Wakes the others afterwards.
+  public func wait<R>(_ body: (inout Value) throws -> R?) rethrows -> R {
+    pthread_mutex_lock(lock)
+    defer {
+      pthread_cond_broadcast(condition)
+      pthread_mutex_unlock(lock)
+    }
+    while true {
+      if let result = try body(&value) { return result }
+      pthread_cond_wait(condition, lock)
+    }
+  }
+
+  /// Sleeps until a change or until `milliseconds` have passed.
+  public func sleep(milliseconds: Int) {
+    var until = timespec()
+    clock_gettime(CLOCK_REALTIME, &until)
+    until.tv_nsec += milliseconds * 1_000_000
+    until.tv_sec += until.tv_nsec / 1_000_000_000
+    until.tv_nsec %= 1_000_000_000
+    pthread_mutex_lock(lock)
+    pthread_cond_timedwait(condition, lock, &until)
+    pthread_mutex_unlock(lock)
+  }
+}
+
+/// A thread that runs one closure. Joined explicitly.
+public final class Thread: @unchecked Sendable {
+  private final class Box {
+    let body: @Sendable () -> Void
+    init(_ body: @escaping @Sendable () -> Void) { self.body = body }
+  }
+  private var handle = pthread_t()
+
+  public init(_ body: @escaping @Sendable () -> Void) {
+    let box = Unmanaged.passRetained(Box(body))
+    let code = pthread_create(&handle, nil, { argument in
+      Unmanaged<Box>.fromOpaque(argument!).takeRetainedValue().body()
+      return nil
+    }, box.toOpaque())
+    precondition(code == 0, "cannot start a thread: \(String(cString: strerror(code)))")
+  }
+
+  public func join() { pthread_join(handle, nil) }
+}
+
+/// First in, first out, at most `limit` at a time: who puts waits for room, who takes waits for something.
+public final class BoundedQueue<Element>: @unchecked Sendable {
+  private struct State {
+    var elements: [Element] = []
+    var head = 0
+    var closed = false
+  }
+  private let state = Monitor(State())
+  private let limit: Int
+
+  public init(limit: Int) { self.limit = limit }
+
+  /// False where the queue was closed; the element is dropped then.
+  @discardableResult public func put(_ element: Element) -> Bool {
+    state.wait { s in
+      if s.closed { return false }
+      if s.elements.count - s.head >= limit { return nil }
+      s.elements.append(element)
+      return true
+    }
+  }
+
+  /// nil: closed and empty.
+  public func take() -> Element? {
+    state.wait { (s: inout State) -> Element?? in
+      if s.head < s.elements.count {
+        let element = s.elements[s.head]
+        s.head += 1
+        if s.head == s.elements.count || s.head > 64 {
+          s.elements.removeFirst(s.head)
+          s.head = 0
+        }
+        return .some(element)
+      }
+      return s.closed ? .some(nil) : nil
+    }
+  }
+
+  /// No more is put; what is inside can still be taken.
+  public func close() { state.change { $0.closed = true } }
+}
+
+public func processorCount() -> Int { max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN))) }

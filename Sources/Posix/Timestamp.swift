@@ -1,0 +1,63 @@
+/// A moment as the kernel gives it: whole seconds and nanoseconds, never a floating-point number.
+import CLinux
+import Glibc
+
+public struct Timestamp: Equatable, Comparable, Hashable, Sendable {
+  /// Since 1970-01-01 UTC; negative before.
+  public var seconds: Int64
+  /// 0 to 999,999,999, always counted upwards from `seconds`.
+  public var nanoseconds: Int32
+
+  @inlinable public init(seconds: Int64, nanoseconds: Int32 = 0) {
+    self.seconds = seconds
+    self.nanoseconds = nanoseconds
+  }
+
+  init(_ time: timespec) { self.init(seconds: Int64(time.tv_sec), nanoseconds: Int32(time.tv_nsec)) }
+
+  var timespec: Glibc.timespec { Glibc.timespec(tv_sec: Int(seconds), tv_nsec: Int(nanoseconds)) }
+
+  @inlinable public static func < (a: Timestamp, b: Timestamp) -> Bool {
+    (a.seconds, a.nanoseconds) < (b.seconds, b.nanoseconds)
+  }
+
+  /// The wall clock.
+  public static func now() -> Timestamp {
+    var time = Glibc.timespec()
+    clock_gettime(CLOCK_REALTIME, &time)
+    return Timestamp(time)
+  }
+
+  /// A clock that only goes forward, in nanoseconds, for measuring durations.
+  public static func monotonicNanoseconds() -> Int64 {
+    var time = Glibc.timespec()
+    clock_gettime(CLOCK_MONOTONIC, &time)
+    return Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec)
+  }
+
+  /// Year, month (1…12), day, hour, minute, second in UTC or, where `local`, in the machine's time zone.
+  public func calendar(local: Bool = false) -> (year: Int, month: Int, day: Int, hour: Int, minute: Int, second: Int) {
+    var time = time_t(seconds)
+    var parts = tm()
+    if local { localtime_r(&time, &parts) } else { gmtime_r(&time, &parts) }
+    return (
+      Int(parts.tm_year) + 1900, Int(parts.tm_mon) + 1, Int(parts.tm_mday), Int(parts.tm_hour), Int(parts.tm_min),
+      Int(parts.tm_sec)
+    )
+  }
+
+  /// The moment at which a clock shows these numbers, in UTC or the machine's time zone.
+  public init(
+    year: Int, month: Int, day: Int, hour: Int = 0, minute: Int = 0, second: Int = 0, local: Bool = false
+  ) {
+    var parts = tm()
+    parts.tm_year = Int32(year - 1900)
+    parts.tm_mon = Int32(month - 1)
+    parts.tm_mday = Int32(day)
+    parts.tm_hour = Int32(hour)
+    parts.tm_min = Int32(minute)
+    parts.tm_sec = Int32(second)
+    parts.tm_isdst = -1
+    self.init(seconds: Int64(local ? mktime(&parts) : timegm(&parts)))
+  }
+}

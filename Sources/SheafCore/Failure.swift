@@ -1,0 +1,75 @@
+/// Why a task as a whole could not be done, and what the program's exit code says of it.
+import Posix
+import Tar
+
+public struct Failure: Error {
+  public enum Kind: Sendable {
+    case failed, damaged, noStore, locked, usage, interrupted
+  }
+  public let kind: Kind
+  /// One lower-case line without a full stop.
+  public let message: String
+  public let hint: String?
+
+  public init(_ kind: Kind, _ message: String, hint: String? = nil) {
+    self.kind = kind
+    self.message = message
+    self.hint = hint
+  }
+
+  public init(_ error: SystemError, hint: String? = nil) {
+    self.init(.failed, "cannot \(error.operation) \(Show.path(error.path)): \(error.cause)", hint: hint)
+  }
+
+  static func damaged(_ message: String) -> Failure { Failure(.damaged, message) }
+}
+
+/// Runs system calls whose failure ends the task.
+func system<R>(_ body: () throws(SystemError) -> R) throws(Failure) -> R {
+  do throws(SystemError) { return try body() } catch { throw Failure(error) }
+}
+
+/// Bytes made fit to be shown: control characters and what is not UTF-8 become `\ooo`, so that no name can send a
+/// terminal an escape sequence.
+public enum Show {
+  public static func path(_ bytes: Bytes) -> String {
+    var result = ""
+    var rest = bytes[...]
+    while !rest.isEmpty {
+      if let (scalar, length) = decode(rest), isPrintable(scalar) {
+        if scalar == "\\" { result += "\\\\" } else { result.unicodeScalars.append(scalar) }
+        rest = rest.dropFirst(length)
+      } else {
+        let octal = String(rest.first!, radix: 8)
+        result += "\\" + String(repeating: "0", count: 3 - octal.count) + octal
+        rest = rest.dropFirst()
+      }
+    }
+    return result
+  }
+
+  /// No C0, C1 or DEL, no invisible direction marks, nothing private or unassigned.
+  private static func isPrintable(_ scalar: Unicode.Scalar) -> Bool {
+    switch scalar.properties.generalCategory {
+    case .control, .format, .lineSeparator, .paragraphSeparator, .surrogate, .privateUse, .unassigned: false
+    default: true
+    }
+  }
+
+  /// The first scalar of valid UTF-8 and its length in bytes.
+  static func decode(_ bytes: ArraySlice<UInt8>) -> (Unicode.Scalar, Int)? {
+    var iterator = bytes.prefix(4).makeIterator()
+    var decoder = UTF8()
+    guard case .scalarValue(let scalar) = decoder.decode(&iterator) else { return nil }
+    return (scalar, UTF8.width(scalar))
+  }
+
+  public static func isUTF8(_ bytes: Bytes) -> Bool { String(validating: bytes, as: UTF8.self) != nil }
+
+  /// RFC 4648, section 4, without padding.
+  public static func base64(_ bytes: Bytes) -> String {
+    let out = Buffer()
+    Base64.append(bytes, to: out)
+    return Bytes(out).shown
+  }
+}

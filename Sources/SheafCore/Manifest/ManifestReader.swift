@@ -1,0 +1,271 @@
+/// Reads a manifest line by line, in constant memory; a large one is inflated ahead on a thread of its own.
+import Glibc
+import Posix
+import Tar
+
+/// Not for use from several threads.
+final class ManifestReader {
+  /// For messages.
+  let name: String
+  let head: SetHead
+  /// The line just read.
+  var line = Line()
+  private(set) var lineNumber = 0
+  /// Read when the end was reached.
+  private(set) var foot: SetFoot?
+
+  private let chunks: ChunkStream
+  private var chunk: Buffer?
+  private var position = 0
+  private let scratch = Buffer()
+  private var tail = Fields()
+  private let digest: SHA256?
+  private let previous = Buffer()
+  private var previousParent = -1
+  /// Lines of entries and notes come in order; a reader that started in the middle begins to check at its first.
+  private var startsInside = false
+
+  /// Reads from the beginning. `checked`: the manifest's own digest is compared at the end.
+  init(_ file: Descriptor, name: String, checked: Bool = false) throws(Failure) {
+    self.name = name
+    digest = checked ? SHA256() : nil
+    let size = try system { () throws(SystemError) in try file.status().size }
+    chunks = ChunkStream(file, name: name, from: 0, ahead: size > 1 << 20)
+    var fields = Fields()
+    var first: Buffer
+    do {
+      guard let chunk = try chunks.next() else { throw Failure.damaged("\(name): is empty") }
+      first = chunk
+    } catch let failure as Failure { throw failure } catch { fatalError("\(error)") }
+    digest?.update(first.start, first.count)
+    let lines = UnsafeBufferPointer(start: UnsafePointer(first.start.assumingMemoryBound(to: UInt8.self)), count: first.count)
+    guard ManifestSyntax.starts(lines, "#mtree\n") else { throw .damaged("\(name): not a manifest") }
+    for text in lines.split(separator: 10).dropFirst() {
+      let text = UnsafeBufferPointer(rebasing: text)
+      if text[0] == UInt8(ascii: ".") { break }
+      _ = fields.add(line: text)
+    }
+    head = try SetHead(fields: fields, manifest: name)
+  }
+
+  /// Goes to the first member that may hold `path` or what follows it. Only right after opening; the digest is not
+  /// checked then.
+  func seek(to index: ManifestIndex, path: Bytes) {
+    guard let offset = index.offset(for: path) else { return }
+    chunk = nil
+    position = 0
+    startsInside = true
+    chunks.restart(from: offset)
+  }
+
+  /// Reads the next entry or note; false at the end.
+  func next() throws(Failure) -> Bool {
+    while true {
+      guard let chunk, position < chunk.count else {
+        if foot != nil { return false }
+        try nextChunk()
+        continue
+      }
+      let start = chunk.start.assumingMemoryBound(to: UInt8.self) + position
+      guard let newline = memchr(start, 10, chunk.count - position) else { throw malformed("does not end") }
+      let length = newline.assumingMemoryBound(to: UInt8.self) - start
+      position += length + 1
+      lineNumber += 1
+      let text = UnsafeBufferPointer(start: UnsafePointer(start), count: length)
+      guard length > 0 else { throw malformed("is empty") }
+      if text[0] == UInt8(ascii: ".") {
+        guard length > 1, text[1] == UInt8(ascii: "/") else { continue }
+        guard line.parse(entry: text, scratch: scratch) else { throw malformed("cannot be read") }
+        try checkOrder()
+        return true
+      }
+      guard text[0] == UInt8(ascii: "#") else { throw malformed("cannot be read") }
+      if ManifestSyntax.starts(text, ManifestSyntax.deleted) {
+        try note(.deleted, text, ManifestSyntax.deleted)
+        return true
+      }
+      if ManifestSyntax.starts(text, ManifestSyntax.unseen) {
+        try note(.unseen, text, ManifestSyntax.unseen)
+        return true
+      }
+      if ManifestSyntax.starts(text, "# members: ") { continue }
+      _ = tail.add(line: text)
+      if ManifestSyntax.starts(text, "# end: ") { try readEnd(text, chunk) }
+    }
+  }
+
+  private func note(_ what: Line.What, _ text: UnsafeBufferPointer<UInt8>, _ word: StaticString) throws(Failure) {
+    guard line.parse(what, path: UnsafeBufferPointer(rebasing: text[word.utf8CodeUnitCount...]), scratch: scratch) else {
+      throw malformed("cannot be read")
+    }
+    try checkOrder()
+  }
+
+  private func nextChunk() throws(Failure) {
+    guard let next = try chunks.next() else { throw .damaged("\(name): is cut short") }
+    // The line before must stay readable for the check of the order.
+    chunk = next
+    position = 0
+    if let digest, next.count > 0 {
+      // The closing line is not part of what it digests.
+      let all = UnsafeBufferPointer(start: UnsafePointer(next.start.assumingMemoryBound(to: UInt8.self)), count: next.count)
+      digest.update(next.start, Self.endLine(all) ?? next.count)
+    }
+  }
+
+  /// Where a chunk's last line starts, if it is the closing one.
+  private static func endLine(_ text: UnsafeBufferPointer<UInt8>) -> Int? {
+    let length = "# end: \n".utf8.count + 64
+    guard text.count >= length else { return nil }
+    return ManifestSyntax.starts(UnsafeBufferPointer(rebasing: text[(text.count - length)...]), "# end: ") ? text.count - length : nil
+  }
+
+  private func readEnd(_ text: UnsafeBufferPointer<UInt8>, _ chunk: Buffer) throws(Failure) {
+    guard position == chunk.count else { throw .damaged("\(name): goes on after its end") }
+    let told = Digest(hex: UnsafeBufferPointer(rebasing: text[min(7, text.count)...]))
+    if let digest, digest.finish() != told { throw .damaged("\(name): its digest does not match") }
+    foot = try SetFoot(fields: tail, manifest: name)
+  }
+
+  private func malformed(_ what: String) -> Failure { .damaged("\(name): line \(lineNumber) \(what)") }
+
+  @inline(__always)
+  private func checkOrder() throws(Failure) {
+    let path = line.path
+    if previousParent >= 0 {
+      let before = UnsafeBufferPointer(start: UnsafePointer(previous.start.assumingMemoryBound(to: UInt8.self)), count: previous.count)
+      if PathOrder.compare(before, previousParent, path, line.parentLength) >= 0 { throw malformed("is out of order") }
+    }
+    previous.count = 0
+    previous.append(path.baseAddress!, path.count)
+    previousParent = line.parentLength
+  }
+}
+
+/// The inflated members of a manifest, in order.
+private final class ChunkStream {
+  private let file: Descriptor
+  private let name: String
+  private let ahead: Bool
+  private var reader: MemberReader
+  private let inflater = Decompressor()
+  private var queue: BoundedQueue<Result<Buffer, Failure>>?
+  private var thread: Thread?
+
+  init(_ file: Descriptor, name: String, from offset: Int64, ahead: Bool) {
+    self.file = file
+    self.name = name
+    self.ahead = ahead
+    reader = MemberReader(file, from: offset)
+  }
+
+  deinit { stop() }
+
+  private func stop() {
+    queue?.close()
+    thread?.join()
+    queue = nil
+    thread = nil
+  }
+
+  func restart(from offset: Int64) {
+    stop()
+    reader = MemberReader(file, from: offset)
+  }
+
+  /// nil at the end. The first is always read at once: often nothing more than the head is wanted.
+  private var taken = 0
+  func next() throws(Failure) -> Buffer? {
+    taken += 1
+    guard ahead, taken > 1 else { return try Self.read(reader, inflater, name) }
+    if queue == nil { start() }
+    return try queue!.take()?.get()
+  }
+
+  private func start() {
+    let queue = BoundedQueue<Result<Buffer, Failure>>(limit: 8)
+    self.queue = queue
+    let offset = reader.offset
+    thread = Thread { [file, name] in
+      let reader = MemberReader(file, from: offset)
+      let inflater = Decompressor()
+      defer { queue.close() }
+      do throws(Failure) {
+        while let buffer = try Self.read(reader, inflater, name) {
+          if !queue.put(.success(buffer)) { return }
+        }
+      } catch { queue.put(.failure(error)) }
+    }
+  }
+
+  private static func read(_ reader: MemberReader, _ inflater: Decompressor, _ name: String) throws(Failure) -> Buffer? {
+    do throws(MemberReader.Failure) {
+      while let (_, bytes) = try reader.next() {
+        let buffer = Buffer(capacity: 132 << 10)
+        do throws(Decompressor.Failure) { try inflater.inflate(bytes, into: buffer) } catch {
+          throw MemberReader.Failure.notAMember(offset: reader.offset)
+        }
+        if buffer.count > 0 { return buffer }
+      }
+      return nil
+    } catch {
+      switch error {
+      case .system(let error): throw Failure(error)
+      case .cutShort: throw .damaged("\(name): is cut short")
+      case .notAMember(let offset): throw .damaged("\(name): is damaged near byte \(offset)")
+      }
+    }
+  }
+}
+
+/// Where in a manifest the members begin, and with which paths; and its foot, without reading what lies before.
+struct ManifestIndex {
+  private var members: [(offset: Int64, first: Bytes)] = []
+  let foot: SetFoot
+
+  init(_ file: Descriptor, name: String) throws(Failure) {
+    func cut() -> Failure { .damaged("\(name): is cut short") }
+    let size = try system { () throws(SystemError) in try file.status().size }
+    guard size >= Int64(ManifestSyntax.trailerLength) else { throw cut() }
+    let trailer = try system { () throws(SystemError) in
+      try file.read(count: ManifestSyntax.trailerLength, at: size - Int64(ManifestSyntax.trailerLength))
+    }
+    guard let places = trailer.withUnsafeBytes({ GzipMember.subfield("St", of: $0) }), places.count == 16 else { throw cut() }
+    let indexOffset = Self.number(places[0..<8]), footOffset = Self.number(places[8..<16])
+    guard footOffset >= 0, footOffset <= indexOffset, indexOffset < size else { throw cut() }
+
+    let reader = MemberReader(file, from: footOffset)
+    let inflated = Buffer()
+    do {
+      guard let (_, bytes) = try reader.next() else { throw cut() }
+      try Decompressor().inflate(bytes, into: inflated)
+      foot = try SetFoot(fields: Fields(text: Bytes(inflated)), manifest: name)
+      reader.seek(to: indexOffset)
+      while let (_, bytes) = try reader.next() {
+        guard let block = GzipMember.subfield("Si", of: bytes) else { break }
+        var at = 0
+        while at + 10 <= block.count {
+          let length = Int(block[at + 8]) | Int(block[at + 9]) << 8
+          guard at + 10 + length <= block.count else { throw cut() }
+          members.append((Self.number(block[at..<(at + 8)]), Bytes(block[(at + 10)..<(at + 10 + length)])))
+          at += 10 + length
+        }
+      }
+    } catch let failure as Failure { throw failure } catch { throw .damaged("\(name): its foot or index is damaged") }
+  }
+
+  private static func number(_ bytes: ArraySlice<UInt8>) -> Int64 {
+    Int64(truncatingIfNeeded: bytes.reversed().reduce(UInt64(0)) { $0 << 8 | UInt64($1) })
+  }
+
+  /// The last member that begins at or before `path`; nil where the first entry comes after it.
+  func offset(for path: Bytes) -> Int64? {
+    var low = 0
+    var high = members.count
+    while low < high {
+      let middle = (low + high) / 2
+      if PathOrder.compare(members[middle].first, path) <= 0 { low = middle + 1 } else { high = middle }
+    }
+    return low == 0 ? members.first?.offset : members[low - 1].offset
+  }
+}

@@ -1,0 +1,143 @@
+/// Writes a manifest: head, lines in order, foot, each gzip member a run of whole lines; then an index in empty
+/// members, which says what path each member begins with.
+import Glibc
+import Posix
+import Tar
+
+/// Not for use from several threads.
+final class ManifestWriter {
+  private let file: Descriptor
+  private let compressor: Compressor
+  private let digest = SHA256()
+  private let text = Buffer(capacity: 1 << 20)
+  private let out = Buffer(capacity: 1 << 18)
+  private var offset: Int64 = 0
+  private var index: [(offset: Int64, first: Bytes)] = []
+
+  /// Inflated bytes of one member: small enough to seek to one folder, large enough to deflate well.
+  private static let memberSize = 128 << 10
+
+  init(_ file: Descriptor, head: SetHead) throws(SystemError) {
+    self.file = file
+    compressor = Compressor(level: 1)
+    text.append("#mtree\n")
+    text.append(head.text())
+    text.append(". type=dir\n")
+    try flush()
+  }
+
+  /// Appends whole lines.
+  func append(_ lines: UnsafeRawBufferPointer) throws(SystemError) {
+    if let base = lines.baseAddress { text.append(base, lines.count) }
+    var done = 0
+    while text.count - done >= Self.memberSize {
+      let from = text.start + done + Self.memberSize - 1
+      guard let newline = memchr(from, 10, text.count - done - Self.memberSize + 1) else { break }
+      let length = UnsafeRawPointer(newline) - UnsafeRawPointer(text.start) + 1 - done
+      try put(UnsafeRawBufferPointer(start: text.start + done, count: length))
+      done += length
+    }
+    if done > 0 {
+      memmove(text.start, text.start + done, text.count - done)
+      text.count -= done
+    }
+  }
+
+  /// Writes the foot and the index. The file is complete then, and not yet durable.
+  func finish(_ foot: SetFoot) throws(SystemError) {
+    try flush()
+    let footOffset = offset
+    text.append(foot.text())
+    digest.update(text.start, text.count)
+    let sum = digest.finish()
+    let closing = Buffer()
+    closing.append(text)
+    closing.append("# end: ")
+    sum.append(to: closing)
+    closing.append("\n")
+    text.count = 0
+    try write { compressor.append(closing.bytes, firstHeader: nil, to: $0) }
+    try writeIndex(footOffset)
+  }
+
+  private func flush() throws(SystemError) {
+    if text.count > 0 { try put(text.bytes) }
+    text.count = 0
+  }
+
+  private func put(_ lines: UnsafeRawBufferPointer) throws(SystemError) {
+    digest.update(lines.baseAddress!, lines.count)
+    if let first = Self.firstPath(lines) { index.append((offset, first)) }
+    try write { compressor.append(lines, firstHeader: nil, to: $0) }
+  }
+
+  private func write(_ make: (Buffer) -> Void) throws(SystemError) {
+    out.count = 0
+    make(out)
+    try file.write(out.bytes)
+    offset += Int64(out.count)
+  }
+
+  /// The path of the first line that has one.
+  private static func firstPath(_ lines: UnsafeRawBufferPointer) -> Bytes? {
+    for line in lines.split(separator: 10, omittingEmptySubsequences: true) {
+      let line = UnsafeRawBufferPointer(rebasing: line).bindMemory(to: UInt8.self)
+      guard let encoded = ManifestSyntax.path(of: line) else { continue }
+      return Escape.decoded(encoded)
+    }
+    return nil
+  }
+
+  private func writeIndex(_ footOffset: Int64) throws(SystemError) {
+    let indexOffset = offset
+    var block = Bytes()
+    for (offset, first) in index {
+      // A long path is cut: as a lower bound it is still true.
+      let key = first.prefix(2048)
+      if block.count + 10 + key.count > GzipMember.subfieldLimit {
+        try write { GzipMember.append(subfield: "Si", block, to: $0) }
+        block = []
+      }
+      block += Self.littleEndian(UInt64(offset), 8) + Self.littleEndian(UInt64(key.count), 2) + key
+    }
+    if !block.isEmpty { try write { GzipMember.append(subfield: "Si", block, to: $0) } }
+    let trailer = Self.littleEndian(UInt64(indexOffset), 8) + Self.littleEndian(UInt64(footOffset), 8)
+    try write { GzipMember.append(subfield: "St", trailer, to: $0) }
+  }
+
+  private static func littleEndian(_ value: UInt64, _ count: Int) -> Bytes {
+    (0..<count).map { UInt8(truncatingIfNeeded: value >> UInt64(8 * $0)) }
+  }
+}
+
+/// What lines a manifest has.
+enum ManifestSyntax {
+  static let deleted: StaticString = "# deleted "
+  static let unseen: StaticString = "# unseen "
+  /// Bytes of the last member, which says where index and foot begin.
+  static let trailerLength = GzipMember.headerLength + 4 + 16 + 2 + GzipMember.trailerLength
+
+  /// The encoded path of a line that has one, with its `./`.
+  static func path(of line: UnsafeBufferPointer<UInt8>) -> UnsafeBufferPointer<UInt8>? {
+    if line.count > 2, line[0] == UInt8(ascii: "."), line[1] == UInt8(ascii: "/") {
+      let end = line.firstIndex(of: 32) ?? line.count
+      return UnsafeBufferPointer(rebasing: line[2..<end])
+    }
+    for note in [deleted, unseen] where starts(line, note) {
+      return UnsafeBufferPointer(rebasing: line[(note.utf8CodeUnitCount + 2)...])
+    }
+    return nil
+  }
+
+  static func starts(_ line: UnsafeBufferPointer<UInt8>, _ text: StaticString) -> Bool {
+    let count = text.utf8CodeUnitCount
+    return line.count >= count && memcmp(line.baseAddress!, text.utf8Start, count) == 0
+  }
+
+  static func appendNote(_ note: StaticString, _ path: Bytes, to out: Buffer) {
+    out.append(note)
+    out.append("./")
+    Escape.append(path: path, to: out)
+    out.append("\n")
+  }
+}

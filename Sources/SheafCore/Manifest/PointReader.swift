@@ -1,0 +1,153 @@
+/// A point's whole tree: the manifests of its chain, merged newest first, in order and in constant memory.
+import Posix
+import Tar
+
+/// Not for use from several threads.
+final class PointReader {
+  /// Newest first.
+  private let readers: [ManifestReader]
+  /// Those that are not at their end, by the path they stand at; of equal paths the newest first.
+  private var order: [Int] = []
+  /// Those whose line was used up.
+  private var used: [Int] = []
+  /// Directories that went away or became something else, and since which age; the next in order last.
+  private var hidden: [(path: Bytes, age: Int)] = []
+  private var current = 0
+
+  /// Whether a newer set could not look at the entry just read.
+  private(set) var isUnseen = false
+
+  init(_ readers: [ManifestReader]) {
+    precondition(!readers.isEmpty)
+    self.readers = readers
+    used = Array(readers.indices)
+  }
+
+  /// The entry just read.
+  var line: Line { _read { yield readers[current].line } }
+
+  /// The manifest it stands in.
+  var manifest: ManifestReader { readers[current] }
+  /// That manifest's place in the chain: 0 is the newest.
+  var age: Int { current }
+
+  /// Reads the next entry of the point; false at the end.
+  func next() throws(Failure) -> Bool {
+    if readers.count == 1 { return try nextOfOne() }
+    while true {
+      for reader in used where try readers[reader].next() { insert(reader) }
+      used.removeAll(keepingCapacity: true)
+      guard let first = order.first else { return false }
+      used.append(first)
+      var count = 1
+      while count < order.count, compare(order[count], first) == 0 {
+        used.append(order[count])
+        count += 1
+      }
+      order.removeFirst(count)
+      if let winner = settle() {
+        current = winner
+        return true
+      }
+    }
+  }
+
+  private func nextOfOne() throws(Failure) -> Bool {
+    while try readers[0].next() {
+      if readers[0].line.what == .entry {
+        isUnseen = readers[0].line.isCarried
+        return true
+      }
+    }
+    return false
+  }
+
+  /// What the lines in `used`, all of one path, newest first, come to: which of them tells of the entry, if any.
+  private func settle() -> Int? {
+    isUnseen = false
+    var winner: Int?
+    for reader in used {
+      if readers[reader].line.what == .unseen { isUnseen = true } else { winner = reader; break }
+    }
+    guard let winner else { return nil }
+    let isDirectory = readers[winner].line.what == .entry && readers[winner].line.kind == .directory
+    if !isDirectory, let place = used.firstIndex(of: winner) {
+      // What was a directory takes all that older sets hold below it along.
+      let older = used[(place + 1)...]
+      if older.contains(where: { readers[$0].line.what == .entry && readers[$0].line.kind == .directory }) {
+        hide(Bytes(readers[winner].line.path), since: winner)
+      }
+    }
+    if readers[winner].line.what == .deleted { return nil }
+    if readers[winner].line.isCarried { isUnseen = true }
+    return isHidden(winner) ? nil : winner
+  }
+
+  private func insert(_ reader: Int) {
+    var low = 0
+    var high = order.count
+    // Most often it stays first: the oldest, largest manifest has long runs of its own.
+    if high > 0 {
+      let c = compare(reader, order[0])
+      if c < 0 || (c == 0 && reader < order[0]) { high = 0 }
+    }
+    while low < high {
+      let middle = (low + high) / 2
+      let c = compare(order[middle], reader)
+      if c < 0 || (c == 0 && order[middle] < reader) { low = middle + 1 } else { high = middle }
+    }
+    order.insert(reader, at: low)
+  }
+
+  @inline(__always)
+  private func compare(_ a: Int, _ b: Int) -> Int {
+    PathOrder.compare(readers[a].line.path, readers[a].line.parentLength, readers[b].line.path, readers[b].line.parentLength)
+  }
+
+  private func hide(_ path: Bytes, since age: Int) {
+    var at = hidden.count
+    while at > 0, PathOrder.compareDirectories(hidden[at - 1].path, path) < 0 { at -= 1 }
+    hidden.insert((path, age), at: at)
+  }
+
+  private func isHidden(_ reader: Int) -> Bool {
+    guard !hidden.isEmpty else { return false }
+    let parent = Bytes(readers[reader].line.parent)
+    while let last = hidden.last, PathOrder.compareDirectories(last.path, parent) < 0, !parent.isAtOrBelow(last.path) {
+      hidden.removeLast()
+    }
+    for (path, age) in hidden.reversed() {
+      if PathOrder.compareDirectories(path, parent) > 0 { break }
+      if age < reader, parent.isAtOrBelow(path) { return true }
+    }
+    return false
+  }
+
+  /// Goes to the first entry that is not before `path`, having looked at what is known of the directories above it.
+  func seek(to path: Bytes, _ indexes: [ManifestIndex]) throws(Failure) {
+    var above = Bytes()
+    for component in path.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false) {
+      let step = above.joined(Bytes(component))
+      let target = step == path || component.isEmpty ? path : step
+      order.removeAll()
+      used.removeAll()
+      for (age, reader) in readers.enumerated() {
+        reader.seek(to: indexes[age], path: target)
+        while try reader.next() {
+          if PathOrder.compare(Bytes(reader.line.path), target) >= 0 {
+            insert(age)
+            break
+          }
+        }
+      }
+      if target == path { return }
+      // Standing at a directory above: what it says may hide older copies below.
+      while let first = order.first, PathOrder.compare(Bytes(readers[first].line.path), target) == 0 {
+        used.append(first)
+        order.removeFirst()
+      }
+      _ = settle()
+      above = step
+    }
+  }
+}

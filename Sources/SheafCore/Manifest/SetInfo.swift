@@ -1,0 +1,227 @@
+/// What a set says of itself: the comment lines at the head and the foot of its manifest.
+import Posix
+import Tar
+
+public enum SetKind: String, Sendable {
+  case full, incremental, differential
+
+  /// As it stands in file names.
+  var suffix: String {
+    switch self {
+    case .full: "full"
+    case .incremental: "incr"
+    case .differential: "diff"
+    }
+  }
+
+  init?(suffix: String) {
+    switch suffix {
+    case "full": self = .full
+    case "incr": self = .incremental
+    case "diff": self = .differential
+    default: return nil
+    }
+  }
+}
+
+/// Known before the first entry is written.
+public struct SetHead: Sendable, Equatable {
+  public var id: SetID
+  public var kind: SetKind
+  public var series: Bytes
+  public var host: Bytes
+  /// The point's time: whole seconds, strictly increasing within a series.
+  public var time: Timestamp
+  /// The clock when the run began.
+  public var started: Timestamp
+  /// The point this one builds on, and that point's digest.
+  public var parent: (point: String, digest: Digest)?
+  /// Absolute paths without the leading slash, sorted.
+  public var sources: [Bytes]
+  /// The options that say what is left out, one per line, for the reader and for the next run.
+  public var exclusions: [Bytes]
+  public var comment: Bytes = []
+  /// Tokens of features a reader must understand, and of those it may ignore.
+  public var requires: [String] = []
+  public var optional: [String] = []
+
+  public static func == (a: SetHead, b: SetHead) -> Bool { a.text() == b.text() }
+
+  public init(
+    id: SetID, kind: SetKind, series: Bytes, host: Bytes, time: Timestamp, started: Timestamp,
+    parent: (point: String, digest: Digest)?, sources: [Bytes], exclusions: [Bytes], comment: Bytes
+  ) {
+    self.id = id
+    self.kind = kind
+    self.series = series
+    self.host = host
+    self.time = time
+    self.started = started
+    self.parent = parent
+    self.sources = sources
+    self.exclusions = exclusions
+    self.comment = comment
+  }
+
+  /// The lines, without the `#mtree` before them.
+  func text() -> Bytes {
+    var lines = [
+      "# sheaf: 1", "# requires: \(requires.joined(separator: " "))", "# optional: \(optional.joined(separator: " "))",
+      "# id: \(id.text)", "# kind: \(kind.rawValue)", "# series: \(Escape.encodedPath(series))",
+      "# host: \(Escape.encodedPath(host))", "# time: \(PointName.text(time))", "# started: \(Self.text(started))",
+    ]
+    if let parent { lines.append("# parent: \(parent.point) \(parent.digest.hex)") }
+    for source in sources { lines.append("# source: ./\(Escape.encodedPath(source))") }
+    for exclusion in exclusions { lines.append("# left-out: \(Escape.encodedPath(exclusion))") }
+    if !comment.isEmpty { lines.append("# comment: \(Escape.encodedPath(comment))") }
+    return Bytes(lines.map { $0.hasSuffix(" ") ? String($0.dropLast()) : $0 }.joined(separator: "\n").utf8) + [10]
+  }
+
+  private static func text(_ time: Timestamp) -> String {
+    let buffer = Buffer()
+    buffer.append(time)
+    return Bytes(buffer).shown
+  }
+
+  /// What this program understands; a set that requires more is refused by name.
+  static let understood: Set<String> = []
+
+  /// From the lines of a manifest's head.
+  init(fields: Fields, manifest: String) throws(Failure) {
+    func malformed(_ what: String) -> Failure { .damaged("\(manifest): \(what)") }
+    guard fields["sheaf"] == Bytes("1") else { throw malformed("not a manifest of format 1") }
+    requires = fields["requires", default: []].split(separator: 32).map { Bytes($0).shown }
+    optional = fields["optional", default: []].split(separator: 32).map { Bytes($0).shown }
+    if let unknown = requires.first(where: { !Self.understood.contains($0) }) {
+      throw Failure(.failed, "\(manifest) requires the feature '\(unknown)', which this version does not know", hint: "use a newer sheaf")
+    }
+    guard let id = fields["id"].flatMap(SetID.init(text:)), let kind = fields["kind"].flatMap({ SetKind(rawValue: $0.shown) }),
+      let time = fields["time"].flatMap({ PointName.time($0.shown) }),
+      let series = fields.decoded("series"), let host = fields.decoded("host"),
+      let started = fields["started"].flatMap(Self.timestamp)
+    else { throw malformed("its head cannot be read") }
+    self.id = id
+    self.kind = kind
+    self.time = time
+    self.series = series
+    self.host = host
+    self.started = started
+    comment = fields.decoded("comment") ?? []
+    if let text = fields["parent"] {
+      let words = text.split(separator: 32).map { Bytes($0) }
+      guard words.count == 2, let digest = Digest(hex: words[1]), PointName.time(words[0].shown) != nil else {
+        throw malformed("its parent cannot be read")
+      }
+      parent = (words[0].shown, digest)
+    }
+    guard (kind == .full) == (parent == nil) else { throw malformed("its kind and its parent disagree") }
+    sources = []
+    for text in fields.all("source") {
+      guard text.starts(with: Bytes("./")), let path = Escape.decode(Bytes(text.dropFirst(2))) else { throw malformed("a source cannot be read") }
+      sources.append(path)
+    }
+    exclusions = []
+    for text in fields.all("left-out") {
+      guard let pattern = Escape.decode(text) else { throw malformed("an exclusion cannot be read") }
+      exclusions.append(pattern)
+    }
+  }
+
+  private static func timestamp(_ text: Bytes) -> Timestamp? {
+    let parts = text.shown.split(separator: ".")
+    guard parts.count == 2, let seconds = Int64(parts[0]), let nanoseconds = Int32(parts[1]), (0..<1_000_000_000).contains(nanoseconds) else { return nil }
+    return Timestamp(seconds: seconds, nanoseconds: nanoseconds)
+  }
+}
+
+/// Known when all has been written.
+public struct SetFoot: Sendable, Equatable {
+  public struct Volume: Sendable, Equatable {
+    public var name: String
+    /// Bytes.
+    public var size: Int64
+    /// Of the stored bytes.
+    public var digest: Digest
+  }
+  public struct Counts: Sendable, Equatable {
+    /// Of the point: everything that is not a directory, directories, and the files' sizes added up.
+    public var files: Int64 = 0
+    public var directories: Int64 = 0
+    public var bytes: Int64 = 0
+    /// Of this run.
+    public var new: Int64 = 0
+    public var changed: Int64 = 0
+    public var deleted: Int64 = 0
+    public var unseen: Int64 = 0
+  }
+  public var volumes: [Volume] = []
+  /// Bytes of the archive's tar stream, and how many gzip members hold it.
+  public var tarBytes: Int64 = 0
+  public var members: Int64 = 0
+  public var counts = Counts()
+  public var point = Digest()
+
+  public init() {}
+
+  /// Bytes of the stored archive.
+  public var storedBytes: Int64 { volumes.reduce(0) { $0 + $1.size } }
+
+  func text() -> Bytes {
+    var lines = ["# layers: gzip"]
+    for volume in volumes { lines.append("# volume: \(volume.name) \(volume.size) \(volume.digest.hex)") }
+    lines.append("# tar: \(tarBytes) \(members)")
+    let c = counts
+    lines.append("# counts: \(c.files) \(c.directories) \(c.bytes) \(c.new) \(c.changed) \(c.deleted) \(c.unseen)")
+    lines.append("# point: \(point.hex)")
+    return Bytes(lines.joined(separator: "\n").utf8) + [10]
+  }
+
+  init(fields: Fields, manifest: String) throws(Failure) {
+    func malformed() -> Failure { .damaged("\(manifest): its foot cannot be read") }
+    guard fields["layers"] == Bytes("gzip") else { throw malformed() }
+    for text in fields.all("volume") {
+      let words = text.split(separator: 32).map { Bytes($0) }
+      guard words.count == 3, let size = Int64(words[1].shown), size >= 0, let digest = Digest(hex: words[2]), !words[0].contains(47) else { throw malformed() }
+      volumes.append(Volume(name: words[0].shown, size: size, digest: digest))
+    }
+    func numbers(_ key: String, _ count: Int) throws(Failure) -> [Int64] {
+      let all = fields[key, default: []].split(separator: 32).compactMap { Int64(Bytes($0).shown) }
+      guard all.count == count, all.allSatisfy({ $0 >= 0 }) else { throw malformed() }
+      return all
+    }
+    let tar = try numbers("tar", 2)
+    (tarBytes, members) = (tar[0], tar[1])
+    let c = try numbers("counts", 7)
+    counts = Counts(files: c[0], directories: c[1], bytes: c[2], new: c[3], changed: c[4], deleted: c[5], unseen: c[6])
+    guard let digest = fields["point"].flatMap(Digest.init(hex:)) else { throw malformed() }
+    point = digest
+  }
+}
+
+/// `# key: value` lines.
+struct Fields {
+  private var values: [String: [Bytes]] = [:]
+
+  init() {}
+
+  /// Takes a line without its newline; false where it has not that form.
+  mutating func add(line: UnsafeBufferPointer<UInt8>) -> Bool {
+    guard line.count > 3, line[0] == UInt8(ascii: "#"), line[1] == 32, let colon = line.firstIndex(of: UInt8(ascii: ":")) else { return false }
+    let key = String(decoding: line[2..<colon], as: UTF8.self)
+    values[key, default: []].append(colon + 2 < line.count ? Bytes(line[(colon + 2)...]) : [])
+    return true
+  }
+
+  init(text: Bytes) {
+    for line in text.split(separator: 10) { line.withUnsafeBufferPointer { _ = add(line: $0) } }
+  }
+
+  subscript(_ key: String) -> Bytes? { values[key]?.first }
+  subscript(_ key: String, default fallback: Bytes) -> Bytes { values[key]?.first ?? fallback }
+  func all(_ key: String) -> [Bytes] { values[key] ?? [] }
+  func decoded(_ key: String) -> Bytes? { self[key].flatMap { Escape.decode($0) } }
+}
+
+extension Escape {
+  static func decode(_ text: Bytes) -> Bytes? { text.withUnsafeBufferPointer { decoded($0) } }
+}

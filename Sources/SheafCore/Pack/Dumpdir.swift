@@ -1,0 +1,76 @@
+/// The records that let stock GNU tar delete what went away: `GNU.dumpdir` of a directory lists what belongs in it
+/// (GNU tar's manual, "Dumpdir"). GNU tar looks names up by bisection, so they are sorted bytewise whatever their
+/// letter: unsorted, live files would be deleted in silence.
+import Posix
+
+enum Dumpdir {
+  /// libarchive 3.6.2 takes no pax record above 1 MiB.
+  static let limit = 900_000
+
+  /// Letters by type: `D` a directory, `Y` anything else, `N` what could not be looked at.
+  static func listing(_ listing: Listing) -> Bytes {
+    var value = Bytes()
+    for item in listing.items {
+      let letter = item.failure != 0 ? UInt8(ascii: "N") : item.status.kind == .directory ? UInt8(ascii: "D") : UInt8(ascii: "Y")
+      value.append(letter)
+      value += listing.name(item)
+      value.append(0)
+    }
+    value.append(0)
+    return value
+  }
+
+  /// Renames, from one full path to another.
+  static func renames(_ pairs: [(from: Bytes, to: Bytes)]) -> Bytes {
+    var value = Bytes()
+    for (from, to) in pairs {
+      value.append(UInt8(ascii: "R"))
+      value += from
+      value.append(0)
+      value.append(UInt8(ascii: "T"))
+      value += to
+      value.append(0)
+    }
+    value.append(0)
+    return value
+  }
+}
+
+/// Deletions in a directory whose listing does not fit a record: what went away is renamed into a directory made for
+/// it beside, which the directory above then does not list.
+struct LargePurge {
+  let lister: Lister
+
+  /// Tar entries that come before the directory's own. nil where the directory above is above a source, or too large
+  /// itself.
+  func entries(of lost: [Bytes], in directory: Bytes) -> [PackItem]? {
+    let (parent, _) = directory.splitAtName
+    guard !directory.isEmpty, lister.sources.names(above: parent) == nil else { return nil }
+    let listing = lister.list(parent, isBoundary: false)
+    guard listing.failure == nil, let status = try? lister.root.openBeneath(parent, [.pathOnly, .directory]).status() else { return nil }
+    let parentList = Dumpdir.listing(listing)
+    guard parentList.count <= Dumpdir.limit else { return nil }
+    let taken = Set(listing.items.map { listing.name($0) })
+    var number = 0
+    func name() -> Bytes { Bytes(".sheaf-purge-\(number)".utf8) }
+    while taken.contains(name()) { number += 1 }
+    let trash = parent.joined(name())
+
+    var items: [PackItem] = [.directory(path: trash, status: status, dumpdir: [])]
+    var pairs: [(from: Bytes, to: Bytes)] = []
+    var size = 0
+    for (index, name) in lost.enumerated() {
+      let pair = (from: directory.joined(name), to: trash.joined(Bytes("\(index)".utf8)))
+      size += pair.from.count + pair.to.count + 4
+      if size > Dumpdir.limit {
+        items.append(.directory(path: trash, status: status, dumpdir: Dumpdir.renames(pairs)))
+        pairs = []
+        size = pair.from.count + pair.to.count + 4
+      }
+      pairs.append(pair)
+    }
+    items.append(.directory(path: trash, status: status, dumpdir: Dumpdir.renames(pairs)))
+    items.append(.directory(path: parent, status: status, dumpdir: parentList))
+    return items
+  }
+}

@@ -1,0 +1,44 @@
+/// How an entry stands in a tar archive.
+import Posix
+import Tar
+
+extension TarHeader {
+  /// The header of an entry that is no hard link; a file's size is its stored size.
+  init(_ entry: Entry, attributes: [Attribute]) {
+    self.init()
+    path = entry.path
+    mode = entry.mode
+    uid = entry.uid
+    gid = entry.gid
+    userName = entry.userName
+    groupName = entry.groupName
+    modified = entry.modified
+    self.attributes = attributes
+    switch entry.kind {
+    case .file, .socket:
+      type = .file
+      size = entry.size
+    case .directory:
+      type = .directory
+      path.append(UInt8(ascii: "/"))
+    case .symlink:
+      type = .symlink
+      linkTarget = entry.linkTarget
+    case .fifo: type = .fifo
+    case .characterDevice:
+      type = .characterDevice
+      (major, minor) = (entry.major, entry.minor)
+    case .blockDevice:
+      type = .blockDevice
+      (major, minor) = (entry.major, entry.minor)
+    }
+  }
+
+  /// The same entry as another name of what is already there.
+  init(_ entry: Entry, linkTo first: Bytes) {
+    self.init(entry, attributes: [])
+    type = .hardLink
+    size = 0
+    linkTarget = first
+  }
+}

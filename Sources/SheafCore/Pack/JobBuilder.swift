@@ -1,0 +1,105 @@
+/// Cuts what a comparison finds into jobs of about one gzip member each.
+import Posix
+import Tar
+
+/// Not for use from several threads.
+final class JobBuilder: ComparisonSink {
+  private let line: PackLine
+  private let reader: LargeReader
+  private let reporter: any Reporter
+  private let isFull: Bool
+  /// The directory at hand: its own entry comes first and is decided last.
+  private var block: [(item: PackItem, estimate: Int)] = []
+  private var blockKept = Buffer(capacity: 1 << 16)
+  private var job = PackJob()
+
+  private static let memberSize = 1 << 20
+  private static let itemLimit = 8192
+
+  init(_ line: PackLine, reader: LargeReader, reporter: any Reporter, isFull: Bool) {
+    self.line = line
+    self.reader = reader
+    self.reporter = reporter
+    self.isFull = isFull
+  }
+
+  func diverge(from hasher: SHA256) { line.begin(point: hasher) }
+
+  func add(_ item: PackItem, estimate: Int) {
+    block.append((item, estimate))
+  }
+
+  func keep(_ canonical: UnsafeRawBufferPointer) {
+    let start = blockKept.count
+    blockKept.append(canonical.baseAddress!, canonical.count)
+    blockKept.append(UInt8(ascii: "\n"))
+    if case .kept(let range)? = block.last?.item {
+      block[block.count - 1].item = .kept(range.lowerBound..<blockKept.count)
+    } else {
+      block.append((.kept(start..<blockKept.count), 0))
+    }
+  }
+
+  func endDirectory(own: PackItem?) throws(Failure) {
+    if let own {
+      var estimate = 1024
+      if case .directory(_, _, let dumpdir) = own { estimate += dumpdir.count }
+      try move(own, estimate)
+    }
+    for (item, estimate) in block { try move(item, estimate) }
+    block.removeAll(keepingCapacity: true)
+    blockKept.count = 0
+  }
+
+  private func move(_ item: PackItem, _ estimate: Int) throws(Failure) {
+    switch item {
+    case .kept(let range):
+      try makeRoom(range.count)
+      let start = job.kept.count
+      job.kept.append(blockKept.start + range.lowerBound, range.count)
+      job.items.append(.kept(start..<job.kept.count))
+      job.estimate += range.count
+    case .entry(let entry) where entry.item.status.kind == .file && !entry.isLink && entry.item.status.size > Packer.smallLimit:
+      try moveLarge(entry)
+    default:
+      try makeRoom(estimate)
+      job.items.append(item)
+      job.estimate += estimate
+    }
+  }
+
+  private func makeRoom(_ estimate: Int) throws(Failure) {
+    if job.estimate + estimate > Self.memberSize || job.items.count >= Self.itemLimit { try submit() }
+  }
+
+  private func submit() throws(Failure) {
+    guard !job.items.isEmpty else { return }
+    try line.submit(job)
+    job = PackJob()
+  }
+
+  private func moveLarge(_ entry: PackEntry) throws(Failure) {
+    let file: LargeFile
+    do throws(SystemError) { file = try reader.open(entry) } catch {
+      reporter.problem(error.isMissing ? "vanished before it could be read" : "cannot \(error.operation): \(error.cause)", path: entry.path)
+      let lines = UnseenLines(path: entry.path, old: entry.old, isFull: isFull)
+      job.items.append(.line(text: lines.text, canonical: 0))
+      lines.count(in: &job.counts)
+      if let old = entry.old, lines.canonical > 0 {
+        let start = job.kept.count
+        old.withUnsafeBytes { job.kept.append($0.baseAddress!, lines.canonical) }
+        job.kept.append(UInt8(ascii: "\n"))
+        job.items.append(.kept(start..<job.kept.count))
+      }
+      return
+    }
+    try submit()
+    for piece in 0..<file.pieces {
+      job.items.append(.chunk(file, piece))
+      try submit()
+    }
+  }
+
+  /// Hands on what is left.
+  func finish() throws(Failure) { try submit() }
+}

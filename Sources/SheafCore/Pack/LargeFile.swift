@@ -1,0 +1,134 @@
+/// A file that spans several gzip members: read and deflated in pieces by several packers at once, hashed in order.
+import Posix
+import Tar
+
+final class LargeFile: @unchecked Sendable {
+  static let pieceSize: Int64 = 1 << 20
+  /// Holes of so many bytes in all are left out of the archive; fewer deflate to next to nothing, and a dense entry
+  /// is read by everyone.
+  static let sparseThreshold: Int64 = 1 << 30
+
+  let descriptor: Descriptor
+  let status: Status
+  /// Without digest and place.
+  let entry: Entry
+  let group: LinkGroup?
+  let isNew: Bool
+  /// What is stored, in order.
+  private let segments: [Range<Int64>]
+  let storedSize: Int64
+
+  private struct Hashing {
+    var next = 0
+    /// Bytes of the file hashed so far.
+    var position: Int64 = 0
+    var isTorn = false
+    var failure: SystemError?
+  }
+  private let hashing = Monitor(Hashing())
+  private let hasher = SHA256()
+
+  /// Where the first member lies; known when the writer has put it.
+  var firstMember: (offset: Int64, number: Int64) = (0, 0)
+  /// Length of the headers before the data in the first member.
+  var headerLength = 0
+
+  init(_ descriptor: Descriptor, _ status: Status, _ entry: Entry, group: LinkGroup?, isNew: Bool) {
+    self.descriptor = descriptor
+    self.status = status
+    self.entry = entry
+    self.group = group
+    self.isNew = isNew
+    segments = entry.isStoredSparse ? entry.segments : [0..<entry.size]
+    storedSize = entry.storedSize
+    descriptor.adviseSequential()
+  }
+
+  var pieces: Int { max(1, Int((storedSize + Self.pieceSize - 1) / Self.pieceSize)) }
+
+  func appendHeader(to out: Buffer) {
+    var header = TarHeader(entry, attributes: entry.attributes)
+    if entry.isStoredSparse {
+      header.type = .gnuSparse
+      header.segments = segments
+      header.realSize = entry.size
+      header.size = storedSize
+    }
+    header.append(to: out)
+    headerLength = out.count
+  }
+
+  /// Appends piece `index` to `out`; bytes that are not there any more become zeros, and the file counts as torn.
+  func readPiece(_ index: Int, into out: Buffer) {
+    let first = Int64(index) * Self.pieceSize
+    let wanted = first..<min(first + Self.pieceSize, storedSize)
+    for part in parts(wanted) {
+      out.reserve(part.count)
+      var read = 0
+      do throws(SystemError) { read = try descriptor.read(into: out.end, count: part.count, at: part.lowerBound) } catch {
+        hashing.look { if $0.failure == nil { $0.failure = error } }
+      }
+      out.count += read
+      if read < part.count {
+        hashing.look { $0.isTorn = true }
+        out.appendZeros(part.count - read)
+      }
+    }
+  }
+
+  /// The stretches of the file that a stretch of the stored bytes stands for.
+  private func parts(_ stored: Range<Int64>) -> [Range<Int64>] {
+    if !entry.isStoredSparse { return stored.isEmpty ? [] : [stored] }
+    var result: [Range<Int64>] = []
+    var position: Int64 = 0
+    for segment in segments {
+      let end = position + Int64(segment.count)
+      let from = max(position, stored.lowerBound), to = min(end, stored.upperBound)
+      if from < to { result.append((segment.lowerBound + from - position)..<(segment.lowerBound + to - position)) }
+      position = end
+      if position >= stored.upperBound { break }
+    }
+    return result
+  }
+
+  /// Whether it is this piece's turn to be hashed: then it can be done at once, else after deflating.
+  func isTurn(_ index: Int) -> Bool { hashing.look { $0.next == index } }
+
+  /// Hashes the piece's bytes when those before it have been.
+  func hash(_ index: Int, _ bytes: UnsafeRawBufferPointer) {
+    var position = hashing.wait { $0.next == index ? $0.position : nil }
+    let first = Int64(index) * Self.pieceSize
+    var done = 0
+    for part in parts(first..<min(first + Self.pieceSize, storedSize)) {
+      hashZeros(part.lowerBound - position)
+      hasher.update(bytes.baseAddress! + done, part.count)
+      done += part.count
+      position = part.upperBound
+    }
+    hashing.change {
+      $0.next = index + 1
+      $0.position = position
+    }
+  }
+
+  private func hashZeros(_ count: Int64) {
+    var left = count
+    while left > 0 {
+      let length = Int(min(left, Int64(Self.zeros.count)))
+      Self.zeros.withUnsafeBytes { hasher.update($0.baseAddress!, length) }
+      left -= Int64(length)
+    }
+  }
+  private static let zeros = Bytes(repeating: 0, count: 1 << 20)
+
+  /// After the last piece: the finished entry but for its place, and what went wrong.
+  func finish() -> (Entry, SystemError?) {
+    let (position, wasTorn, failure) = hashing.look { ($0.position, $0.isTorn, $0.failure) }
+    hashZeros(entry.size - position)
+    var entry = entry
+    entry.digest = hasher.finish()
+    let now = try? descriptor.status()
+    entry.isTorn = wasTorn || now.map { $0.size != status.size || $0.modified != status.modified || $0.changed != status.changed } ?? true
+    return (entry, failure)
+  }
+}

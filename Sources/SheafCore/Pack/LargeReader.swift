@@ -1,0 +1,97 @@
+/// What the planner itself reads of the source: large files, which are opened before their pieces are handed out, and
+/// files whose fate others depend on.
+import Posix
+import Tar
+
+/// Not for use from several threads.
+final class LargeReader {
+  private let root: Descriptor
+  private let owners: OwnerNames
+  private let clock: @Sendable () -> Timestamp
+  private let progress: Progress
+  private let hasher = SHA256()
+  private let buffer = Buffer(capacity: 1 << 20)
+  private let scratch = Buffer()
+
+  init(root: Descriptor, owners: OwnerNames, progress: Progress, clock: @escaping @Sendable () -> Timestamp) {
+    self.root = root
+    self.owners = owners
+    self.progress = progress
+    self.clock = clock
+  }
+
+  /// Opens a file and says what is known of it without reading it.
+  private func look(at path: Bytes) throws(SystemError) -> (Descriptor, Status, Entry) {
+    let file = try root.openBeneath(path, [.read, .noFollow, .nonBlocking, .noAccessTime])
+    let opened = clock()
+    let status = try file.status()
+    guard status.kind == .file else { throw SystemError("open", path, 116) }  // ESTALE: replaced meanwhile
+    var entry = Entry(path: path, status: status)
+    entry.userName = owners.user(entry.uid)
+    entry.groupName = owners.group(entry.gid)
+    entry.attributes = try file.attributes()
+    entry.holes = try file.holes(status)
+    entry.isRacy = max(status.modified, status.changed)
+      >= Timestamp(seconds: opened.seconds - Packer.racySeconds, nanoseconds: opened.nanoseconds)
+    return (file, status, entry)
+  }
+
+  /// A large file, to be packed in pieces.
+  func open(_ packed: PackEntry) throws(SystemError) -> LargeFile {
+    var (file, status, entry) = try look(at: packed.path)
+    entry.isStoredSparse = entry.holes.reduce(0) { $0 + Int64($1.count) } > LargeFile.sparseThreshold
+    return LargeFile(file, status, entry, group: packed.group, isNew: packed.old == nil)
+  }
+
+  /// The renewed line where content and metadata prove equal to the old line's; nil where they differ, or where it
+  /// could not be read (the packer will say so).
+  func refreshedIfEqual(_ packed: PackEntry) -> (text: Bytes, canonical: Int, entry: Entry)? {
+    guard let old = packed.old else { return nil }
+    do throws(SystemError) {
+      let path = packed.path
+      guard packed.item.status.kind == .file else {
+        var entry = Entry(path: path, status: packed.item.status)
+        entry.userName = owners.user(entry.uid)
+        entry.groupName = owners.group(entry.gid)
+        let (parent, name) = path.splitAtName
+        let directory = try root.openBeneath(parent, [.pathOnly, .directory])
+        if entry.kind == .symlink { entry.linkTarget = try directory.readLink(name) }
+        entry.attributes = try directory.attributes(of: name)
+        return refreshed(old, with: entry, scratch)
+      }
+      var (file, status, entry) = try look(at: path)
+      // A digest takes long: what else tells a difference comes first.
+      entry.digest = oldDigest(old)
+      guard refreshed(old, with: entry, scratch) != nil else { return nil }
+      var position: Int64 = 0
+      buffer.reserve(1 << 20)
+      while position < status.size {
+        let read = try file.read(into: buffer.start, count: 1 << 20, at: position)
+        if read == 0 { return nil }
+        hasher.update(buffer.start, read)
+        position += Int64(read)
+        progress.add(bytes: read)
+      }
+      let digest = hasher.finish()
+      guard digest == entry.digest, try file.status() == status else { return nil }
+      return refreshed(old, with: entry, scratch)
+    } catch { return nil }
+  }
+
+  private func oldDigest(_ old: Bytes) -> Digest? {
+    old.withUnsafeBufferPointer { text in
+      var line = Line()
+      return line.parse(entry: text, scratch: scratch) ? line.entry()?.digest : nil
+    }
+  }
+}
+
+extension Descriptor {
+  /// Whether a file keeps its inode number for as long as it exists, here. By `f_type`, as statfs(2) lists them.
+  var hasStableInodes: Bool {
+    switch fileSystemType() {
+    case 0xEF53, 0x5846_5342, 0x9123_683E, 0x0102_1994, 0x2FC1_2FC1, 0xF2F5_2010, 0xCA45_1A4E: true  // ext, xfs, btrfs, tmpfs, zfs, f2fs, bcachefs
+    default: false
+    }
+  }
+}

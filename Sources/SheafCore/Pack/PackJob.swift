@@ -1,0 +1,91 @@
+/// A piece of work for the packers: some entries that go into one gzip member, and the manifest's lines for them.
+import Posix
+import Tar
+
+/// What a job holds, in order.
+enum PackItem {
+  /// Canonical lines of the point that stay as they are: a stretch of the job's `kept`.
+  case kept(Range<Int>)
+  /// A finished line of the manifest that stores nothing; its canonical part ends at `canonical` (0: a note).
+  case line(text: Bytes, canonical: Int)
+  /// A directory's own tar entry, at the head of what it holds.
+  case directory(path: Bytes, status: Status, dumpdir: Bytes)
+  /// Anything but a directory's content: its line, and its tar entry unless it proves unchanged.
+  case entry(PackEntry)
+  /// A piece of a large file.
+  case chunk(LargeFile, Int)
+}
+
+/// An entry to be packed.
+struct PackEntry {
+  var listing: Listing
+  var index: Int
+  /// The line of the point before, where it has one.
+  var old: Bytes?
+  /// Store it only if content or metadata differ from the old line.
+  var onlyIfDifferent = false
+  /// The inode's other names, where it has any.
+  var group: LinkGroup?
+  /// A later name of the group: stored as a hard link.
+  var isLink = false
+
+  var item: Listing.Item { listing.items[index] }
+  var path: Bytes { listing.path.joined(listing.name(item)) }
+}
+
+/// An inode with several names.
+final class LinkGroup: @unchecked Sendable {
+  /// The first name in the order of the tree.
+  let first: Bytes
+  /// Whether this run stores it; later names are stored with it then.
+  var isStored = false
+  /// Names not yet met.
+  var remaining: Int
+  /// What is known of the first name: set by the planner where it is kept, else by the packer, and completed with its
+  /// place by the writer, in that order; nil where it could not be read.
+  var entry: Entry?
+
+  init(first: Bytes, remaining: Int) {
+    self.first = first
+    self.remaining = remaining
+  }
+}
+
+/// Work and result. Handed from the planner to a packer to the writer, never shared between two of them.
+final class PackJob: @unchecked Sendable {
+  var items: [PackItem] = []
+  /// Canonical lines for `PackItem.kept`.
+  let kept = Buffer(capacity: 256)
+  /// About how many bytes of tar it will make.
+  var estimate = 0
+
+  /// A whole gzip member; empty where the job stores nothing.
+  let member = Buffer(capacity: 64)
+  var tarBytes = 0
+  /// Lines for the manifest, with gaps where the writer puts in what only it knows.
+  let text = Buffer(capacity: 256)
+  /// Canonical lines of the point, in order.
+  let canonical = Buffer(capacity: 256)
+  var gaps: [Gap] = []
+  var counts = SetFoot.Counts()
+  /// Bytes read from the source.
+  var bytesRead: Int64 = 0
+
+  enum Fill {
+    /// Offset and number of the member this job becomes; what is known of a link group's first name gets them too.
+    case ownMember(LinkGroup?, Extent)
+    /// Of a large file's first member.
+    case firstMember(LargeFile, LinkGroup?, Extent)
+    /// The whole line of a later name of a group, and its canonical part.
+    case link(LinkGroup, path: Bytes, old: Bytes?)
+  }
+  struct Gap {
+    var text: Int
+    var canonical: Int
+    var fill: Fill
+  }
+
+  private let finished = Monitor(false)
+  func finish() { finished.change { $0 = true } }
+  func waitUntilFinished() { _ = finished.wait { $0 ? true : nil as Bool? } }
+}

@@ -1,0 +1,58 @@
+/// The assembly line from planner to packers to writer: jobs are worked on in parallel and written in order.
+import Posix
+import Tar
+
+final class PackLine: @unchecked Sendable {
+  private let toPack: BoundedQueue<PackJob>
+  private let toWrite: BoundedQueue<Step>
+  private var threads: [Thread] = []
+  private let failure = Monitor<SystemError?>(nil)
+
+  private enum Step {
+    case job(PackJob)
+    case begin(SHA256)
+  }
+
+  init(_ writer: SetWriter, packers: [Packer]) {
+    toPack = BoundedQueue(limit: packers.count + 2)
+    toWrite = BoundedQueue(limit: 2 * packers.count + 4)
+    for packer in packers {
+      nonisolated(unsafe) let packer = packer
+      threads.append(Thread { [toPack] in
+        while let job = toPack.take() { packer.run(job) }
+      })
+    }
+    nonisolated(unsafe) let writer = writer
+    threads.append(Thread { [toWrite, failure] in
+      while let step = toWrite.take() {
+        if case .job(let job) = step { job.waitUntilFinished() }
+        guard failure.look({ $0 == nil }) else { continue }
+        do throws(SystemError) {
+          switch step {
+          case .begin(let hasher): writer.begin(point: hasher)
+          case .job(let job): try writer.append(job)
+          }
+        } catch { failure.change { $0 = error } }
+      }
+    })
+  }
+
+  /// Begins the point's digest here.
+  func begin(point: SHA256) { toWrite.put(.begin(point)) }
+
+  /// Hands a job on; waits while too many are under way. Throws what the writer met.
+  func submit(_ job: PackJob) throws(Failure) {
+    if let error = failure.look({ $0 }) { throw Failure(error) }
+    toWrite.put(.job(job))
+    toPack.put(job)
+  }
+
+  /// Waits until all is written. Throws what the writer met.
+  func finish() throws(Failure) {
+    toPack.close()
+    toWrite.close()
+    for thread in threads { thread.join() }
+    threads = []
+    if let error = failure.look({ $0 }) { throw Failure(error) }
+  }
+}

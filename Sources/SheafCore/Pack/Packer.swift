@@ -1,0 +1,347 @@
+/// Does the work of jobs: reads, hashes, makes tar entries, deflates. Each runs on a thread of its own.
+import Posix
+import Tar
+
+final class Packer {
+  private let root: Descriptor
+  private let owners: OwnerNames
+  private let compressor: Compressor
+  private let reporter: any Reporter
+  private let progress: Progress
+  private let clock: @Sendable () -> Timestamp
+  private let set: SetID
+  private let isFull: Bool
+
+  private let hasher = SHA256()
+  private let tar = Buffer(capacity: 2 << 20)
+  private let scratch = Buffer(capacity: 4096)
+  /// The directory whose entries are being packed.
+  private var directory: (path: Bytes, descriptor: Descriptor)?
+
+  init(
+    root: Descriptor, owners: OwnerNames, level: Int, set: SetID, isFull: Bool, reporter: any Reporter,
+    progress: Progress, clock: @escaping @Sendable () -> Timestamp
+  ) {
+    self.root = root
+    self.owners = owners
+    compressor = Compressor(level: level)
+    self.set = set
+    self.isFull = isFull
+    self.reporter = reporter
+    self.progress = progress
+    self.clock = clock
+  }
+
+  /// Files above this many bytes are packed in pieces.
+  static let smallLimit: Int64 = 1 << 20
+
+  func run(_ job: PackJob) {
+    tar.count = 0
+    var startsEntry = true
+    var hashLater: (LargeFile, Int, Int)?
+    for item in job.items {
+      switch item {
+      case .kept(let range): job.canonical.append(job.kept.start + range.lowerBound, range.count)
+      case .line(let text, let canonical):
+        job.text.append(text)
+        if canonical > 0 { appendCanonical(text, canonical, job) }
+      case .directory(let path, let status, let dumpdir): packDirectory(path, status, dumpdir)
+      case .entry(let entry): pack(entry, job)
+      case .chunk(let file, let index):
+        startsEntry = index == 0
+        if index == 0 { file.appendHeader(to: tar) }
+        let dataStart = tar.count
+        file.readPiece(index, into: tar)
+        job.bytesRead += Int64(tar.count - dataStart)
+        progress.add(bytes: tar.count - dataStart)
+        let isLast = index == file.pieces - 1
+        if file.isTurn(index) {
+          file.hash(index, UnsafeRawBufferPointer(rebasing: tar.bytes[dataStart...]))
+        } else {
+          hashLater = (file, index, dataStart)
+        }
+        if isLast { tar.appendZeros(TarHeader.padded(Int(file.storedSize % 512)) - Int(file.storedSize % 512)) }
+      }
+    }
+    if tar.count > 0 {
+      job.tarBytes = tar.count
+      compressor.append(tar.bytes, firstHeader: startsEntry ? 0 : nil, to: job.member)
+    }
+    if let (file, index, dataStart) = hashLater {
+      let first = Int64(index) * LargeFile.pieceSize
+      let length = Int(min(LargeFile.pieceSize, file.storedSize - first))
+      file.hash(index, UnsafeRawBufferPointer(rebasing: tar.bytes[dataStart..<(dataStart + length)]))
+    }
+    if case .chunk(let file, let index)? = job.items.last, index == file.pieces - 1 { finish(file, job) }
+    job.finish()
+  }
+
+  private func finish(_ file: LargeFile, _ job: PackJob) {
+    let (entry, failure) = file.finish()
+    if let failure {
+      reporter.problem("cannot read all of it: \(failure.cause); the rest is stored as zeros", path: entry.path)
+    } else if entry.isTorn {
+      reporter.problem("changed while it was read; it is read again next time", path: entry.path)
+    }
+    append(entry, job, isNew: file.isNew) { extent in
+      .firstMember(file, file.group, extent)
+    }
+    progress.add(files: 1)
+  }
+
+  /// Appends the line, with a gap for the place where the file has contents.
+  private func append(_ entry: Entry, _ job: PackJob, isNew: Bool, _ fill: (Extent) -> PackJob.Fill) {
+    let start = job.text.count
+    entry.appendCanonical(to: job.text)
+    job.canonical.append(job.text.start + start, job.text.count - start)
+    job.canonical.append(UInt8(ascii: "\n"))
+    entry.appendLocal(to: job.text)
+    if entry.kind == .file, entry.storedSize > 0 || entry.isStoredSparse {
+      Entry.appendExtentHead(set, to: job.text)
+      let extent = Extent(set: set, offset: 0, member: 0, inner: 0, length: entry.storedSize)
+      job.gaps.append(.init(text: job.text.count, canonical: job.canonical.count, fill: fill(extent)))
+    }
+    job.text.append(UInt8(ascii: "\n"))
+    count(entry, job, isNew: isNew)
+  }
+
+  private func count(_ entry: Entry, _ job: PackJob, isNew: Bool?) {
+    if entry.kind == .directory { job.counts.directories += 1 } else { job.counts.files += 1 }
+    job.counts.bytes += entry.hardLink == nil ? entry.size : 0
+    switch isNew {
+    case true?: job.counts.new += 1
+    case false?: job.counts.changed += 1
+    case nil: break
+    }
+    if reporter.wantsItems { reporter.item(isNew == nil ? .metadata : isNew! ? .new : .changed, entry.path, entry.kind) }
+  }
+
+  private func appendCanonical(_ text: Bytes, _ length: Int, _ job: PackJob) {
+    text.withUnsafeBytes { job.canonical.append($0.baseAddress!, length) }
+    job.canonical.append(UInt8(ascii: "\n"))
+  }
+
+  // MARK: - Directories
+
+  private func packDirectory(_ path: Bytes, _ status: Status, _ dumpdir: Bytes) {
+    var entry = Entry(path: path, status: status)
+    name(&entry)
+    // What cannot be opened was reported when it could not be listed.
+    let attributes = (try? open(path))?.attributesOrNone() ?? []
+    var header = TarHeader(entry, attributes: attributes)
+    header.dumpdir = dumpdir
+    header.append(to: tar)
+  }
+
+  private func open(_ path: Bytes) throws(SystemError) -> Descriptor {
+    if let directory, directory.path == path { return directory.descriptor }
+    let descriptor: Descriptor
+    do throws(SystemError) { descriptor = try root.openBeneath(path, [.read, .directory, .noAccessTime]) } catch {
+      // Without the right to list it, what is in it may still be opened.
+      descriptor = try root.openBeneath(path, [.pathOnly, .directory])
+    }
+    directory = (path, descriptor)
+    return descriptor
+  }
+
+  private func name(_ entry: inout Entry) {
+    entry.userName = owners.user(entry.uid)
+    entry.groupName = owners.group(entry.gid)
+  }
+
+  // MARK: - Everything else
+
+  private func pack(_ packed: PackEntry, _ job: PackJob) {
+    if packed.isLink {
+      packLink(packed, job)
+      return
+    }
+    do throws(SystemError) {
+      let parent = try open(packed.listing.path)
+      let item = packed.item
+      if item.status.kind == .file { try packFile(packed, parent, job) } else { try packOther(packed, parent, job) }
+    } catch {
+      unseen(packed, job, error)
+    }
+  }
+
+  private func packLink(_ packed: PackEntry, _ job: PackJob) {
+    let group = packed.group!
+    let path = packed.path
+    var entry = Entry(path: path, status: packed.item.status)
+    name(&entry)
+    TarHeader(entry, linkTo: group.first).append(to: tar)
+    job.gaps.append(.init(text: job.text.count, canonical: job.canonical.count, fill: .link(group, path: path, old: packed.old)))
+    job.counts.files += 1
+    if packed.old == nil { job.counts.new += 1 } else { job.counts.changed += 1 }
+    if reporter.wantsItems { reporter.item(packed.old == nil ? .new : .changed, path, entry.kind) }
+  }
+
+  private func packOther(_ packed: PackEntry, _ parent: Descriptor, _ job: PackJob) throws(SystemError) {
+    let name = packed.listing.name(packed.item)
+    var entry = Entry(path: packed.path, status: packed.item.status)
+    self.name(&entry)
+    if entry.kind == .symlink { entry.linkTarget = try parent.readLink(name) }
+    entry.attributes = try parent.attributes(of: name)
+    if isKept(&entry, packed, job) { return }
+    if entry.kind != .directory { TarHeader(entry, attributes: entry.attributes).append(to: tar) }
+    packed.group?.entry = entry
+    append(entry, job, isNew: packed.old == nil) { _ in fatalError("only files have a place") }
+  }
+
+  private func packFile(_ packed: PackEntry, _ parent: Descriptor, _ job: PackJob) throws(SystemError) {
+    let item = packed.item
+    let fd = packed.listing.withName(item) { name in
+      parent.open(UnsafeRawPointer(name.baseAddress!).assumingMemoryBound(to: CChar.self), [.read, .noFollow, .nonBlocking, .noAccessTime])
+    }
+    if fd < 0 { throw SystemError("open", packed.path, currentError()) }
+    let file = Descriptor.adopting(fd, path: packed.path)
+    let start = tar.count
+    var tries = 0
+    while true {
+      tries += 1
+      tar.count = start
+      let opened = clock()
+      let status = try file.status()
+      guard status.kind == .file else { throw SystemError("open", packed.path, 116) }  // ESTALE: replaced meanwhile
+      var entry = Entry(path: packed.path, status: status)
+      name(&entry)
+      entry.attributes = try file.attributes()
+      entry.holes = try file.holes(status)
+      entry.isRacy = max(status.modified, status.changed) >= Timestamp(seconds: opened.seconds - Self.racySeconds, nanoseconds: opened.nanoseconds)
+      // What grew beyond all measure since it was listed is cut; the next run takes it as the large file it is.
+      let size = Int(min(status.size, Self.growthLimit))
+      if Int64(size) < status.size { entry.size = Int64(size); entry.isTorn = true }
+      TarHeader(entry, attributes: entry.attributes).append(to: tar)
+      let inner = tar.count
+      tar.reserve(size + 512)
+      let read = try file.read(into: tar.end, count: size, at: 0)
+      tar.count += read
+      let after = try file.status()
+      let isWhole = read == size && after.size == status.size && after.modified == status.modified && after.changed == status.changed
+      if !isWhole, tries < 4 { continue }
+      if read < size { tar.appendZeros(size - read) }
+      if !isWhole { entry.isTorn = true }
+      if entry.isTorn { reporter.problem("changed while it was read; it is read again next time", path: entry.path) }
+      hasher.update(tar.start + inner, size)
+      entry.digest = hasher.finish()
+      tar.appendZeros(TarHeader.padded(size) - size)
+      job.bytesRead += Int64(size)
+      progress.add(bytes: size)
+      progress.add(files: 1)
+      if isKept(&entry, packed, job) {
+        tar.count = start
+        return
+      }
+      packed.group?.entry = entry
+      append(entry, job, isNew: packed.old == nil) { extent in
+        var extent = extent
+        extent.inner = Int64(inner)
+        return .ownMember(packed.group, extent)
+      }
+      return
+    }
+  }
+
+  /// A file that was written so many seconds before it was read is looked at again: on some file systems a later
+  /// write would show the same times.
+  static let racySeconds: Int64 = 2
+  private static let growthLimit: Int64 = 16 << 20
+
+  /// Where nothing differs from the old line: only the line is written anew, with the old place.
+  private func isKept(_ entry: inout Entry, _ packed: PackEntry, _ job: PackJob) -> Bool {
+    guard packed.onlyIfDifferent, let old = packed.old, !entry.isTorn else { return false }
+    guard let line = refreshed(old, with: entry, scratch) else { return false }
+    job.text.append(line.text)
+    appendCanonical(line.text, line.canonical, job)
+    count(entry, job, isNew: nil)
+    return true
+  }
+
+  // MARK: - What could not be read
+
+  private func unseen(_ packed: PackEntry, _ job: PackJob, _ error: SystemError) {
+    let path = packed.path
+    reporter.problem(error.isMissing ? "vanished before it could be read" : "cannot \(error.operation): \(error.cause)", path: path)
+    let lines = UnseenLines(path: path, old: packed.old, isFull: isFull)
+    job.text.append(lines.text)
+    if let old = packed.old, lines.canonical > 0 { appendCanonical(old, lines.canonical, job) }
+    lines.count(in: &job.counts)
+    if reporter.wantsItems { reporter.item(.unseen, path, packed.item.status.kind) }
+  }
+}
+
+/// The line of an entry that proved unchanged: the old place, the new inode and change time. nil where it did change.
+func refreshed(_ old: Bytes, with new: Entry, _ scratch: Buffer) -> (text: Bytes, canonical: Int, entry: Entry)? {
+  old.withUnsafeBufferPointer { text in
+    var line = Line()
+    guard line.parse(entry: text, scratch: scratch), let before = line.entry() else { return nil }
+    var entry = new
+    entry.hardLink = before.hardLink
+    entry.extents = before.extents
+    entry.isStoredSparse = before.isStoredSparse
+    let (text, canonical) = entry.line
+    guard text[..<canonical].elementsEqual(line.canonical) else { return nil }
+    return (text, canonical, entry)
+  }
+}
+
+/// The manifest's lines for what could not be looked at.
+struct UnseenLines {
+  let text: Bytes
+  /// Length of the old line's canonical part; 0 where there is none.
+  let canonical: Int
+  private let counts: SetFoot.Counts
+
+  init(path: Bytes, old: Bytes?, isFull: Bool) {
+    var counts = SetFoot.Counts()
+    var canonical = 0
+    counts.unseen = 1
+    let out = Buffer()
+    (old ?? []).withUnsafeBufferPointer { text in
+      var line = Line()
+      guard text.count > 0, line.parse(entry: text, scratch: Buffer()) else { return }
+      canonical = line.canonicalLength
+      if line.kind == .directory { counts.directories = 1 } else { counts.files = 1 }
+      counts.bytes = line.hasHardLink ? 0 : line.size
+      // A full set has no older one to shine through: it carries the line itself.
+      if isFull, var entry = line.entry() {
+        entry.isCarried = true
+        entry.appendLine(to: out)
+      }
+    }
+    if out.count == 0 { ManifestSyntax.appendNote(ManifestSyntax.unseen, path, to: out) }
+    text = Bytes(out)
+    self.canonical = canonical
+    self.counts = counts
+  }
+
+  func count(in counts: inout SetFoot.Counts) {
+    counts.unseen += self.counts.unseen
+    counts.directories += self.counts.directories
+    counts.files += self.counts.files
+    counts.bytes += self.counts.bytes
+  }
+}
+
+extension Descriptor {
+  /// None where they cannot be read.
+  func attributesOrNone() -> [Attribute] { (try? attributes()) ?? [] }
+
+  /// Where the file has holes, as the file system tells it.
+  func holes(_ status: Status) throws(SystemError) -> [Range<Int64>] {
+    guard status.blocks * 512 < status.size else { return [] }
+    var holes: [Range<Int64>] = []
+    var position: Int64 = 0
+    while position < status.size, holes.count < Self.holeLimit {
+      guard let hole = next(data: false, from: position), hole < status.size else { break }
+      let data = next(data: true, from: hole) ?? status.size
+      if data > hole { holes.append(hole..<min(data, status.size)) }
+      position = data
+    }
+    return holes
+  }
+
+  /// More are not told: the line would grow too long, and the rest reads as zeros.
+  private static var holeLimit: Int { 1000 }
+}

@@ -1,0 +1,181 @@
+/// Takes finished jobs in order and writes the set: the archive's members, the manifest's lines, the point's digest.
+import Posix
+import Tar
+
+/// Used by one thread at a time.
+final class SetWriter {
+  private let set: SetName
+  private let head: SetHead
+  private var archive: ArchiveWriter
+  private let manifestFile: NewFile
+  private let manifest: ManifestWriter
+  private let compressor = Compressor(level: 1)
+  private let lines = Buffer(capacity: 1 << 20)
+  private let canonical = Buffer(capacity: 1 << 20)
+  private let scratch = Buffer()
+
+  /// Of the point's canonical lines so far; set when the planner says where to begin.
+  private var point: SHA256?
+  private var table: [(length: Int, checksum: UInt32)] = []
+  private var tableStart: (number: Int64, offset: Int64) = (0, 0)
+  private(set) var counts = SetFoot.Counts()
+  private(set) var bytesRead: Int64 = 0
+
+  /// How many members one line of the table tells of.
+  private static let tableLength = 64
+
+  init(_ set: SetName, head: SetHead, in series: Series) throws(SystemError) {
+    self.set = set
+    self.head = head
+    archive = try ArchiveWriter(set, in: series)
+    manifestFile = try NewFile(Bytes(set.manifest.utf8), in: series.directory)
+    manifest = try ManifestWriter(manifestFile.descriptor, head: head)
+    let tar = Buffer()
+    TarHeader.appendGlobalComment(Bytes("sheaf set\n") + head.text(), to: tar)
+    try append(tar)
+  }
+
+  private func append(_ tar: Buffer) throws(SystemError) {
+    let member = Buffer(capacity: tar.count + 64)
+    compressor.append(tar.bytes, firstHeader: 0, to: member)
+    try append(member: member.bytes, tarBytes: tar.count)
+  }
+
+  private func append(member: UnsafeRawBufferPointer, tarBytes: Int) throws(SystemError) {
+    table.append((member.count, GzipMember.storedChecksum(member)))
+    try archive.append(member, tarBytes: tarBytes)
+    if table.count == Self.tableLength { flushTable() }
+  }
+
+  private func flushTable() {
+    guard !table.isEmpty else { return }
+    lines.append("# members: ")
+    lines.append(decimal: tableStart.number)
+    lines.append(" ")
+    lines.append(decimal: tableStart.offset)
+    for (length, checksum) in table {
+      lines.append(" ")
+      lines.append(decimal: UInt64(length))
+      lines.append(":")
+      withUnsafeBytes(of: checksum.bigEndian) { lines.append(hex: $0) }
+    }
+    lines.append("\n")
+    tableStart = (archive.members, archive.offset)
+    table.removeAll(keepingCapacity: true)
+  }
+
+  /// Begins the point's digest with what has been hashed already.
+  func begin(point: SHA256) { self.point = point }
+
+  func append(_ job: PackJob) throws(SystemError) {
+    lines.count = 0
+    canonical.count = 0
+    let place = (offset: archive.offset, number: archive.members)
+    if job.member.count > 0 {
+      for case .chunk(let file, 0) in job.items { file.firstMember = place }
+      try append(member: job.member.bytes, tarBytes: job.tarBytes)
+    }
+    var doneText = 0
+    var doneCanonical = 0
+    for gap in job.gaps {
+      lines.append(job.text.start + doneText, gap.text - doneText)
+      canonical.append(job.canonical.start + doneCanonical, gap.canonical - doneCanonical)
+      doneText = gap.text
+      doneCanonical = gap.canonical
+      fill(gap.fill, place)
+    }
+    lines.append(job.text.start + doneText, job.text.count - doneText)
+    canonical.append(job.canonical.start + doneCanonical, job.canonical.count - doneCanonical)
+    if let point { point.update(canonical.start, canonical.count) }
+    try manifest.append(lines.bytes)
+    add(job.counts)
+    bytesRead += job.bytesRead
+  }
+
+  private func fill(_ fill: PackJob.Fill, _ place: (offset: Int64, number: Int64)) {
+    switch fill {
+    case .ownMember(let group, let extent): putPlace(extent, place, group)
+    case .firstMember(let file, let group, var extent):
+      extent.inner = Int64(file.headerLength)
+      putPlace(extent, file.firstMember, group)
+    case .link(let group, let path, let old):
+      guard let first = group.entry else {
+        // Its first name could not be read, so this one was not either.
+        let unseen = UnseenLines(path: path, old: old, isFull: head.kind == .full)
+        lines.append(unseen.text)
+        if let old, unseen.canonical > 0 { appendCanonical(old, unseen.canonical) }
+        counts.unseen += 1
+        return
+      }
+      var entry = first
+      entry.path = path
+      entry.hardLink = group.first
+      let start = lines.count
+      entry.appendCanonical(to: lines)
+      canonical.append(lines.start + start, lines.count - start)
+      canonical.append(UInt8(ascii: "\n"))
+      lines.count = start
+      entry.appendLine(to: lines)
+    }
+  }
+
+  private func appendCanonical(_ text: Bytes, _ length: Int) {
+    text.withUnsafeBytes { canonical.append($0.baseAddress!, length) }
+    canonical.append(UInt8(ascii: "\n"))
+  }
+
+  private func putPlace(_ extent: Extent, _ place: (offset: Int64, number: Int64), _ group: LinkGroup?) {
+    var extent = extent
+    (extent.offset, extent.member) = place
+    lines.append(decimal: extent.offset)
+    for number in [extent.member, extent.inner, extent.length] {
+      lines.append(UInt8(ascii: ":"))
+      lines.append(decimal: number)
+    }
+    if group?.entry != nil { group!.entry!.extents = [extent] }
+  }
+
+  private func add(_ more: SetFoot.Counts) {
+    counts.files += more.files
+    counts.directories += more.directories
+    counts.bytes += more.bytes
+    counts.new += more.new
+    counts.changed += more.changed
+    counts.deleted += more.deleted
+    counts.unseen += more.unseen
+  }
+
+  /// Bytes written so far.
+  var bytesWritten: Int64 { archive.offset }
+
+  /// Ends the archive and makes all durable, the manifest last: with its name the set is there.
+  /// `point`: the digest where nothing differed from the parent.
+  func finish(unchangedPoint: Digest?, unchanged: SetFoot.Counts) throws(SystemError) -> SetFoot {
+    lines.count = 0
+    let end = Buffer()
+    TarHeader.appendEnd(to: end)
+    try append(end)
+    flushTable()
+    try manifest.append(lines.bytes)
+    add(unchanged)
+    var foot = SetFoot()
+    foot.volumes = try archive.seal()
+    foot.tarBytes = archive.tarBytes
+    foot.members = archive.members
+    foot.counts = counts
+    foot.point = point?.finish() ?? unchangedPoint!
+    try manifest.finish(foot)
+    try manifestFile.seal()
+    return foot
+  }
+
+  func publish() throws(SystemError) {
+    try archive.publish()
+    try manifestFile.publish()
+  }
+
+  func discard() {
+    archive.discard()
+    manifestFile.discard()
+  }
+}

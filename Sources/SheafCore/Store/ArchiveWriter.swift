@@ -1,0 +1,37 @@
+/// Writes a set's archive: gzip members one after another, with the digest of what is stored.
+import Posix
+import Tar
+
+/// Not for use from several threads.
+struct ArchiveWriter {
+  private let name: String
+  private let file: NewFile
+  private let digest = SHA256()
+  /// Where the next member begins.
+  private(set) var offset: Int64 = 0
+  private(set) var members: Int64 = 0
+  private(set) var tarBytes: Int64 = 0
+
+  init(_ set: SetName, in series: Series) throws(SystemError) {
+    name = set.archive
+    file = try NewFile(Bytes(name.utf8), in: series.directory)
+  }
+
+  /// Appends one whole member, which inflates to `tarBytes`.
+  mutating func append(_ member: UnsafeRawBufferPointer, tarBytes: Int) throws(SystemError) {
+    try file.descriptor.write(member)
+    digest.update(member.baseAddress!, member.count)
+    offset += Int64(member.count)
+    members += 1
+    self.tarBytes += Int64(tarBytes)
+  }
+
+  /// Makes the archive durable under its partial name.
+  func seal() throws(SystemError) -> [SetFoot.Volume] {
+    try file.seal()
+    return [SetFoot.Volume(name: name, size: offset, digest: digest.finish())]
+  }
+
+  func publish() throws(SystemError) { try file.publish() }
+  func discard() { file.discard() }
+}

@@ -1,0 +1,75 @@
+/// What a person may write for a point: `latest`, a set's name, a date or a time, an age.
+import Posix
+
+extension Series {
+  /// The newest set not after what `text` says. Throws `usage` for what cannot be read, `failed` where there is none.
+  public func find(point text: Bytes, now: Timestamp) throws(Failure) -> SetName {
+    let all = try sets()
+    guard let newest = all.last else { throw Failure(.failed, "the series '\(Show.path(name))' has no point yet") }
+    let words = text.shown
+    if words == "latest" { return newest }
+    if let exact = all.last(where: { $0.text == words || $0.point == words }) { return exact }
+    guard let limit = Self.end(of: words, now: now) else {
+      throw Failure(
+        .usage, "'\(Show.path(text))' is not a point", hint: "latest, a set's name, a date like 2026-11-24, a time like 2026-11-24T06:00, or an age like 3d")
+    }
+    guard let found = all.last(where: { $0.time < limit }) else {
+      throw Failure(.failed, "there is no point at or before \(Show.path(text))", hint: "the oldest is \(all[0].text)")
+    }
+    return found
+  }
+
+  /// The first moment after what the text names, in the machine's time zone unless it ends in `Z`.
+  private static func end(of text: String, now: Timestamp) -> Timestamp? {
+    if let seconds = age(text) { return Timestamp(seconds: now.seconds - seconds + 1) }
+    if let exact = PointName.time(text) { return Timestamp(seconds: exact.seconds + 1) }
+    let local = !text.hasSuffix("Z")
+    let body = local ? text : String(text.dropLast())
+    let halves = body.split(separator: "T", omittingEmptySubsequences: false)
+    guard halves.count <= 2, let date = numbers(halves[0], "-", [4, 2, 2]) else { return nil }
+    guard (1...12).contains(date[1]), (1...31).contains(date[2]) else { return nil }
+    var year = date[0], month = date[1], day = date[2], hour = 0, minute = 0, second = 0
+    if halves.count == 2 {
+      let clock: [Int]
+      if let full = numbers(halves[1], ":", [2, 2, 2]) { clock = full; second = 1 }
+      else if let short = numbers(halves[1], ":", [2, 2]) { clock = short; minute = 1 }
+      else if let hours = numbers(halves[1], ":", [2]) { clock = hours; hour = 1 }
+      else { return nil }
+      guard clock[0] < 24, clock.count < 2 || clock[1] < 60, clock.count < 3 || clock[2] < 60 else { return nil }
+      hour += clock[0]
+      if clock.count > 1 { minute += clock[1] }
+      if clock.count > 2 { second += clock[2] }
+    } else {
+      day += 1
+    }
+    if month > 12 { year += 1; month = 1 }
+    return Timestamp(year: year, month: month, day: day, hour: hour, minute: minute, second: second, local: local)
+  }
+
+  private static func numbers(_ text: Substring, _ separator: Character, _ widths: [Int]) -> [Int]? {
+    let parts = text.split(separator: separator, omittingEmptySubsequences: false)
+    guard parts.count == widths.count else { return nil }
+    var result: [Int] = []
+    for (part, width) in zip(parts, widths) {
+      guard part.utf8.count == width, part.utf8.allSatisfy({ (48...57).contains($0) }), let n = Int(part) else { return nil }
+      result.append(n)
+    }
+    return result
+  }
+
+  /// Seconds of `90s`, `5min`, `12h`, `3d`, `2w`, `6m`, `1y`.
+  static func age(_ text: String) -> Int64? {
+    let digits = text.prefix { $0.isASCII && $0.isNumber }
+    guard let n = Int64(digits), n < 1_000_000 else { return nil }
+    switch text.dropFirst(digits.count) {
+    case "s": return n
+    case "min": return n * 60
+    case "h": return n * 3600
+    case "d": return n * 86400
+    case "w": return n * 7 * 86400
+    case "m": return n * 30 * 86400
+    case "y": return n * 365 * 86400
+    default: return nil
+    }
+  }
+}

@@ -1,0 +1,115 @@
+/// A series: the directory with the sets of one line of backups, and what builds on what in it.
+import Posix
+import Tar
+
+public final class Series {
+  let directory: Descriptor
+  public let name: Bytes
+  let store: Store
+  private var heads: [SetName: SetHead] = [:]
+
+  init(_ name: Bytes, in store: Store) throws(Failure) {
+    self.name = name
+    self.store = store
+    directory = try system { () throws(SystemError) in try store.directory.open(name, [.read, .directory, .noFollow]) }
+  }
+
+  /// Makes the directory where it is missing.
+  static func create(_ name: Bytes, in store: Store) throws(Failure) -> Series {
+    do throws(SystemError) {
+      try store.directory.makeDirectory(name)
+      try store.directory.sync(directory: true)
+    } catch {
+      guard error.code == 17 else { throw Failure(error) }  // EEXIST
+    }
+    return try Series(name, in: store)
+  }
+
+  /// A name that is a directory's on every file system, and not one of the store's own files.
+  static func isName(_ name: Bytes) -> Bool {
+    guard (1...100).contains(name.count), name.first != UInt8(ascii: "."), name.last != UInt8(ascii: "."), name.last != 32,
+      ![Store.marker, Store.readme, Store.script].contains(name)
+    else { return false }
+    let forbidden = Set(Bytes("/\\:*?\"<>|"))
+    return name.allSatisfy { $0 >= 32 && $0 != 127 && !forbidden.contains($0) }
+  }
+
+  /// The committed sets, oldest first; of several for one point the one that counts.
+  public func sets() throws(Failure) -> [SetName] {
+    var newest: [String: SetName] = [:]
+    for set in try allSets() where newest[set.point].map({ $0 < set }) ?? true { newest[set.point] = set }
+    return newest.values.sorted()
+  }
+
+  private func allSets() throws(Failure) -> [SetName] {
+    let suffix = ".mtree.gz"
+    return try system { () throws(SystemError) in try directory.sortedNames() }.compactMap { name in
+      let text = name.shown
+      return text.hasSuffix(suffix) ? SetName(String(text.dropLast(suffix.utf8.count))) : nil
+    }
+  }
+
+  func manifestFile(_ set: SetName) throws(Failure) -> Descriptor {
+    try system { () throws(SystemError) in try directory.open(Bytes(set.manifest.utf8), [.read, .noFollow]) }
+  }
+
+  func manifest(_ set: SetName, checked: Bool = false) throws(Failure) -> ManifestReader {
+    let reader = try ManifestReader(manifestFile(set), name: set.manifest, checked: checked)
+    try check(reader.head, set)
+    return reader
+  }
+
+  func index(_ set: SetName) throws(Failure) -> ManifestIndex { try ManifestIndex(manifestFile(set), name: set.manifest) }
+
+  public func foot(_ set: SetName) throws(Failure) -> SetFoot { try index(set).foot }
+
+  public func head(_ set: SetName) throws(Failure) -> SetHead {
+    if let known = heads[set] { return known }
+    let head = try ManifestReader(manifestFile(set), name: set.manifest).head
+    try check(head, set)
+    heads[set] = head
+    return head
+  }
+
+  private func check(_ head: SetHead, _ set: SetName) throws(Failure) {
+    guard head.time == set.time, head.kind == set.kind else {
+      throw .damaged("\(set.manifest) holds the manifest of another set, of \(PointName.text(head.time))")
+    }
+    guard head.series == name else {
+      throw .damaged("\(set.manifest) belongs to the series '\(Show.path(head.series))'")
+    }
+  }
+
+  /// The sets that make a point, newest first, down to its full set.
+  public func chain(of set: SetName) throws(Failure) -> [SetName] {
+    var chain = [set]
+    let all = try sets()
+    while let parent = try head(chain.last!).parent {
+      guard let next = all.last(where: { $0.point == parent.point }), next < chain.last! else {
+        throw .damaged("\(chain.last!.text) builds on the point \(parent.point), which is not in the store")
+      }
+      chain.append(next)
+    }
+    return chain
+  }
+
+  /// The point's whole tree. Where `seeking`, from that path on.
+  func tree(_ chain: [SetName], from path: Bytes? = nil, checked: Bool = false) throws(Failure) -> PointReader {
+    var readers: [ManifestReader] = []
+    for set in chain { readers.append(try manifest(set, checked: checked)) }
+    let reader = PointReader(readers)
+    if let path {
+      var indexes: [ManifestIndex] = []
+      for set in chain { indexes.append(try index(set)) }
+      try reader.seek(to: path, indexes)
+    }
+    return reader
+  }
+
+  /// The set that has this identity: extents name it.
+  func set(_ id: SetID) throws(Failure) -> SetName? {
+    if let known = heads.first(where: { $0.value.id == id })?.key { return known }
+    for set in try allSets() where (try? head(set))?.id == id { return set }
+    return nil
+  }
+}

@@ -1,0 +1,154 @@
+/// A store: a directory with a marker that says which one it is. Everything in it is reached through one descriptor
+/// that stays open, so that a drive that is swapped or unmounted in the middle of a run is noticed, not written beside.
+import Posix
+
+public final class Store: Sendable {
+  let directory: Descriptor
+  public let uuid: String
+  public let label: Bytes
+  public let created: String
+
+  static let marker = Bytes("sheaf.store")
+  static let readme = Bytes("README.txt")
+  static let script = Bytes("restore.sh")
+
+  /// As the user named it.
+  public var path: Bytes { directory.path }
+
+  private init(directory: Descriptor, uuid: String, label: Bytes, created: String) {
+    self.directory = directory
+    self.uuid = uuid
+    self.label = label
+    self.created = created
+  }
+
+  /// Opens the store at `path`. Throws a failure of kind `noStore` where there is none; writes nothing.
+  public static func open(_ path: Bytes) throws(Failure) -> Store {
+    let hint = "is the drive mounted? 'sheaf init -s \(Show.path(path))' makes a new store"
+    let directory: Descriptor
+    let text: Bytes
+    do throws(SystemError) {
+      directory = try Descriptor.open(path, [.read, .directory])
+      text = try directory.open(marker, [.read, .noFollow]).readAll(atMost: 65536)
+    } catch {
+      if error.isMissing { throw Failure(.noStore, "no store at \(Show.path(path))", hint: hint) }
+      throw Failure(.noStore, "cannot open the store at \(Show.path(path)): \(error.cause)")
+    }
+    let fields = Self.fields(text)
+    guard let format = fields["format"], let uuid = fields["uuid"], !uuid.isEmpty else {
+      throw .damaged("\(Show.path(path.joined(marker))) cannot be read as a store's marker")
+    }
+    guard format == Bytes("1") else {
+      throw Failure(.failed, "the store at \(Show.path(path)) has format \(Show.path(format)), this version knows format 1", hint: "use a newer sheaf")
+    }
+    if let unknown = fields["requires", default: []].split(separator: 32).first {
+      throw Failure(
+        .failed, "the store at \(Show.path(path)) requires the feature '\(Show.path(Bytes(unknown)))', which this version does not know",
+        hint: "use a newer sheaf")
+    }
+    return Store(directory: directory, uuid: uuid.shown, label: fields["label", default: []], created: fields["created", default: []].shown)
+  }
+
+  private static func fields(_ text: Bytes) -> [String: Bytes] {
+    var fields: [String: Bytes] = [:]
+    for line in text.split(separator: 10) {
+      guard let equals = line.firstIndex(of: UInt8(ascii: "=")) else { continue }
+      fields[String(decoding: line[..<equals], as: UTF8.self)] = Bytes(line[(equals + 1)...])
+    }
+    return fields
+  }
+
+  /// Makes a store of the directory at `path`, which is created where it is missing (its parent must be there).
+  public static func create(_ path: Bytes, label: Bytes, now: Timestamp) throws(Failure) -> Store {
+    do throws(SystemError) { try Descriptor.workingDirectory.makeDirectory(path) } catch {
+      guard error.code == 17 else { throw Failure(error, hint: error.isMissing ? "is the drive mounted?" : nil) }  // EEXIST
+    }
+    let directory = try system { () throws(SystemError) in try Descriptor.open(path, [.read, .directory]) }
+    if (try? directory.status(of: marker)) != nil {
+      throw Failure(.failed, "there is a store at \(Show.path(path)) already", hint: "back up to it with 'sheaf backup -s \(Show.path(path)) SOURCE'")
+    }
+    guard !label.contains(10) else { throw Failure(.usage, "a label is one line") }
+    let uuid = newUUID()
+    let stamp = PointName.text(now)
+    let text = Bytes("format=1\nrequires=\nuuid=\(uuid)\nlabel=".utf8) + label + Bytes("\ncreated=\(stamp)\n".utf8)
+    let store = Store(directory: directory, uuid: uuid, label: label, created: stamp)
+    try store.refreshHelpers()
+    try store.publish(marker, text)
+    return store
+  }
+
+  /// RFC 9562, version 4.
+  private static func newUUID() -> String {
+    var bytes = Host.random(16)
+    bytes[6] = bytes[6] & 0x0f | 0x40
+    bytes[8] = bytes[8] & 0x3f | 0x80
+    let hex = bytes.hex
+    var parts: [Substring] = []
+    var rest = hex[...]
+    for length in [8, 4, 4, 4, 12] {
+      parts.append(rest.prefix(length))
+      rest = rest.dropFirst(length)
+    }
+    return parts.joined(separator: "-")
+  }
+
+  private func publish(_ name: Bytes, _ text: Bytes, mode: UInt16 = 0o644) throws(Failure) {
+    try system { () throws(SystemError) in
+      let file = try NewFile(name, in: directory)
+      try file.descriptor.write(text)
+      try? file.descriptor.setMode(mode)  // FAT knows no modes
+      try file.seal()
+      try file.publish()
+    }
+  }
+
+  /// Writes `README.txt` and `restore.sh` where they are missing or not what this version writes.
+  func refreshHelpers() throws(Failure) {
+    for (name, text, mode) in [(Self.readme, StoreReadme.text, UInt16(0o644)), (Self.script, RestoreScript.text, 0o755)] {
+      let wanted = Bytes(text.utf8)
+      let present = try? directory.open(name, [.read, .noFollow]).readAll(atMost: wanted.count + 1)
+      if present == wanted { continue }
+      if present == nil {
+        try publish(name, wanted, mode: mode)
+        continue
+      }
+      // By new, old, final: exFAT and vfat do not rename over an existing name in one step.
+      let new = name + Bytes(".new"), old = name + Bytes(".old")
+      try? directory.removeFile(new)
+      try? directory.removeFile(old)
+      try publish(new, wanted, mode: mode)
+      try system { () throws(SystemError) in
+        try directory.rename(name, to: old)
+        try directory.rename(new, to: name)
+        try directory.removeFile(old)
+        try directory.sync(directory: true)
+      }
+    }
+  }
+
+  /// The names of the series in this store, sorted.
+  public func seriesNames() throws(Failure) -> [Bytes] {
+    let names = try system { () throws(SystemError) in try directory.sortedNames() }
+    return names.filter { name in
+      guard (try? directory.status(of: name))?.kind == .directory, let series = try? Series(name, in: self) else { return false }
+      return (try? series.sets())?.isEmpty == false
+    }
+  }
+
+  /// The series a reading command means: the one asked for, else the only one there is, else the host's.
+  public func series(_ wanted: Bytes?, host: Bytes) throws(Failure) -> Series {
+    if let wanted {
+      guard Series.isName(wanted) else { throw Failure(.usage, "'\(Show.path(wanted))' cannot be a series' name") }
+      if (try? directory.status(of: wanted))?.kind != .directory {
+        let known = try seriesNames().map(Show.path).joined(separator: ", ")
+        throw Failure(.failed, "no series '\(Show.path(wanted))' in this store", hint: known.isEmpty ? nil : "there is: \(known)")
+      }
+      return try Series(wanted, in: self)
+    }
+    let names = try seriesNames()
+    if names.isEmpty { throw Failure(.failed, "there is no backup in this store yet", hint: "make one with 'sheaf backup -s \(Show.path(path)) SOURCE'") }
+    if names.count == 1 { return try Series(names[0], in: self) }
+    if names.contains(host) { return try Series(host, in: self) }
+    throw Failure(.usage, "this store has several series", hint: "choose one with --series: \(names.map(Show.path).joined(separator: ", "))")
+  }
+}

@@ -1,0 +1,325 @@
+/// One run: compares the sources with the newest point and writes a set.
+import Posix
+import Tar
+
+public struct BackupOptions: Sendable {
+  /// Absolute paths without the leading slash; empty: those the series remembers.
+  public var sources: [Bytes] = []
+  public var changesSources = false
+  public var isFull = false
+  public var series: Bytes?
+  /// gitignore(5) patterns, and the text of files of them.
+  public var exclude: [Bytes] = []
+  public var excludeFiles: [Bytes] = []
+  public var excludesCaches = false
+  public var excludeIfPresent: [Bytes] = []
+  /// Bytes.
+  public var excludeLargerThan: Int64?
+  public var oneFileSystem = false
+  public var readsContents = false
+  public var level = 1
+  public var comment: Bytes = []
+  public var skipsUnchanged = false
+  public var isDryRun = false
+
+  public init() {}
+}
+
+public struct BackupSummary: Sendable {
+  /// nil: a dry run, or nothing had changed and none was wanted.
+  public var set: SetName?
+  public var kind: SetKind
+  public var parent: String?
+  public var series: Bytes
+  public var sources: [Bytes]
+  public var counts = SetFoot.Counts()
+  public var unchanged: Int64 = 0
+  public var excluded = 0
+  public var bytesRead: Int64 = 0
+  public var bytesWritten: Int64 = 0
+  /// The sources that are not there.
+  public var missing: [Bytes] = []
+  /// Why a full set was written where an incremental one was to be expected.
+  public var fullBecause: String?
+}
+
+public struct Backup {
+  let store: Store
+  let options: BackupOptions
+  let reporter: any Reporter
+  let progress: Progress
+  let clock: @Sendable () -> Timestamp
+
+  public init(
+    to store: Store, _ options: BackupOptions, reporter: any Reporter, progress: Progress,
+    clock: @escaping @Sendable () -> Timestamp
+  ) {
+    self.store = store
+    self.options = options
+    self.reporter = reporter
+    self.progress = progress
+    self.clock = clock
+  }
+
+  /// Writes a set and gives what it came to. What could not be saved was told to the reporter.
+  public func run() throws(Failure) -> BackupSummary {
+    let host = Host.name()
+    let name = options.series ?? Self.seriesName(host)
+    guard Series.isName(name) else { throw Failure(.usage, "'\(Show.path(name))' cannot be a series' name") }
+    let rules = try rules()
+    let isNew = (try? store.directory.status(of: name)) == nil
+    if isNew, options.sources.isEmpty {
+      throw Failure(.usage, "nothing to back up: the series '\(Show.path(name))' is new and remembers no sources", hint: "name a SOURCE")
+    }
+    if isNew, options.isDryRun {
+      // Nothing may be written, so there is no directory to lock.
+      return try Run(self, series: nil, name: name, host: host, rules: rules).write(after: nil, fullBecause: nil)
+    }
+    let series = try Series.create(name, in: store)
+    let lock = try SeriesLock(series)
+    defer { lock.release() }
+    if !options.isDryRun { try store.refreshHelpers() }
+    let run = Run(self, series: series, name: name, host: host, rules: rules)
+    guard let newest = try series.sets().last else { return try run.write(after: nil, fullBecause: nil) }
+    var reason = options.isFull ? "asked for" : nil
+    do throws(Failure) {
+      let previous = try Previous(newest, in: series)
+      if !options.isFull { reason = try sourcesReason(previous.head) }
+      return try run.write(after: previous, fullBecause: reason)
+    } catch {
+      guard error.kind == .damaged else { throw error }
+      reporter.problem("the chain is damaged: \(error.message); a full set is written", path: nil)
+      return try run.write(after: nil, fullBecause: "the chain is damaged")
+    }
+  }
+
+  /// The host's name, made fit for a directory's.
+  public static func seriesName(_ host: Bytes) -> Bytes {
+    let name = Bytes(host.prefix { $0 != UInt8(ascii: ".") })
+    return Series.isName(name) ? name : Bytes("host")
+  }
+
+  /// The series remembers its sources: why another list makes a full set, nil where it is the same.
+  private func sourcesReason(_ head: SetHead) throws(Failure) -> String? {
+    if options.sources.isEmpty { return nil }
+    let wanted = SourceTree(options.sources).sources
+    if wanted == head.sources { return nil }
+    guard options.changesSources else {
+      let before = head.sources.map { Show.path([47] + $0) }.joined(separator: " ")
+      throw Failure(
+        .usage, "the series '\(Show.path(head.series))' backs up other sources: \(before)",
+        hint: "use --series NAME for another series, or --change-sources")
+    }
+    // A source that is added is only something new; one that is dropped leaves what no tar record can take away.
+    return head.sources.allSatisfy { old in wanted.contains { old.isAtOrBelow($0) } } ? nil : "a source was dropped"
+  }
+
+  private func rules() throws(Failure) -> WalkRules {
+    var rules = WalkRules()
+    do throws(PatternError) {
+      for pattern in options.exclude { try rules.exclusions.add(pattern: pattern) }
+      for file in options.excludeFiles { try rules.exclusions.add(file: file) }
+    } catch {
+      throw Failure(.usage, "the pattern '\(Show.path(error.pattern))' cannot be used: \(error.reason)")
+    }
+    rules.excludesCaches = options.excludesCaches
+    rules.markers = options.excludeIfPresent
+    rules.largest = options.excludeLargerThan
+    rules.oneFileSystem = options.oneFileSystem
+    let status = try system { () throws(SystemError) in try store.directory.status() }
+    rules.store = (status.device, status.inode)
+    return rules
+  }
+
+  /// What the set's head says of the rules.
+  fileprivate var ruleTexts: [Bytes] {
+    var texts = options.exclude.map { Bytes("--exclude=") + $0 }
+    for file in options.excludeFiles {
+      texts += file.split(separator: 10).filter { $0.first != UInt8(ascii: "#") }.map { Bytes("--exclude=") + $0 }
+    }
+    if options.excludesCaches { texts.append(Bytes("--exclude-caches")) }
+    texts += options.excludeIfPresent.map { Bytes("--exclude-if-present=") + $0 }
+    if let largest = options.excludeLargerThan { texts.append(Bytes("--exclude-larger-than=\(largest)".utf8)) }
+    if options.oneFileSystem { texts.append(Bytes("--one-file-system")) }
+    return texts
+  }
+}
+
+/// The point that a run builds on.
+private struct Previous {
+  let set: SetName
+  let head: SetHead
+  let foot: SetFoot
+  let chain: [SetName]
+
+  init(_ set: SetName, in series: Series) throws(Failure) {
+    self.set = set
+    head = try series.head(set)
+    foot = try series.foot(set)
+    chain = try series.chain(of: set)
+    // An archive that is gone or was cut makes all that builds on it worthless.
+    for set in chain {
+      for volume in try series.foot(set).volumes {
+        let size = (try? series.directory.status(of: Bytes(volume.name.utf8)))?.size
+        if size != volume.size { throw .damaged("\(volume.name) \(size == nil ? "is missing" : "has another size than its manifest says")") }
+      }
+    }
+  }
+}
+
+/// One attempt at writing a set.
+private struct Run {
+  let task: Backup
+  let series: Series?
+  let name: Bytes
+  let host: Bytes
+  let rules: WalkRules
+
+  init(_ task: Backup, series: Series?, name: Bytes, host: Bytes, rules: WalkRules) {
+    self.task = task
+    self.series = series
+    self.name = name
+    self.host = host
+    self.rules = rules
+  }
+
+  func write(after previous: Previous?, fullBecause reason: String?) throws(Failure) -> BackupSummary {
+    let options = task.options
+    let started = task.clock()
+    let sources = SourceTree(options.sources.isEmpty ? previous?.head.sources ?? [] : options.sources)
+    guard !sources.sources.isEmpty || options.sources.contains([]) else {
+      throw Failure(.usage, "nothing to back up", hint: "name a SOURCE")
+    }
+    let isFull = previous == nil || reason != nil
+    let root = try system { () throws(SystemError) in try Descriptor.open(Bytes("/"), [.pathOnly, .directory]) }
+    let missing = try missingSources(sources, root)
+
+    var rules = rules
+    rules.exclusions.sources = sources.sources
+    let owners = OwnerNames()
+    let reader = LargeReader(root: root, owners: owners, progress: task.progress, clock: task.clock)
+    let lister = Lister(root: root, rules: rules, sources: sources)
+    let walk = Walk(lister, threads: processorCount())
+    let old = try previous.map { (previous) throws(Failure) in try series!.tree(previous.chain) }
+
+    var time = Timestamp(seconds: started.seconds)
+    if let newest = try series?.sets().last?.time, newest >= time { time = Timestamp(seconds: newest.seconds + 1) }
+    let head = SetHead(
+      id: .random(), kind: isFull ? .full : .incremental, series: name, host: host, time: time, started: started,
+      parent: isFull ? nil : previous.map { ($0.set.point, $0.foot.point) }, sources: sources.sources, exclusions: task.ruleTexts,
+      comment: options.comment)
+    var summary = BackupSummary(kind: head.kind, parent: isFull ? nil : previous?.set.text, series: name, sources: sources.sources)
+    summary.missing = missing
+    summary.fullBecause = previous == nil ? nil : reason
+
+    func comparison(_ sink: any ComparisonSink) -> Comparison {
+      Comparison(
+        walk: walk, old: old, root: root, to: sink, ComparisonOptions(isFull: isFull, readsContents: options.readsContents),
+        reader: reader, purge: LargePurge(lister: lister), reporter: task.reporter, progress: task.progress)
+    }
+    if options.isDryRun {
+      let sink = DryRunSink(task.reporter)
+      let comparison = comparison(sink)
+      let digest = try comparison.run()
+      try check(digest, previous)
+      summary.counts = comparison.counts + sink.counts
+      summary.bytesRead = sink.bytes
+      summary.unchanged = comparison.unchanged
+      summary.excluded = comparison.excluded
+      return summary
+    }
+
+    let set = SetName(point: PointName.text(time), kind: head.kind)
+    let writer = try system { () throws(SystemError) in try SetWriter(set, head: head, in: series!) }
+    let packers = (0..<processorCount()).map { _ in
+      Packer(
+        root: root, owners: owners, level: options.level, set: head.id, isFull: isFull, reporter: task.reporter,
+        progress: task.progress, clock: task.clock)
+    }
+    let line = PackLine(writer, packers: packers)
+    do throws(Failure) {
+      let builder = JobBuilder(line, reader: reader, reporter: task.reporter, isFull: isFull)
+      let comparison = comparison(builder)
+      let digest = try comparison.run()
+      try builder.finish()
+      try line.finish()
+      try check(digest, previous)
+      try task.progress.checkCancelled()
+      summary.counts = comparison.counts + writer.counts
+      summary.unchanged = comparison.unchanged
+      summary.excluded = comparison.excluded
+      summary.bytesRead = writer.bytesRead
+      if options.skipsUnchanged, !isFull, summary.counts.new + summary.counts.changed + summary.counts.deleted + summary.counts.unseen == 0 {
+        writer.discard()
+        return summary
+      }
+      for path in comparison.inexact {
+        task.reporter.note("\(Show.path([47] + path)): what went away there is deleted by sheaf restore and restore.sh, not by tar alone")
+      }
+      let foot = try system { () throws(SystemError) in try writer.finish(unchangedPoint: digest, unchanged: comparison.counts) }
+      try system { () throws(SystemError) in try writer.publish() }
+      summary.bytesWritten = foot.storedBytes
+      summary.set = set
+      return summary
+    } catch {
+      try? line.finish()
+      writer.discard()
+      throw error
+    }
+  }
+
+  /// Throws where none is there.
+  private func missingSources(_ sources: SourceTree, _ root: Descriptor) throws(Failure) -> [Bytes] {
+    let missing = sources.sources.filter { path in
+      let (parent, name) = path.splitAtName
+      if path.isEmpty { return false }
+      guard let directory = try? root.openBeneath(parent, [.pathOnly, .directory]) else { return true }
+      return (try? directory.status(of: name)) == nil
+    }
+    if missing.count == sources.sources.count {
+      let names = missing.map { Show.path([47] + $0) }.joined(separator: ", ")
+      throw Failure(.failed, missing.count == 1 ? "the source \(names) is not there" : "none of the sources is there: \(names)", hint: "is it mounted?")
+    }
+    return missing
+  }
+
+  /// Every merge checks itself: the old point as it was read must be the one its set was written for.
+  private func check(_ digest: Digest?, _ previous: Previous?) throws(Failure) {
+    guard let digest, let previous, digest != previous.foot.point else { return }
+    throw .damaged("the manifests up to \(previous.set.text) do not add up to the point it was written for")
+  }
+}
+
+/// Counts what a run would store.
+private final class DryRunSink: ComparisonSink {
+  private let reporter: any Reporter
+  var counts = SetFoot.Counts()
+  /// Bytes of the files that would be read.
+  var bytes: Int64 = 0
+
+  init(_ reporter: any Reporter) { self.reporter = reporter }
+
+  func diverge(from: SHA256) {}
+  func keep(_ canonical: UnsafeRawBufferPointer) {}
+  func endDirectory(own: PackItem?) {}
+
+  func add(_ item: PackItem, estimate: Int) {
+    guard case .entry(let entry) = item else { return }
+    let status = entry.item.status
+    if status.kind == .directory { counts.directories += 1 } else { counts.files += 1 }
+    if status.kind == .file, !entry.isLink {
+      bytes += status.size
+      counts.bytes += status.size
+    }
+    if entry.old == nil { counts.new += 1 } else if !entry.onlyIfDifferent { counts.changed += 1 }
+    if reporter.wantsItems { reporter.item(entry.old == nil ? .new : .changed, entry.path, status.kind) }
+  }
+}
+
+extension SetFoot.Counts {
+  static func + (a: Self, b: Self) -> Self {
+    Self(
+      files: a.files + b.files, directories: a.directories + b.directories, bytes: a.bytes + b.bytes, new: a.new + b.new,
+      changed: a.changed + b.changed, deleted: a.deleted + b.deleted, unseen: a.unseen + b.unseen)
+  }
+}

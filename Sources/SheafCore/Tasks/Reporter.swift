@@ -1,0 +1,49 @@
+/// What a task tells while it runs. The core prints nothing itself.
+import Posix
+import Synchronization
+
+/// How an entry fared, for `--verbose`.
+public enum Mark: Sendable {
+  case new, changed, metadata, deleted, unseen, restored
+}
+
+/// Called from several threads.
+public protocol Reporter: Sendable {
+  /// Something that could not be saved or restored; the run goes on and ends with exit code 3 or 4.
+  func problem(_ message: String, path: Bytes?)
+  /// Worth knowing, nothing lost.
+  func note(_ message: String)
+  /// Only called where `wantsItems`.
+  func item(_ mark: Mark, _ path: Bytes, _ kind: FileKind)
+  var wantsItems: Bool { get }
+}
+
+/// Where a run stands: written by its threads, read by whoever shows it.
+public final class Progress: Sendable {
+  /// Everything looked at.
+  public let entries = Atomic<Int>(0)
+  /// Files whose contents were read or written.
+  public let files = Atomic<Int>(0)
+  /// Bytes read from the source, or written to the target.
+  public let bytes = Atomic<Int>(0)
+  /// Bytes expected in all; 0 where not known.
+  public let expected = Atomic<Int>(0)
+  /// Set from outside to end the run; it stops at the next entry.
+  public let isCancelled = Atomic<Bool>(false)
+  private let place = Monitor<Bytes>([])
+
+  public init() {}
+
+  public var current: Bytes {
+    get { place.look { $0 } }
+    set { place.look { $0 = newValue } }
+  }
+
+  func add(entries n: Int) { entries.wrappingAdd(n, ordering: .relaxed) }
+  func add(files n: Int) { files.wrappingAdd(n, ordering: .relaxed) }
+  func add(bytes n: Int) { bytes.wrappingAdd(n, ordering: .relaxed) }
+
+  func checkCancelled() throws(Failure) {
+    if isCancelled.load(ordering: .relaxed) { throw Failure(.interrupted, "interrupted") }
+  }
+}

@@ -1,0 +1,392 @@
+/// The heart of a backup: goes through the source and the point before it side by side, both in order, and finds out
+/// what is new, changed, gone or could not be looked at.
+import Posix
+import Tar
+
+/// Takes what a comparison finds, in the order of the tree.
+protocol ComparisonSink: AnyObject {
+  /// From here on the point differs from the one before; the digest goes on from what that one had.
+  func diverge(from: SHA256)
+  func add(_ item: PackItem, estimate: Int)
+  /// A canonical line of the point that stays as it is. Only called after `diverge`.
+  func keep(_ canonical: UnsafeRawBufferPointer)
+  /// A directory's items are complete.
+  func endDirectory(own: PackItem?) throws(Failure)
+}
+
+struct ComparisonOptions {
+  /// Store everything.
+  var isFull = false
+  /// Compare contents, not only what stat tells.
+  var readsContents = false
+}
+
+/// Not for use from several threads.
+final class Comparison {
+  private let walk: Walk
+  private let old: PointReader?
+  private let sink: any ComparisonSink
+  private let options: ComparisonOptions
+  private let reader: LargeReader
+  private let purge: LargePurge
+  private let reporter: any Reporter
+  private let progress: Progress
+
+  /// Of what stays as it was; the packers count the rest.
+  private(set) var counts = SetFoot.Counts()
+  private(set) var unchanged: Int64 = 0
+  private(set) var excluded = 0
+  private(set) var sockets = 0
+  /// Directories whose deletions stock GNU tar cannot replay.
+  private(set) var inexact: [Bytes] = []
+
+  private var hasOld = false
+  /// Whether the old line is of the directory at hand.
+  private var oldIsHere = false
+  private var hasDiverged = false
+  private let oldHasher = SHA256()
+  private let oldText = Buffer(capacity: 1 << 16)
+  private let scratch = Buffer()
+  /// Directories that could not be looked at: what is known of them stays.
+  private var unseenDirectories: [Bytes] = []
+  /// Directories that are new or have changed, whose own entries are still to come.
+  private var changedDirectories: Set<Bytes> = []
+  private var groups: [FileIdentity: LinkGroup] = [:]
+  private var lost: [Bytes] = []
+  private var typeChanged = false
+  private var stores = false
+  private var stableInodes: [UInt64: Bool] = [:]
+  private let root: Descriptor
+
+  private struct FileIdentity: Hashable {
+    var device: UInt64
+    var inode: UInt64
+  }
+
+  init(
+    walk: Walk, old: PointReader?, root: Descriptor, to sink: any ComparisonSink, _ options: ComparisonOptions,
+    reader: LargeReader, purge: LargePurge, reporter: any Reporter, progress: Progress
+  ) {
+    self.walk = walk
+    self.old = old
+    self.root = root
+    self.sink = sink
+    self.options = options
+    self.reader = reader
+    self.purge = purge
+    self.reporter = reporter
+    self.progress = progress
+    // A full point's digest owes nothing to the one before.
+    if options.isFull || old == nil { diverge() }
+  }
+
+  /// Compares everything. Gives the old point's digest, as it was read.
+  func run() throws(Failure) -> Digest? {
+    try advance()
+    while let (listing, status) = walk.next() {
+      try progress.checkCancelled()
+      try compare(listing, status)
+    }
+    while hasOld { try passOrphan() }
+    try sink.endDirectory(own: nil)
+    guard old != nil else { return nil }
+    flushOldText()
+    return oldHasher.finish()
+  }
+
+  // MARK: - The old point
+
+  private func advance() throws(Failure) {
+    guard let old else { return }
+    hasOld = try old.next()
+    guard hasOld else { return }
+    let canonical = old.line.canonical
+    oldText.append(canonical.baseAddress!, canonical.count)
+    oldText.append(UInt8(ascii: "\n"))
+    if oldText.count > 60_000 { flushOldText() }
+  }
+
+  private func flushOldText() {
+    oldHasher.update(oldText.start, oldText.count)
+    oldText.count = 0
+  }
+
+  /// The point begins to differ: what was hashed so far is common to both, but for the old line at hand.
+  private func diverge() {
+    guard !hasDiverged else { return }
+    hasDiverged = true
+    guard !options.isFull, let old, hasOld else {
+      flushOldText()
+      return sink.diverge(from: options.isFull ? SHA256() : oldHasher.copy())
+    }
+    let pending = old.line.canonicalLength + 1
+    oldHasher.update(oldText.start, oldText.count - pending)
+    sink.diverge(from: oldHasher.copy())
+    oldHasher.update(oldText.end - pending, pending)
+    oldText.count = 0
+  }
+
+  /// An old line whose directory is not there any more, or could not be looked at.
+  private func passOrphan() throws(Failure) {
+    let parent = Bytes(old!.line.parent)
+    if unseenDirectories.contains(where: { parent.isAtOrBelow($0) }) {
+      keepUnseen()
+    } else {
+      diverge()
+      counts.deleted += 1
+      if reporter.wantsItems { reporter.item(.deleted, Bytes(old!.line.path), old!.line.kind) }
+    }
+    try advance()
+  }
+
+  /// What is known of something below a directory that could not be looked at stays.
+  private func keepUnseen() {
+    diverge()
+    addUnseen(Bytes(old!.line.path), old: Bytes(old!.line.text))
+  }
+
+  private func count(_ line: Line) {
+    if line.kind == .directory { counts.directories += 1 } else { counts.files += 1 }
+    if !line.hasHardLink { counts.bytes += line.size }
+  }
+
+  @inline(__always)
+  private func isIn(_ directory: Bytes) -> Bool {
+    guard hasOld else { return false }
+    let line = old!.line
+    return directory.withUnsafeBufferPointer { PathOrder.compareNames(line.parent, $0) } == 0
+  }
+
+  // MARK: - One directory
+
+  private func compare(_ listing: Listing, _ status: Status?) throws(Failure) {
+    while hasOld, listing.path.withUnsafeBufferPointer({ PathOrder.compareDirectories(old!.line.parent, $0) }) < 0 {
+      try passOrphan()
+    }
+    excluded += listing.excluded
+    sockets += listing.sockets.count
+    for socket in listing.sockets { reporter.note("\(Show.path(listing.path.joined(socket))): socket skipped") }
+    if listing.holdsStore { reporter.note("the store lies in \(Show.path([47] + listing.path)) and is not backed up into itself") }
+    let isChanged = changedDirectories.remove(listing.path) != nil
+    if let failure = listing.failure {
+      reporter.problem("cannot \(failure.operation): \(failure.cause)", path: listing.path)
+      unseenDirectories.append(listing.path)
+      return try sink.endDirectory(own: isChanged && status != nil ? .directory(path: listing.path, status: status!, dumpdir: []) : nil)
+    }
+    lost.removeAll(keepingCapacity: true)
+    typeChanged = false
+    stores = false
+    oldIsHere = isIn(listing.path)
+    for index in listing.items.indices {
+      let order = try passLost(before: index, listing)
+      let item = listing.items[index]
+      if order == 0 {
+        try compare(index, item, listing)
+        try advance()
+        oldIsHere = isIn(listing.path)
+      } else {
+        try add(index, item, listing, old: nil, onlyIfDifferent: false)
+      }
+    }
+    while oldIsHere { try lose() }
+    progress.add(entries: listing.items.count)
+    try endDirectory(listing, status, isChanged)
+  }
+
+  /// Passes the old names that sort before the item's, which are gone; how the next compares with it.
+  @inline(__always)
+  private func passLost(before index: Int, _ listing: Listing) throws(Failure) -> Int {
+    while oldIsHere {
+      let order = listing.withName(listing.items[index]) { PathOrder.compareNames(old!.line.name, $0) }
+      if order >= 0 { return order }
+      try lose()
+    }
+    return 1
+  }
+
+  private func lose() throws(Failure) {
+    let line = old!.line
+    diverge()
+    let path = Bytes(line.path)
+    lost.append(Bytes(line.name))
+    counts.deleted += 1
+    if !options.isFull {
+      let text = Buffer()
+      ManifestSyntax.appendNote(ManifestSyntax.deleted, path, to: text)
+      sink.add(.line(text: Bytes(text), canonical: 0), estimate: 0)
+    }
+    if reporter.wantsItems { reporter.item(.deleted, path, line.kind) }
+    try advance()
+    oldIsHere = isIn(path.splitAtName.parent)
+  }
+
+  private func endDirectory(_ listing: Listing, _ status: Status?, _ isChanged: Bool) throws(Failure) {
+    guard let status, isChanged || stores || !lost.isEmpty || options.isFull else { return try sink.endDirectory(own: nil) }
+    var dumpdir = Bytes()
+    if !options.isFull, !lost.isEmpty || typeChanged {
+      if listing.isAboveSource {
+        inexact.append(listing.path)
+      } else {
+        dumpdir = Dumpdir.listing(listing)
+        if dumpdir.count > Dumpdir.limit {
+          dumpdir = []
+          if let entries = purge.entries(of: lost, in: listing.path) {
+            for entry in entries { sink.add(entry, estimate: 1 << 20) }
+          } else {
+            inexact.append(listing.path)
+          }
+        }
+      }
+    }
+    try sink.endDirectory(own: .directory(path: listing.path, status: status, dumpdir: dumpdir))
+  }
+
+  // MARK: - One entry
+
+  private enum Verdict { case same, look, different }
+
+  @inline(__always)
+  private func verdict(_ line: Line, _ s: Status, _ directory: Bytes) -> Verdict {
+    if options.isFull || line.kind != s.kind || line.modified != s.modified || line.mode != s.mode || line.uid != s.uid || line.gid != s.gid
+      || (s.kind == .file && line.size != s.size) || line.hasHardLink && s.links == 1
+    {
+      return .different
+    }
+    if (s.kind == .characterDevice || s.kind == .blockDevice) && (line.major != s.specialMajor || line.minor != s.specialMinor) {
+      return .different
+    }
+    if line.changed != s.changed || line.mustReread || (options.readsContents && s.kind == .file) { return .look }
+    return line.inode != s.inode && hasStableInodes(s.device, directory) ? .look : .same
+  }
+
+  private func hasStableInodes(_ device: UInt64, _ directory: Bytes) -> Bool {
+    if let known = stableInodes[device] { return known }
+    guard let here = try? root.openBeneath(directory, [.pathOnly, .directory]), (try? here.status().device) == device else { return false }
+    let stable = here.hasStableInodes
+    stableInodes[device] = stable
+    return stable
+  }
+
+  private func compare(_ index: Int, _ item: Listing.Item, _ listing: Listing) throws(Failure) {
+    let line = old!.line
+    if item.failure != 0 {
+      try unseen(index, item, listing, old: Bytes(line.text))
+      return
+    }
+    if (line.kind == .directory) != (item.status.kind == .directory) { typeChanged = true }
+    let verdict = verdict(line, item.status, listing.path)
+    if verdict == .same, item.status.links == 1 || item.status.kind == .directory {
+      count(line)
+      unchanged += 1
+      if hasDiverged { sink.keep(line.canonical) }
+      return
+    }
+    try add(index, item, listing, old: Bytes(line.text), onlyIfDifferent: verdict == .look, isSame: verdict == .same)
+  }
+
+  private func add(
+    _ index: Int, _ item: Listing.Item, _ listing: Listing, old: Bytes?, onlyIfDifferent: Bool, isSame: Bool = false
+  ) throws(Failure) {
+    if item.failure != 0 { return try unseen(index, item, listing, old: old) }
+    var entry = PackEntry(listing: listing, index: index, old: old, onlyIfDifferent: onlyIfDifferent)
+    var isSame = isSame
+    if item.status.kind == .directory {
+      if !isSame { changedDirectories.insert(entry.path) }
+    } else if item.status.links > 1 {
+      switch joinGroup(&entry, isSame: isSame) {
+      case .done: return
+      case .same: isSame = true
+      case .store: isSame = false
+      }
+    }
+    if isSame {
+      count(self.old!.line)
+      unchanged += 1
+      if hasDiverged { sink.keep(self.old!.line.canonical) }
+      return
+    }
+    diverge()
+    if entry.onlyIfDifferent, item.status.kind == .file, item.status.size > Packer.smallLimit,
+      let kept = reader.refreshedIfEqual(entry)
+    {
+      sink.add(.line(text: kept.text, canonical: kept.canonical), estimate: 0)
+      count(self.old!.line)
+      return
+    }
+    // What is only looked at may prove the same; its directory's entry costs little.
+    if item.status.kind != .directory || onlyIfDifferent { stores = true }
+    sink.add(.entry(entry), estimate: entry.isLink || item.status.kind != .file ? 1024 : 1024 + Int(item.status.size))
+  }
+
+  private enum Joined { case done, same, store }
+
+  /// What is to be done with a file of several names.
+  private func joinGroup(_ entry: inout PackEntry, isSame: Bool) -> Joined {
+    let status = entry.item.status
+    let identity = FileIdentity(device: status.device, inode: status.inode)
+    let mayBeKept = isSame || entry.onlyIfDifferent
+    guard let group = groups[identity] else {
+      let group = LinkGroup(first: entry.path, remaining: Int(status.links) - 1)
+      groups[identity] = group
+      entry.group = group
+      // Whether the first name is stored decides for all others, so it is found out here and now.
+      if let old = entry.old, mayBeKept, !parsed(old, { $0.hasHardLink }) {
+        if isSame {
+          group.entry = self.old!.line.entry()
+          if group.entry != nil { return .same }
+        } else if let kept = reader.refreshedIfEqual(entry) {
+          diverge()
+          group.entry = kept.entry
+          sink.add(.line(text: kept.text, canonical: kept.canonical), estimate: 0)
+          count(self.old!.line)
+          return .done
+        }
+      }
+      entry.onlyIfDifferent = false
+      group.isStored = true
+      return .store
+    }
+    group.remaining -= 1
+    if group.remaining == 0 { groups[identity] = nil }
+    entry.group = group
+    entry.isLink = true
+    entry.onlyIfDifferent = false
+    guard !group.isStored, mayBeKept, let old = entry.old, let first = group.entry, parsed(old, { $0.hardLink == group.first })
+    else { return .store }
+    if isSame { return .same }
+    diverge()
+    var link = first
+    link.path = entry.path
+    link.hardLink = group.first
+    let line = link.line
+    sink.add(.line(text: line.text, canonical: line.canonical), estimate: 0)
+    count(self.old!.line)
+    return .done
+  }
+
+  private func parsed(_ text: Bytes, _ body: (Line) -> Bool) -> Bool {
+    text.withUnsafeBufferPointer { bytes in
+      var line = Line()
+      return line.parse(entry: bytes, scratch: scratch) && body(line)
+    }
+  }
+
+  private func unseen(_ index: Int, _ item: Listing.Item, _ listing: Listing, old: Bytes?) throws(Failure) {
+    let path = listing.path.joined(listing.name(item))
+    let cause = SystemError("look at", path, item.failure)
+    reporter.problem(cause.isMissing ? "is not there" : "cannot look at it: \(cause.cause)", path: path)
+    diverge()
+    unseenDirectories.append(path)
+    addUnseen(path, old: old)
+  }
+
+  private func addUnseen(_ path: Bytes, old: Bytes?) {
+    let lines = UnseenLines(path: path, old: old, isFull: options.isFull)
+    sink.add(.line(text: lines.text, canonical: 0), estimate: 0)
+    if let old, lines.canonical > 0 {
+      old.withUnsafeBytes { sink.keep(UnsafeRawBufferPointer(rebasing: $0[..<lines.canonical])) }
+    }
+    lines.count(in: &counts)
+    if reporter.wantsItems { reporter.item(.unseen, path, .file) }
+  }
+}

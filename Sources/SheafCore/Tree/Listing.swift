@@ -1,0 +1,165 @@
+/// One directory as the walk found it: its names, sorted bytewise, each with its status.
+import Glibc
+import Posix
+
+final class Listing: @unchecked Sendable {
+  struct Item {
+    /// Where the name starts in `names`; it ends with a NUL.
+    var nameStart: Int32
+    var nameLength: Int32
+    /// The error number where the name could not be looked at; 0 where it could.
+    var failure: Int32
+    /// Of no meaning where `failure` is set.
+    var status: Status
+  }
+
+  /// The source's absolute path without the leading slash.
+  let path: Bytes
+  fileprivate(set) var names: Bytes = []
+  fileprivate(set) var items: [Item] = []
+  /// Why the directory could not be listed; nothing is known of what is in it then.
+  fileprivate(set) var failure: SystemError?
+  /// Of the directory itself.
+  fileprivate(set) var device: UInt64 = 0
+  /// Above a source: holds only what leads to sources.
+  fileprivate(set) var isAboveSource = false
+  /// How many names the exclusions left out.
+  fileprivate(set) var excluded = 0
+  /// The store lies in it and was passed over.
+  fileprivate(set) var holdsStore = false
+  /// Sockets, which no tar can hold.
+  fileprivate(set) var sockets: [Bytes] = []
+
+  init(path: Bytes) { self.path = path }
+
+  @inline(__always)
+  func withName<R, E: Error>(_ item: Item, _ body: (UnsafeBufferPointer<UInt8>) throws(E) -> R) throws(E) -> R {
+    var result: Result<R, E>?
+    names.withUnsafeBufferPointer { all in
+      let name = UnsafeBufferPointer(rebasing: all[Int(item.nameStart)..<Int(item.nameStart + item.nameLength)])
+      do throws(E) { result = .success(try body(name)) } catch { result = .failure(error) }
+    }
+    return try result!.get()
+  }
+
+  func name(_ item: Item) -> Bytes { Bytes(names[Int(item.nameStart)..<Int(item.nameStart + item.nameLength)]) }
+}
+
+/// What a walk visits and what it leaves out.
+struct WalkRules: Sendable {
+  var exclusions = Exclusions()
+  /// A directory with a `CACHEDIR.TAG` keeps that file and nothing else.
+  var excludesCaches = false
+  /// A directory that holds one of these names keeps that name and nothing else.
+  var markers: [Bytes] = []
+  /// Files above this many bytes are left out.
+  var largest: Int64?
+  /// Directories on other file systems than their source stay empty.
+  var oneFileSystem = false
+  /// The store's own directory (device and inode), which is never saved.
+  var store: (device: UInt64, inode: UInt64)?
+}
+
+/// Lists one directory by the rules.
+struct Lister: Sendable {
+  let root: Descriptor
+  let rules: WalkRules
+  let sources: SourceTree
+
+  /// Never throws: what could not be looked at is said in the listing. `isBoundary`: the directory belongs to another
+  /// file system and stays empty.
+  func list(_ path: Bytes, isBoundary: Bool) -> Listing {
+    let listing = Listing(path: path)
+    if isBoundary { return listing }
+    do throws(SystemError) {
+      if let wanted = sources.names(above: path) {
+        listing.isAboveSource = true
+        // The way to a source is looked up, not listed: the directory need not be readable.
+        let directory = try root.openBeneath(path, [.pathOnly, .directory])
+        var list = [Int32]()
+        for name in wanted {
+          list.append(Int32(listing.names.count))
+          listing.names += name + [0]
+        }
+        fill(listing, list, directory)
+      } else {
+        let directory = try root.openBeneath(path, [.read, .directory, .noAccessTime])
+        let names = try directory.names()
+        listing.names = names.bytes
+        if rules.oneFileSystem { listing.device = try directory.status().device }
+        fill(listing, names.starts.map { Int32($0) }, directory)
+      }
+    } catch { listing.failure = error }
+    return listing
+  }
+
+  private func fill(_ listing: Listing, _ starts: [Int32], _ directory: Descriptor) {
+    listing.names.withUnsafeBytes { raw in
+      guard let base = raw.baseAddress?.assumingMemoryBound(to: CChar.self) else { return }
+      let bytes = raw.bindMemory(to: UInt8.self)
+      var sorted: [(start: Int32, length: Int32, key: UInt64)] = []
+      sorted.reserveCapacity(starts.count)
+      for start in starts {
+        let name = base + Int(start)
+        let length = Int32(strlen(name))
+        // The first eight bytes decide most comparisons.
+        var key: UInt64 = 0
+        for index in 0..<8 { key = key << 8 | (index < Int(length) ? UInt64(bytes[Int(start) + index]) : 0) }
+        sorted.append((start, length, key))
+      }
+      sorted.sort { a, b in
+        if a.key != b.key { return a.key < b.key }
+        return PathOrder.compareNames(
+          UnsafeBufferPointer(rebasing: bytes[Int(a.start)..<Int(a.start + a.length)]),
+          UnsafeBufferPointer(rebasing: bytes[Int(b.start)..<Int(b.start + b.length)])) < 0
+      }
+      let kept = listing.isAboveSource ? nil : keptAlone(sorted.map { UnsafeBufferPointer(rebasing: bytes[Int($0.start)..<Int($0.start + $0.length)]) }, directory)
+      listing.items.reserveCapacity(sorted.count)
+      for (start, length, _) in sorted {
+        let name = UnsafeBufferPointer(rebasing: bytes[Int(start)..<Int(start + length)])
+        if let kept, !kept.contains(where: { $0.elementsEqual(name) }) {
+          listing.excluded += 1
+          continue
+        }
+        var item = Listing.Item(nameStart: start, nameLength: length, failure: 0, status: .unknown)
+        if let status = directory.status(of: base + Int(start)) {
+          item.status = status
+          if let store = rules.store, status.inode == store.inode, status.device == store.device {
+            listing.holdsStore = true
+            continue
+          }
+          if status.kind == .socket {
+            listing.sockets.append(Bytes(name))
+            continue
+          }
+          if !listing.isAboveSource, isExcluded(listing.path, name, status) {
+            listing.excluded += 1
+            continue
+          }
+        } else {
+          item.failure = errno
+        }
+        listing.items.append(item)
+      }
+    }
+  }
+
+  private func isExcluded(_ directory: Bytes, _ name: UnsafeBufferPointer<UInt8>, _ status: Status) -> Bool {
+    if let largest = rules.largest, status.kind == .file, status.size > largest { return true }
+    return !rules.exclusions.isEmpty && rules.exclusions.excludes(directory: directory, name: name, isDirectory: status.kind == .directory)
+  }
+
+  /// The names that stay where a marker says that the rest of the directory goes.
+  private func keptAlone(_ names: [UnsafeBufferPointer<UInt8>], _ directory: Descriptor) -> [Bytes]? {
+    guard rules.excludesCaches || !rules.markers.isEmpty else { return nil }
+    let markers = rules.markers.filter { marker in names.contains { $0.elementsEqual(marker) } }
+    if !markers.isEmpty { return markers }
+    let tag = Bytes("CACHEDIR.TAG")
+    guard rules.excludesCaches, names.contains(where: { $0.elementsEqual(tag) }),
+      let file = try? directory.open(tag, [.read, .noFollow, .nonBlocking]),
+      // The Cache Directory Tagging Specification, section 2.
+      (try? file.read(count: 43, at: 0)) == Bytes("Signature: 8a477f597d28d172789f06886806bc55")
+    else { return nil }
+    return [tag]
+  }
+}

@@ -1,0 +1,76 @@
+/// Walks a file of gzip members from front to back, one whole member at a time.
+import Glibc
+import Posix
+
+/// Bytes that can be read from any offset: a file, or an archive's volumes in a row.
+public protocol ByteSource: Sendable {
+  /// Reads up to `count` bytes at `offset`; fewer only at the end.
+  func read(into buffer: UnsafeMutableRawPointer, count: Int, at offset: Int64) throws(SystemError) -> Int
+}
+
+extension Descriptor: ByteSource {}
+
+/// Not for use from several threads.
+public final class MemberReader {
+  private let source: any ByteSource
+  private let window = Buffer(capacity: 1 << 20)
+  private var windowOffset: Int64
+  private let limit: Int64
+
+  /// Where the next member begins, in bytes.
+  public private(set) var offset: Int64
+
+  /// Reads members that begin at `offset` or after, and before `limit`.
+  public init(_ source: any ByteSource, from offset: Int64 = 0, to limit: Int64 = .max) {
+    self.source = source
+    self.offset = offset
+    self.limit = limit
+    windowOffset = offset
+  }
+
+  public enum Failure: Error {
+    case system(SystemError)
+    /// No header of ours where a member should begin.
+    case notAMember(offset: Int64)
+    /// The file ends within a member.
+    case cutShort(offset: Int64)
+  }
+
+  /// The next member's header and bytes, valid until the next call; nil at the end.
+  public func next() throws(Failure) -> (GzipMember, UnsafeRawBufferPointer)? {
+    guard offset < limit else { return nil }
+    let available = try fill(GzipMember.headerLength)
+    if available == 0 { return nil }
+    guard available >= GzipMember.headerLength else { throw .cutShort(offset: offset) }
+    guard let member = GzipMember(headerAt: window.start + Int(offset - windowOffset)) else { throw .notAMember(offset: offset) }
+    guard member.length <= 2 * GzipMember.inflatedLimit else { throw .notAMember(offset: offset) }
+    guard try fill(member.length) >= member.length else { throw .cutShort(offset: offset) }
+    let bytes = UnsafeRawBufferPointer(start: window.start + Int(offset - windowOffset), count: member.length)
+    offset += Int64(member.length)
+    return (member, bytes)
+  }
+
+  /// Goes on at another place.
+  public func seek(to offset: Int64) {
+    self.offset = offset
+    if offset < windowOffset || offset > windowOffset + Int64(window.count) {
+      windowOffset = offset
+      window.count = 0
+    }
+  }
+
+  /// Has at least `count` bytes from `offset` on in the window where the file has them; gives how many there are.
+  private func fill(_ count: Int) throws(Failure) -> Int {
+    let have = windowOffset + Int64(window.count) - offset
+    if have >= Int64(count) { return Int(have) }
+    memmove(window.start, window.start + Int(offset - windowOffset), Int(have))
+    window.count = Int(have)
+    windowOffset = offset
+    window.reserve(max(count, 1 << 20) - window.count)
+    let wanted = max(count, min(window.capacity, 1 << 20)) - window.count
+    do throws(SystemError) {
+      window.count += try source.read(into: window.end, count: wanted, at: windowOffset + Int64(window.count))
+    } catch { throw .system(error) }
+    return window.count
+  }
+}

@@ -1,0 +1,87 @@
+/// The command line's words as bytes. The parser takes text, so a byte that is not UTF-8 goes through it as U+F8FF and
+/// two hexadecimal digits, and so does U+F8FF itself.
+import ArgumentParser
+import Posix
+import SheafCore
+
+enum Arguments {
+  private static let mark: Unicode.Scalar = "\u{F8FF}"
+
+  /// What the parser is given: escaped, and with `-s STORE` moved behind the command's name where it stood before it.
+  static func prepared() -> [String] {
+    var words: [String] = []
+    for index in 1..<max(1, Int(CommandLine.argc)) {
+      words.append(escape(Bytes(cString: CommandLine.unsafeArgv[index]!)))
+    }
+    var moved: [String] = []
+    while let first = words.first {
+      if first == "-s" || first == "--store", words.count >= 2 {
+        moved += words.prefix(2)
+        words.removeFirst(2)
+      } else if first.hasPrefix("--store=") || (first.hasPrefix("-s") && first.count > 2 && !first.hasPrefix("--")) {
+        moved.append(words.removeFirst())
+      } else {
+        break
+      }
+    }
+    guard !moved.isEmpty, let command = words.first, !command.hasPrefix("-") else { return moved + words }
+    return [command] + moved + words.dropFirst()
+  }
+
+  static func escape(_ bytes: Bytes) -> String {
+    var text = ""
+    var rest = bytes[...]
+    while let byte = rest.first {
+      var iterator = rest.prefix(4).makeIterator()
+      var decoder = UTF8()
+      if case .scalarValue(let scalar) = decoder.decode(&iterator), scalar != mark {
+        text.unicodeScalars.append(scalar)
+        rest = rest.dropFirst(UTF8.width(scalar))
+      } else {
+        text.unicodeScalars.append(mark)
+        text += [byte].hex
+        rest = rest.dropFirst()
+      }
+    }
+    return text
+  }
+
+  static func unescape(_ text: String) -> Bytes {
+    var bytes = Bytes()
+    var scalars = text.unicodeScalars[...]
+    while let scalar = scalars.popFirst() {
+      if scalar == mark {
+        let digits = String(String.UnicodeScalarView(scalars.prefix(2)))
+        scalars = scalars.dropFirst(2)
+        bytes.append(UInt8(digits, radix: 16) ?? 0x3f)
+      } else {
+        bytes += Array(String(scalar).utf8)
+      }
+    }
+    return bytes
+  }
+}
+
+/// A word of the command line, byte for byte.
+struct RawText: ExpressibleByArgument {
+  let bytes: Bytes
+  init(argument: String) { bytes = Arguments.unescape(argument) }
+
+  /// As a path in a store: without leading slashes, `.` and doubled slashes.
+  var storePath: Bytes { Bytes(bytes.split(separator: 47).filter { $0 != [46] }.joined(separator: [47])) }
+}
+
+/// A number of bytes: `500`, `10k`, `4.5G`, `1MiB`; `k M G T` count in 1024s, `kB MB GB TB` in 1000s.
+struct Size: ExpressibleByArgument {
+  let bytes: Int64
+  init?(argument: String) {
+    let digits = argument.prefix { $0.isASCII && ($0.isNumber || $0 == ".") }
+    guard let number = Double(digits), number >= 0 else { return nil }
+    let factors: [String: Double] = [
+      "": 1, "b": 1, "k": 1024, "m": 1_048_576, "g": 1_073_741_824, "t": 1_099_511_627_776, "kib": 1024, "mib": 1_048_576,
+      "gib": 1_073_741_824, "tib": 1_099_511_627_776, "kb": 1e3, "mb": 1e6, "gb": 1e9, "tb": 1e12,
+    ]
+    guard let factor = factors[argument.dropFirst(digits.count).lowercased()], number * factor < 9e18 else { return nil }
+    bytes = Int64(number * factor)
+  }
+}

@@ -1,0 +1,140 @@
+/// `sheaf backup`: writes a set.
+import ArgumentParser
+import Posix
+import SheafCore
+
+struct BackupCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "backup", abstract: "Save what is new since the last backup.",
+    discussion: """
+      The first backup of a series is full and remembers its sources; later ones hold what changed and need no SOURCE.
+      Exclusions are patterns as in a .gitignore; they are not remembered.
+      """)
+
+  @OptionGroup var store: StoreOptions
+
+  @Argument(help: ArgumentHelp("What to save: folders or files.", valueName: "SOURCE"))
+  var sources: [RawText] = []
+
+  @Flag(help: "Back up other sources than the series remembers.")
+  var changeSources = false
+
+  @Flag(help: "Write a full set.")
+  var full = false
+
+  @Option(name: .long, help: ArgumentHelp("Leave out what matches; may be given several times.", valueName: "PATTERN"))
+  var exclude: [RawText] = []
+
+  @Option(name: .long, help: ArgumentHelp("Leave out what a file's patterns match.", valueName: "FILE"))
+  var excludeFrom: [RawText] = []
+
+  @Flag(help: "Leave out the contents of folders with a CACHEDIR.TAG.")
+  var excludeCaches = false
+
+  @Option(name: .long, help: ArgumentHelp("Leave out the contents of folders that hold NAME.", valueName: "NAME"))
+  var excludeIfPresent: [RawText] = []
+
+  @Option(help: ArgumentHelp("Leave out larger files.", valueName: "SIZE"))
+  var excludeLargerThan: Size?
+
+  @Option(help: ArgumentHelp("Read more sources from a file (- for standard input), each ended by a NUL.", valueName: "FILE"))
+  var filesFrom0: RawText?
+
+  @Flag(help: "Stay on the file systems of the sources.")
+  var oneFileSystem = false
+
+  @Flag(help: "Read every file and compare contents.")
+  var checksum = false
+
+  @Option(help: ArgumentHelp("How hard to deflate, 0 (not at all) to 12.", valueName: "N"))
+  var level = 1
+
+  @Option(help: ArgumentHelp("A line to remember with the point.", valueName: "TEXT"))
+  var comment: RawText?
+
+  @Flag(help: "Write no set where nothing changed.")
+  var skipUnchanged = false
+
+  @Flag(name: [.customShort("n"), .long], help: "Only say what would be saved.")
+  var dryRun = false
+
+  @OptionGroup var output: OutputOptions
+
+  func run() throws {
+    guard (0...12).contains(level) else { throw Failure(.usage, "level \(level) is out of range", hint: "levels go from 0 to 12") }
+    var options = BackupOptions()
+    options.sources = try Sources.absolute(sources.map(\.bytes) + listedSources())
+    options.changesSources = changeSources
+    options.isFull = full
+    options.series = store.series?.bytes
+    options.exclude = exclude.map(\.bytes)
+    for file in excludeFrom { options.excludeFiles.append(try Sources.read(file.bytes)) }
+    options.excludesCaches = excludeCaches
+    options.excludeIfPresent = excludeIfPresent.map(\.bytes)
+    options.excludeLargerThan = excludeLargerThan?.bytes
+    options.oneFileSystem = oneFileSystem
+    options.readsContents = checksum
+    options.level = level
+    options.comment = comment?.bytes ?? []
+    options.skipsUnchanged = skipUnchanged
+    options.isDryRun = dryRun
+
+    let report = RunReport(output)
+    let store = try store.open()
+    let task = Backup(to: store, options, reporter: report, progress: Interruption.progress, clock: { .now() })
+    let summary = try report.showing("saving") { try task.run() }
+    if output.json { printJSON(summary, report) } else if !output.quiet { printWords(summary, report) }
+    try report.finish()
+  }
+
+  private func listedSources() throws -> [Bytes] {
+    guard let filesFrom0 else { return [] }
+    return try Sources.read(filesFrom0.bytes).split(separator: 0).map { Bytes($0) }
+  }
+
+  private func printJSON(_ s: BackupSummary, _ report: RunReport) {
+    var json = JSON("summary")
+    json.add("set", s.set?.text)
+    json.add("kind", s.kind.rawValue)
+    json.add("parent", s.parent)
+    json.add("series", s.series)
+    json.add("files_new", s.counts.new)
+    json.add("files_changed", s.counts.changed)
+    json.add("files_unchanged", s.unchanged)
+    json.add("files_deleted", s.counts.deleted)
+    json.add("files_unseen", s.counts.unseen)
+    json.add("excluded", s.excluded)
+    json.add("problems", report.problemCount)
+    json.add("bytes_read", s.bytesRead)
+    json.add("bytes_written", s.bytesWritten)
+    json.add("dry_run", dryRun)
+    json.add("seconds", seconds: report.elapsed)
+    json.print()
+  }
+
+  private func printWords(_ s: BackupSummary, _ report: RunReport) {
+    let c = s.counts
+    let console = Console.shared
+    if let reason = s.fullBecause, reason != "asked for" { console.note("a full set, because \(reason)") }
+    var changes = ["\(Words.count(c.new)) new", "\(Words.count(c.changed)) changed", "\(Words.count(c.deleted)) deleted"]
+    changes.append("\(Words.count(s.unchanged)) unchanged")
+    if c.unseen > 0 { changes.append(console.styled("\(Words.count(c.unseen)) unseen", .yellow)) }
+    if s.excluded > 0 { changes.append("\(Words.count(s.excluded)) left out") }
+    let what = changes.joined(separator: ", ")
+    if dryRun {
+      console.print("would save \(s.kind == .full ? "a full set" : "an incremental set"): \(what)")
+      console.print("would read \(Words.size(s.bytesRead))")
+      return
+    }
+    guard let set = s.set else {
+      console.print("nothing changed, no set written")
+      return
+    }
+    console.print("saved \(console.styled(set.text, .bold)) in \(Words.duration(report.elapsed))")
+    console.print("  \(what)")
+    console.print("  read \(Words.size(s.bytesRead)), wrote \(Words.size(s.bytesWritten)); the point holds \(Words.count(c.files, "file")), \(Words.size(c.bytes))")
+    if report.problemCount > 0 {
+      console.print(console.styled("  \(Words.count(report.problemCount, "problem")), see above", .yellow))
+    }
+  }
+}

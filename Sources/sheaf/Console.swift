@@ -1,0 +1,92 @@
+/// The rules of the terminal. Results go to standard output, everything else to standard error. Messages are one
+/// lower-case line: `sheaf: error: …`, then `hint: …` where there is one. Colours only on a terminal, never with
+/// NO_COLOR. No name is printed raw on a terminal: control characters could send escape sequences.
+import Glibc
+import Posix
+import SheafCore
+
+final class Console: Sendable {
+  static let shared = Console()
+
+  private struct State {
+    var out = Bytes()
+    /// A progress line stands on the terminal and must be wiped before anything else is printed.
+    var lineShown = false
+    var outFailed = false
+  }
+  private let state = Monitor(State())
+  let outIsTerminal = Descriptor.standardOutput.isTerminal
+  let errorIsTerminal = Descriptor.standardError.isTerminal
+  private let noColor = Host.environment("NO_COLOR").map { !$0.isEmpty } ?? false || Host.environment("TERM") == Bytes("dumb")
+
+  var columns: Int { Descriptor.standardError.terminalColumns ?? 80 }
+  var outColumns: Int? { Descriptor.standardOutput.terminalColumns }
+
+  enum Style: String { case bold = "1", dim = "2", red = "31", yellow = "33", green = "32" }
+
+  /// The text in a style where the stream is a terminal.
+  func styled(_ text: String, _ style: Style, onError: Bool = false) -> String {
+    (onError ? errorIsTerminal : outIsTerminal) && !noColor ? "\u{1B}[\(style.rawValue)m\(text)\u{1B}[0m" : text
+  }
+
+  /// A line on standard output.
+  func print(_ line: String) { write(Bytes(line.utf8) + [10]) }
+
+  /// A path as output: raw bytes into a pipe or file, escaped on a terminal.
+  func path(_ bytes: Bytes) -> Bytes { outIsTerminal ? Bytes(Show.path(bytes).utf8) : bytes }
+
+  func write(_ bytes: Bytes) {
+    state.look { s in
+      s.out += bytes
+      if s.out.count > 32768 || outIsTerminal { Self.flush(&s) }
+    }
+  }
+
+  private static func flush(_ s: inout State) {
+    if s.outFailed { s.out = []; return }
+    if s.lineShown { wipe(&s) }
+    do throws(SystemError) { try Descriptor.standardOutput.write(s.out) } catch {
+      // A closed pipe (as `| head`) is no failure of ours, but nobody reads on.
+      s.outFailed = true
+      if error.code == EPIPE { _exit(0) }
+      try? Descriptor.standardError.write(Bytes("sheaf: error: cannot write to standard output: \(error.cause)\n".utf8))
+      _exit(1)
+    }
+    s.out = []
+  }
+
+  func close() { state.look { Self.flush(&$0) } }
+
+  private func message(_ text: String) {
+    state.look { s in
+      Self.flush(&s)
+      if s.lineShown { Self.wipe(&s) }
+      try? Descriptor.standardError.write(Bytes(text.utf8) + [10])
+    }
+  }
+
+  func error(_ text: String, hint: String? = nil) {
+    message("sheaf: \(styled("error:", .red, onError: true)) \(text)")
+    if let hint { message("hint: \(hint)") }
+  }
+
+  func warning(_ text: String) { message("sheaf: \(styled("warning:", .yellow, onError: true)) \(text)") }
+  func note(_ text: String) { message("sheaf: \(text)") }
+  /// On standard error, without the program's name.
+  func say(_ text: String) { message(text) }
+
+  /// The live line; replaced by the next, wiped by anything else.
+  func showLine(_ text: String) {
+    state.look { s in
+      try? Descriptor.standardError.write(Bytes("\r\u{1B}[K\(text)".utf8))
+      s.lineShown = true
+    }
+  }
+
+  func wipeLine() { state.look { if $0.lineShown { Self.wipe(&$0) } } }
+
+  private static func wipe(_ s: inout State) {
+    try? Descriptor.standardError.write(Bytes("\r\u{1B}[K".utf8))
+    s.lineShown = false
+  }
+}

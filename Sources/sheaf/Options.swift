@@ -1,0 +1,41 @@
+/// Options that many commands share.
+import ArgumentParser
+import Posix
+import SheafCore
+
+struct StoreOptions: ParsableArguments {
+  @Option(name: [.short, .long], help: ArgumentHelp("The store: the directory that holds the backups.", valueName: "STORE"))
+  var store: RawText?
+
+  @Option(help: ArgumentHelp("The series of backups in it.", valueName: "NAME"))
+  var series: RawText?
+
+  /// Of the option or of the environment.
+  func path() throws -> Bytes {
+    if let store { return store.bytes }
+    if let path = Host.environment("SHEAF_STORE"), !path.isEmpty { return path }
+    throw Failure(.usage, "no store given", hint: "use -s STORE or set SHEAF_STORE")
+  }
+
+  func open() throws -> Store { try Store.open(path()) }
+
+  func openSeries() throws -> Series { try open().series(series?.bytes, host: Backup.seriesName(Host.name())) }
+}
+
+struct OutputOptions: ParsableArguments {
+  @Flag(name: .long, help: "Print JSON Lines, the last one a summary.")
+  var json = false
+
+  @Flag(name: [.short, .long], help: "Print nothing but errors.")
+  var quiet = false
+
+  @Flag(name: [.short, .long], help: "Print every entry.")
+  var verbose = false
+}
+
+struct PointOption: ParsableArguments {
+  @Option(help: ArgumentHelp("The point: latest, a set's name, a date, a time, or an age like 3d.", valueName: "POINT"))
+  var at: RawText?
+
+  func find(in series: Series) throws -> SetName { try series.find(point: at?.bytes ?? Bytes("latest"), now: .now()) }
+}

@@ -1,0 +1,107 @@
+/// `sheaf points`: the points of a store.
+import ArgumentParser
+import Posix
+import SheafCore
+
+struct PointsCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "points", abstract: "Show the points that can be restored.", aliases: ["list"])
+
+  @OptionGroup var store: StoreOptions
+  @OptionGroup var output: OutputOptions
+
+  func run() throws {
+    let opened = try store.open()
+    let names = try store.series.map { [$0.bytes] } ?? opened.seriesNames()
+    var total = 0
+    var damaged = 0
+    for name in names {
+      let series = try opened.series(name, host: [])
+      let points = try Points(series)
+      total += points.rows.count
+      damaged += points.rows.count { $0.failure != nil }
+      if output.json { points.printJSON() } else if !output.quiet { points.printTable(opened, alone: names.count == 1) }
+      for row in points.rows { if let failure = row.failure { Console.shared.error(failure.message) } }
+    }
+    if output.json {
+      var json = JSON("summary")
+      json.add("store", opened.path)
+      json.add("uuid", opened.uuid)
+      json.add("label", opened.label)
+      json.add("points", total)
+      json.add("damaged", damaged)
+      json.print()
+    } else if names.isEmpty, !output.quiet {
+      Console.shared.print("no points yet; make one with: sheaf backup -s \(Show.path(opened.path)) SOURCE...")
+    }
+    if damaged > 0 { throw Status.damaged }
+  }
+}
+
+/// The points of one series, read for showing.
+private struct Points {
+  struct Row {
+    var set: SetName
+    var head: SetHead?
+    var foot: SetFoot?
+    var failure: Failure?
+  }
+  let series: Series
+  var rows: [Row] = []
+
+  init(_ series: Series) throws(Failure) {
+    self.series = series
+    for set in try series.sets() {
+      var row = Row(set: set)
+      do throws(Failure) {
+        row.head = try series.head(set)
+        row.foot = try series.foot(set)
+        _ = try series.chain(of: set)
+      } catch { row.failure = error }
+      rows.append(row)
+    }
+  }
+
+  func printJSON() {
+    for row in rows {
+      var json = JSON("point")
+      json.add("series", series.name)
+      json.add("set", row.set.text)
+      json.add("time", row.set.time)
+      json.add("kind", row.set.kind.rawValue)
+      json.add("parent", row.head?.parent?.point)
+      if let foot = row.foot {
+        json.add("files", foot.counts.files)
+        json.add("directories", foot.counts.directories)
+        json.add("bytes", foot.counts.bytes)
+        json.add("added", foot.storedBytes)
+        json.add("files_unseen", foot.counts.unseen)
+        json.add("digest", foot.point.hex)
+      }
+      if let comment = row.head?.comment, !comment.isEmpty { json.add("comment", comment) }
+      if let failure = row.failure { json.add("damaged", failure.message) }
+      json.print()
+    }
+  }
+
+  /// Each full set begins a chain; what builds on it stands below it, indented.
+  func printTable(_ store: Store, alone: Bool) {
+    let console = Console.shared
+    let label = store.label.isEmpty ? "" : " on '\(Show.path(store.label))'"
+    console.print(console.styled("series \(Show.path(series.name))\(label): \(Words.count(rows.count, "point"))", .bold))
+    console.print(console.styled("  \(Words.left("point", 26))\(Words.right("files", 11))\(Words.right("size", 9))\(Words.right("added", 9))  local time", .dim))
+    for row in rows {
+      let indent = row.set.kind == .full ? "" : "└ "
+      let name = Words.left(indent + row.set.text, 26)
+      guard let foot = row.foot, row.failure == nil else {
+        console.print("  \(name)  \(console.styled("damaged", .red))")
+        continue
+      }
+      let time = Words.time(row.set.time).dropLast(3)
+      var line = "  \(name)\(Words.right(Words.count(foot.counts.files), 11))\(Words.right(Words.size(foot.counts.bytes), 9))\(Words.right(Words.size(foot.storedBytes), 9))  \(time)"
+      if foot.counts.unseen > 0 { line += console.styled("  \(Words.count(foot.counts.unseen)) unseen", .yellow) }
+      console.print(line)
+      if let comment = row.head?.comment, !comment.isEmpty { console.print(console.styled("    “\(Show.path(comment))”", .dim)) }
+    }
+  }
+}

@@ -1,0 +1,120 @@
+/// Shows a run as it goes: problems, notes, entries and the progress line; counts what decides the exit code.
+import Posix
+import SheafCore
+
+final class RunReport: Reporter {
+  private let output: OutputOptions
+  private let problems = Monitor(0)
+  let started = Timestamp.monotonicNanoseconds()
+
+  init(_ output: OutputOptions) { self.output = output }
+
+  var wantsItems: Bool { output.verbose }
+  var problemCount: Int { problems.look { $0 } }
+  var elapsed: Int64 { Timestamp.monotonicNanoseconds() - started }
+
+  func problem(_ message: String, path: Bytes?) {
+    problems.change { $0 += 1 }
+    if output.json {
+      var json = JSON("problem")
+      json.add("message", message)
+      if let path { json.add("path", path) }
+      json.print()
+    }
+    Console.shared.warning(path.map { "\(Show.path([47] + $0)): \(message)" } ?? message)
+  }
+
+  func note(_ message: String) {
+    if !output.quiet { Console.shared.note(message) }
+  }
+
+  /// Like rsync's itemized changes: what happened, the kind of entry, its path.
+  func item(_ mark: Mark, _ path: Bytes, _ kind: FileKind) {
+    if output.json {
+      var json = JSON("entry")
+      json.add("action", Self.word(mark))
+      json.add("path", path)
+      json.print()
+      return
+    }
+    let letter = Self.letter(kind)
+    let sign =
+      switch mark {
+      case .new: ">\(letter)+++"
+      case .changed: ">\(letter)..."
+      case .metadata: ".\(letter)..."
+      case .deleted: "*\(letter)del"
+      case .unseen: "?\(letter)..."
+      case .restored: "<\(letter)..."
+      }
+    Console.shared.write(Bytes("\(sign) ".utf8) + Console.shared.path([47] + path) + [10])
+  }
+
+  private static func word(_ mark: Mark) -> String {
+    switch mark {
+    case .new: "new"
+    case .changed: "changed"
+    case .metadata: "unchanged"
+    case .deleted: "deleted"
+    case .unseen: "unseen"
+    case .restored: "restored"
+    }
+  }
+
+  private static func letter(_ kind: FileKind) -> String {
+    switch kind {
+    case .file: "f"
+    case .directory: "d"
+    case .symlink: "L"
+    case .characterDevice, .blockDevice: "D"
+    case .fifo, .socket: "S"
+    }
+  }
+
+  /// Runs `body` with progress shown.
+  func showing<R>(_ verb: String, _ body: () throws -> R) rethrows -> R {
+    guard !output.quiet, !output.json else { return try body() }
+    let done = Monitor(false)
+    let thread = Thread { [started] in Self.showProgress(verb, started, until: done) }
+    defer {
+      done.change { $0 = true }
+      thread.join()
+      Console.shared.wipeLine()
+    }
+    return try body()
+  }
+
+  private static func showProgress(_ verb: String, _ started: Int64, until done: Monitor<Bool>) {
+    let progress = Interruption.progress
+    let live = Console.shared.errorIsTerminal
+    var nextPlain: Int64 = 30_000_000_000
+    while true {
+      done.sleep(milliseconds: live ? 100 : 500)
+      if done.look({ $0 }) { return }
+      let elapsed = Timestamp.monotonicNanoseconds() - started
+      let bytes = progress.bytes.load(ordering: .relaxed)
+      let expected = progress.expected.load(ordering: .relaxed)
+      let rate = Double(bytes) / max(0.001, Double(elapsed) / 1e9)
+      var text = "\(verb)  \(Words.size(bytes))"
+      if expected > 0 { text += " of \(Words.size(expected))" }
+      text += "  \(Words.count(progress.files.load(ordering: .relaxed), "file"))  \(Words.size(Int(rate)))/s"
+      if expected > bytes, rate > 0, elapsed > 1_000_000_000 { text += "  \(Words.duration(Int64(Double(expected - bytes) / rate * 1e9))) left" }
+      if live {
+        let room = Console.shared.columns - text.count - 3
+        if room > 10 {
+          let path = Show.path(progress.current)
+          text += "  " + (path.count > room ? "…" + path.suffix(room - 1) : path)
+        }
+        Console.shared.showLine(text)
+      } else if elapsed >= nextPlain {
+        Console.shared.say(text)
+        nextPlain += nextPlain < 300_000_000_000 ? 60_000_000_000 : 300_000_000_000
+      }
+    }
+  }
+
+  /// Ends a command whose work is done, but not for every file.
+  func finish() throws {
+    if problemCount > 0 { throw Status.incomplete }
+  }
+}

@@ -1,0 +1,91 @@
+/// The command line: one subcommand a file; this one dispatches and turns failures into messages and exit codes.
+import ArgumentParser
+import Posix
+import SheafCore
+
+@main
+struct Sheaf: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "sheaf",
+    abstract: "Dated, plain tar.gz backups, restorable with nothing but tar.",
+    discussion: """
+      A first backup is full, the following ones hold what changed. STORE is a directory on the drive that takes the
+      backups; give it with -s or in the environment variable SHEAF_STORE.
+
+        sheaf init -s /media/drive/backup
+        sheaf backup -s /media/drive/backup /home/me /etc
+        sheaf points -s /media/drive/backup
+        sheaf restore -s /media/drive/backup --to /tmp/restored --at 2026-11-24 home/me/letters
+
+      Exit codes: 0 done, 1 failed, 3 done but some files could not be saved or restored, 4 damage found,
+      10 no store there, 11 in use by another run, 64 usage, 130 interrupted.
+      """,
+    version: version,
+    subcommands: [
+      InitCommand.self, BackupCommand.self, PointsCommand.self,
+    ])
+
+  static let version = "0.1.0"
+
+  static func main() {
+    Host.raiseFileLimit()
+    Interruption.install()
+    let arguments = Arguments.prepared()
+    var status: Status
+    do {
+      var command = try parseAsRoot(arguments)
+      try command.run()
+      status = .success
+    } catch let failure as Failure {
+      Console.shared.error(failure.message, hint: failure.hint)
+      status = Status(failure.kind)
+    } catch let ended as Status {
+      status = ended
+    } catch {
+      status = explain(error)
+    }
+    Console.shared.close()
+    if status.rawValue != 0 { exit(status) }
+  }
+
+  private static func exit(_ status: Status) -> Never { Foundationless.exit(status.rawValue) }
+
+  /// Errors of the command line itself: our words for them, the parser's help where help was asked for.
+  private static func explain(_ error: any Error) -> Status {
+    let code = exitCode(for: error)
+    if code == .success {
+      Console.shared.print(fullMessage(for: error))
+      return .success
+    }
+    let text = message(for: error)
+    let first = text.prefix(1).lowercased() + text.dropFirst()
+    let known = configuration.subcommands.compactMap { $0.configuration.commandName }
+    let command = CommandLine.arguments.dropFirst().first { known.contains($0) }
+    Console.shared.error(
+      first.hasSuffix(".") ? String(first.dropLast()) : first, hint: "see 'sheaf \(command.map { $0 + " " } ?? "")--help'")
+    return .usage
+  }
+}
+
+/// How the program ends; the numbers are restic's where the meaning is.
+enum Status: Int32, Error {
+  case success = 0
+  case failed = 1
+  case incomplete = 3
+  case damaged = 4
+  case noStore = 10
+  case locked = 11
+  case usage = 64
+  case interrupted = 130
+
+  init(_ kind: Failure.Kind) {
+    switch kind {
+    case .failed: self = .failed
+    case .damaged: self = .damaged
+    case .noStore: self = .noStore
+    case .locked: self = .locked
+    case .usage: self = .usage
+    case .interrupted: self = .interrupted
+    }
+  }
+}

@@ -1,0 +1,39 @@
+/// Sources as the user names them, made absolute.
+import Posix
+import SheafCore
+
+enum Sources {
+  /// Without the leading slash. Symbolic links on the way are followed, one at the end is itself the source unless the
+  /// name ends with a slash, as with tar and rsync. What is not there keeps the name it was given.
+  static func absolute(_ given: [Bytes]) throws -> [Bytes] {
+    var result: [Bytes] = []
+    for source in given {
+      guard !source.isEmpty else { throw Failure(.usage, "a source's name is empty") }
+      let absolute = source.first == 47 ? source : try currentDirectory().joined(source)
+      let parts = absolute.split(separator: 47).filter { $0 != [46] }
+      let last = parts.last.map { Bytes($0) } ?? []
+      if source.last == 47 || last == Bytes("..") || last.isEmpty || source == Bytes(".") || source.suffix(2) == [47, 46] {
+        result.append(relative((try? Host.resolved(absolute)) ?? absolute))
+        continue
+      }
+      let parent = [47] + parts.dropLast().joined(separator: [47])
+      let resolved = (try? Host.resolved(Bytes(parent))) ?? Bytes(parent)
+      result.append(relative(resolved).joined(last))
+    }
+    return result
+  }
+
+  private static func relative(_ path: Bytes) -> Bytes { Bytes(path.split(separator: 47).joined(separator: [47])) }
+
+  private static func currentDirectory() throws -> Bytes {
+    do throws(SystemError) { return try Host.resolved(Bytes(".")) } catch { throw Failure(error) }
+  }
+
+  /// A file's contents; `-` is standard input.
+  static func read(_ path: Bytes) throws -> Bytes {
+    do throws(SystemError) {
+      if path == Bytes("-") { return try Descriptor.standardInput.readAll() }
+      return try Descriptor.open(path, .read).readAll()
+    } catch { throw Failure(error) }
+  }
+}

@@ -1,0 +1,57 @@
+/// Numbers, sizes, times and durations in words and columns.
+import Posix
+
+enum Words {
+  /// `12,345`.
+  static func count(_ n: some BinaryInteger) -> String {
+    let digits = String(n)
+    var result = ""
+    for (index, digit) in digits.enumerated() {
+      if index > 0, digit != "-", (digits.count - index) % 3 == 0, result != "-" { result += "," }
+      result.append(digit)
+    }
+    return result
+  }
+
+  /// `1 file`, `12,345 files`.
+  static func count(_ n: some BinaryInteger, _ noun: String) -> String { "\(count(n)) \(noun)\(n == 1 ? "" : "s")" }
+
+  /// `0 B`, `999 B`, `1.2 kB`, `34 MB`: three digits, in thousands.
+  static func size(_ bytes: some BinaryInteger) -> String {
+    let units = ["B", "kB", "MB", "GB", "TB", "PB", "EB"]
+    var value = Double(bytes)
+    var unit = 0
+    while value >= 999.5, unit < units.count - 1 {
+      value /= 1000
+      unit += 1
+    }
+    return unit == 0 ? "\(bytes) B" : "\(decimal(value)) \(units[unit])"
+  }
+
+  /// One digit after the point below ten, none above.
+  private static func decimal(_ value: Double) -> String {
+    if value >= 9.95 { return String(Int(value.rounded())) }
+    let tenths = Int((value * 10).rounded())
+    return "\(tenths / 10).\(tenths % 10)"
+  }
+
+  /// `0.4 s`, `12 s`, `3 min 20 s`, `2 h 5 min`.
+  static func duration(_ nanoseconds: Int64) -> String {
+    let seconds = Double(nanoseconds) / 1e9
+    if seconds < 59.5 { return "\(decimal(seconds)) s" }
+    let whole = Int(seconds.rounded())
+    if whole < 3600 { return "\(whole / 60) min \(whole % 60) s" }
+    return "\(whole / 3600) h \(whole % 3600 / 60) min"
+  }
+
+  /// `2026-11-24 06:00:00` in the machine's time zone.
+  static func time(_ time: Timestamp, local: Bool = true) -> String {
+    let c = time.calendar(local: local)
+    return "\(c.year)-\(two(c.month))-\(two(c.day)) \(two(c.hour)):\(two(c.minute)):\(two(c.second))"
+  }
+
+  static func two(_ n: Int) -> String { n < 10 ? "0\(n)" : "\(n)" }
+
+  static func left(_ text: String, _ width: Int) -> String { text + String(repeating: " ", count: max(0, width - text.count)) }
+  static func right(_ text: String, _ width: Int) -> String { String(repeating: " ", count: max(0, width - text.count)) + text }
+}
