@@ -69,12 +69,17 @@ extension Descriptor {
     try call("remove directory", name) { unlinkat(raw, $0, AT_REMOVEDIR) }
   }
 
-  /// Removes a name and, where it is a directory, all below it, following nothing.
-  public func removeTree(_ name: Bytes) throws(SystemError) {
-    if try status(of: name).kind != .directory { return try removeFile(name) }
+  /// Removes a name and, where it is a directory, all below it, following nothing. A directory that is `spared`, and
+  /// what leads to it, stays.
+  public func removeTree(_ name: Bytes, sparing spared: Status? = nil) throws(SystemError) {
+    let status = try status(of: name)
+    if status.kind != .directory { return try removeFile(name) }
+    if let spared, spared.inode == status.inode, spared.device == status.device { return }
     let directory = try open(name, [.read, .directory, .noFollow])
-    for child in try directory.sortedNames() { try directory.removeTree(child) }
-    try removeDirectory(name)
+    for child in try directory.sortedNames() { try directory.removeTree(child, sparing: spared) }
+    do throws(SystemError) { try removeDirectory(name) } catch {
+      guard error.code == ENOTEMPTY, spared != nil else { throw error }
+    }
   }
 
   public func makeSymlink(_ name: Bytes, to target: Bytes) throws(SystemError) {

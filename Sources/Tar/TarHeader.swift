@@ -11,7 +11,7 @@ public enum TarType: UInt8, Sendable {
   case gnuSparse = 0x53  // 'S'
 }
 
-public struct TarHeader {
+public struct TarHeader: Sendable {
   public static let blockSize = 512
 
   public var path: Bytes = []

@@ -22,7 +22,8 @@ struct Sheaf: ParsableCommand {
       """,
     version: version,
     subcommands: [
-      InitCommand.self, BackupCommand.self, PointsCommand.self,
+      InitCommand.self, BackupCommand.self, PointsCommand.self, ListCommand.self, CatCommand.self,
+      ManifestCommand.self, RestoreCommand.self,
     ])
 
   static let version = "0.1.0"

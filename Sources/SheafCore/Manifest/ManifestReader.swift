@@ -22,8 +22,6 @@ final class ManifestReader {
   private let digest: SHA256?
   private let previous = Buffer()
   private var previousParent = -1
-  /// Lines of entries and notes come in order; a reader that started in the middle begins to check at its first.
-  private var startsInside = false
 
   /// Reads from the beginning. `checked`: the manifest's own digest is compared at the end.
   init(_ file: Descriptor, name: String, checked: Bool = false) throws(Failure) {
@@ -54,7 +52,7 @@ final class ManifestReader {
     guard let offset = index.offset(for: path) else { return }
     chunk = nil
     position = 0
-    startsInside = true
+    previousParent = -1
     chunks.restart(from: offset)
   }
 

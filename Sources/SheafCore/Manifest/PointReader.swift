@@ -123,9 +123,12 @@ final class PointReader {
     return false
   }
 
-  /// Goes to the first entry that is not before `path`, having looked at what is known of the directories above it.
-  func seek(to path: Bytes, _ indexes: [ManifestIndex]) throws(Failure) {
+  /// Goes to the first entry that is not before `path`, having looked at what is known of the directories above it:
+  /// those it gives, as far as they are in the point. A path that ends with a slash is the head of a directory's names.
+  @discardableResult
+  func seek(to path: Bytes, _ indexes: [ManifestIndex]) throws(Failure) -> [Entry] {
     var above = Bytes()
+    var directories: [Entry] = []
     for component in path.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false) {
       let step = above.joined(Bytes(component))
       let target = step == path || component.isEmpty ? path : step
@@ -140,14 +143,15 @@ final class PointReader {
           }
         }
       }
-      if target == path { return }
+      if target == path { break }
       // Standing at a directory above: what it says may hide older copies below.
       while let first = order.first, PathOrder.compare(Bytes(readers[first].line.path), target) == 0 {
         used.append(first)
         order.removeFirst()
       }
-      _ = settle()
+      if let winner = settle(), let entry = readers[winner].line.entry() { directories.append(entry) }
       above = step
     }
+    return directories
   }
 }

@@ -18,6 +18,7 @@ extension TarHeader {
     case .file, .socket:
       type = .file
       size = entry.size
+      if !entry.holes.isEmpty { comment = Self.comment(holes: entry.holes) }
     case .directory:
       type = .directory
       path.append(UInt8(ascii: "/"))
@@ -32,6 +33,11 @@ extension TarHeader {
       type = .blockDevice
       (major, minor) = (entry.major, entry.minor)
     }
+  }
+
+  /// What a dense entry cannot say: `sheaf holes OFFSET:LENGTH …`.
+  static func comment(holes: [Range<Int64>]) -> Bytes {
+    Bytes("sheaf holes \(holes.map { "\($0.lowerBound):\($0.count)" }.joined(separator: " "))".utf8)
   }
 
   /// The same entry as another name of what is already there.

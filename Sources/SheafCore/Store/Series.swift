@@ -93,17 +93,19 @@ public final class Series {
     return chain
   }
 
-  /// The point's whole tree. Where `seeking`, from that path on.
-  func tree(_ chain: [SetName], from path: Bytes? = nil, checked: Bool = false) throws(Failure) -> PointReader {
+  /// The point's whole tree.
+  func tree(_ chain: [SetName], checked: Bool = false) throws(Failure) -> PointReader {
     var readers: [ManifestReader] = []
     for set in chain { readers.append(try manifest(set, checked: checked)) }
-    let reader = PointReader(readers)
-    if let path {
-      var indexes: [ManifestIndex] = []
-      for set in chain { indexes.append(try index(set)) }
-      try reader.seek(to: path, indexes)
-    }
-    return reader
+    return PointReader(readers)
+  }
+
+  /// The point's tree from `path` on, and the directories above it.
+  func tree(_ chain: [SetName], from path: Bytes) throws(Failure) -> (PointReader, above: [Entry]) {
+    let reader = try tree(chain)
+    var indexes: [ManifestIndex] = []
+    for set in chain { indexes.append(try index(set)) }
+    return (reader, try reader.seek(to: path, indexes))
   }
 
   /// The set that has this identity: extents name it.

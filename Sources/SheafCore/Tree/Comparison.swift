@@ -54,6 +54,8 @@ final class Comparison {
   private var groups: [FileIdentity: LinkGroup] = [:]
   private var lost: [Bytes] = []
   private var typeChanged = false
+  /// At least one directory has a tar entry: Python's tarfile takes an archive without any for none.
+  private var hasOwnEntry = false
   private var stores = false
   private var stableInodes: [UInt64: Bool] = [:]
   private let root: Descriptor
@@ -171,6 +173,7 @@ final class Comparison {
     if let failure = listing.failure {
       reporter.problem("cannot \(failure.operation): \(failure.cause)", path: listing.path)
       unseenDirectories.append(listing.path)
+      hasOwnEntry = hasOwnEntry || isChanged
       return try sink.endDirectory(own: isChanged && status != nil ? .directory(path: listing.path, status: status!, dumpdir: []) : nil)
     }
     lost.removeAll(keepingCapacity: true)
@@ -221,7 +224,8 @@ final class Comparison {
   }
 
   private func endDirectory(_ listing: Listing, _ status: Status?, _ isChanged: Bool) throws(Failure) {
-    guard let status, isChanged || stores || !lost.isEmpty || options.isFull else { return try sink.endDirectory(own: nil) }
+    guard let status, isChanged || stores || !lost.isEmpty || options.isFull || !hasOwnEntry else { return try sink.endDirectory(own: nil) }
+    hasOwnEntry = true
     var dumpdir = Bytes()
     if !options.isFull, !lost.isEmpty || typeChanged {
       if listing.isAboveSource {

@@ -1,0 +1,155 @@
+/// Files that begin in one gzip member, to be unpacked and placed by one worker.
+import Posix
+import Tar
+
+final class PlaceJob: @unchecked Sendable {
+  struct File {
+    var entry: Entry
+    var name: Bytes
+    var directory: Descriptor
+    /// Whether a damaged member was met, and where, is told by the worker.
+    var sequence: Int
+  }
+  let archive: ArchiveReader
+  let offset: Int64
+  var files: [File] = []
+  var firstSequence: Int { files[0].sequence }
+
+  init(_ archive: ArchiveReader, _ offset: Int64) {
+    self.archive = archive
+    self.offset = offset
+  }
+}
+
+/// Does the work of jobs. Each runs on a thread of its own.
+final class Unpacker {
+  private let placer: Placer
+  private let shelf: ArchiveShelf
+  private let reporter: any Reporter
+  private let progress: Progress
+  private let damage: @Sendable () -> Void
+  private let content = ContentReader()
+  private let hasher = SHA256()
+
+  init(_ placer: Placer, _ shelf: ArchiveShelf, reporter: any Reporter, progress: Progress, damage: @escaping @Sendable () -> Void) {
+    self.placer = placer
+    self.shelf = shelf
+    self.reporter = reporter
+    self.progress = progress
+    self.damage = damage
+  }
+
+  func run(_ job: PlaceJob) {
+    for file in job.files {
+      if progress.isCancelled.load(ordering: .relaxed) { return }
+      do throws(Failure) { try place(file, job.archive) } catch {
+        if error.kind == .damaged { damage() }
+        reporter.problem(error.message, path: file.entry.path)
+      }
+    }
+  }
+
+  private func place(_ file: PlaceJob.File, _ archive: ArchiveReader?) throws(Failure) {
+    let entry = file.entry
+    var failure: Failure?
+    do throws(SystemError) {
+      guard try placer.mayPlace(entry, file.name, in: file.directory) else { return }
+      try placer.replacing(file.name, in: file.directory) { name throws(SystemError) in
+        let target = try file.directory.open(name, [.write, .create, .exclusive, .noFollow], mode: 0o600)
+        do throws(Failure) { try fill(target, entry, archive) } catch { failure = error }
+        if failure == nil { try placer.finish(entry, target) }
+        try target.close()
+        // A file that is not what it was is no file restored.
+        if failure != nil { try? file.directory.removeFile(name) }
+      }
+    } catch {
+      // Replacing goes on to rename what a failure removed.
+      throw failure ?? Failure(error)
+    }
+    if let failure { throw failure }
+    progress.add(files: 1)
+    if reporter.wantsItems { reporter.item(.restored, entry.path, .file) }
+  }
+
+  /// Writes the contents, leaving holes, and compares their digest.
+  private func fill(_ target: Descriptor, _ entry: Entry, _ archive: ArchiveReader?) throws(Failure) {
+    var writer = HoleWriter(target, entry, hasher)
+    for extent in entry.extents {
+      let source: ArchiveReader
+      if let archive, archive.id == extent.set { source = archive } else { source = try shelf.archive(extent.set) }
+      try content.read(extent, of: source) { bytes throws(Failure) in
+        try writer.write(bytes)
+        progress.add(bytes: bytes.count)
+      }
+    }
+    try writer.finish()
+    if hasher.finish() != entry.digest { throw .damaged("its contents are not what was saved") }
+  }
+}
+
+/// Writes a file's stored bytes where they belong, and hashes the whole file, holes as zeros.
+private struct HoleWriter {
+  private let target: Descriptor
+  private let entry: Entry
+  private let hasher: SHA256
+  private var position: Int64 = 0
+  private var nextHole = 0
+  private static let zeros = Bytes(repeating: 0, count: 65536)
+
+  init(_ target: Descriptor, _ entry: Entry, _ hasher: SHA256) {
+    self.target = target
+    self.entry = entry
+    self.hasher = hasher
+    hasher.restart()
+  }
+
+  mutating func write(_ bytes: UnsafeRawBufferPointer) throws(Failure) {
+    if entry.holes.isEmpty {
+      hasher.update(bytes.baseAddress!, bytes.count)
+      try put(bytes)
+      return
+    }
+    if !entry.isStoredSparse { hasher.update(bytes.baseAddress!, bytes.count) }
+    var rest = bytes
+    while !rest.isEmpty {
+      while entry.isStoredSparse, nextHole < entry.holes.count, position == entry.holes[nextHole].lowerBound {
+        hashZeros(Int64(entry.holes[nextHole].count))
+        position = entry.holes[nextHole].upperBound
+        nextHole += 1
+      }
+      let hole = nextHole < entry.holes.count ? entry.holes[nextHole] : nil
+      let isInHole = hole.map { position >= $0.lowerBound } ?? false
+      let stop = hole.map { isInHole ? $0.upperBound : $0.lowerBound } ?? .max
+      let part = UnsafeRawBufferPointer(rebasing: rest[..<Int(min(Int64(rest.count), stop - position))])
+      if isInHole {
+        // The zeros that stand for the hole are passed over.
+        position += Int64(part.count)
+        if position == stop { nextHole += 1 }
+      } else {
+        if entry.isStoredSparse { hasher.update(part.baseAddress!, part.count) }
+        try put(part)
+      }
+      rest = UnsafeRawBufferPointer(rebasing: rest[part.count...])
+    }
+  }
+
+  private mutating func put(_ bytes: UnsafeRawBufferPointer) throws(Failure) {
+    let position = position
+    try system { () throws(SystemError) in try target.write(bytes, at: position) }
+    self.position += Int64(bytes.count)
+  }
+
+  private func hashZeros(_ count: Int64) {
+    var left = count
+    while left > 0 {
+      let length = Int(min(left, Int64(Self.zeros.count)))
+      Self.zeros.withUnsafeBytes { hasher.update($0.baseAddress!, length) }
+      left -= Int64(length)
+    }
+  }
+
+  mutating func finish() throws(Failure) {
+    if entry.isStoredSparse, nextHole < entry.holes.count { hashZeros(entry.size - position) }
+    if !entry.holes.isEmpty { try system { () throws(SystemError) in try target.truncate(to: entry.size) } }
+  }
+}

@@ -1,0 +1,309 @@
+/// The assembly line of a restore: makes directories in the order of the tree, hands files to unpackers by the gzip
+/// member they lie in, and attends to hard links and directories' own metadata when all before them is in place.
+import Posix
+import Tar
+
+/// Fed by one thread.
+final class PlaceLine {
+  private let target: Descriptor?
+  private let options: RestoreOptions
+  /// Below these, what is not in the point goes where that is asked for.
+  private let roots: [Bytes]
+  private let store: Status?
+  private let placer: Placer
+  private let shelf: ArchiveShelf
+  private let reporter: any Reporter
+  private let progress: Progress
+  private let counted = Shortfalls()
+  private let isDamaged = Monitor(false)
+
+  /// The directory whose entries are coming, as it is called in the target.
+  private var directory: (path: Bytes, descriptor: Descriptor, isBelowRoot: Bool)?
+  /// Names of the directory at hand that belong there, for `--delete`.
+  private var names: Set<Bytes> = []
+  /// Directories made whose metadata is still to come and whose names have not come yet, as called in the target.
+  private var waiting: [Bytes: Entry] = [:]
+  /// Those whose names are coming, the innermost last, with the directories made in each.
+  private var open: [(path: Bytes, entry: Entry?, children: [Bytes])] = [([], nil, [])]
+
+  private enum Later {
+    case hardLink(Entry, name: Bytes, directory: Descriptor)
+    case directory(Entry, target: Bytes)
+    case prune(target: Bytes, keeping: Set<Bytes>)
+  }
+  private var later: [(sequence: Int, what: Later)] = []
+  private var laterHead = 0
+  private var sequence = 0
+  private var pending: [SetID: PlaceJob] = [:]
+
+  private struct Under {
+    /// The first sequence of each job that is not finished.
+    var jobs: [Int] = []
+  }
+  private let under = Monitor(Under())
+  private let queue: BoundedQueue<PlaceJob>
+  private var threads: [Thread] = []
+
+  private var files: Int64 = 0
+  private var directories: Int64 = 0
+  private var bytes: Int64 = 0
+  private var deleted: Int64 = 0
+  private var unseen: Int64 = 0
+
+  init(
+    _ target: Descriptor?, series: Series, _ options: RestoreOptions, roots: [Bytes], reporter: any Reporter, progress: Progress
+  ) {
+    self.target = target
+    self.options = options
+    self.roots = roots
+    store = try? series.store.directory.status()
+    self.reporter = reporter
+    self.progress = progress
+    placer = Placer(overwrite: options.overwrite, shortfalls: counted)
+    shelf = ArchiveShelf(series)
+    queue = BoundedQueue(limit: 2 * processorCount())
+    for _ in 0..<processorCount() {
+      nonisolated(unsafe) let unpacker = Unpacker(placer, shelf, reporter: reporter, progress: progress) { [isDamaged] in isDamaged.change { $0 = true } }
+      threads.append(Thread { [queue, under] in
+        while let job = queue.take() {
+          unpacker.run(job)
+          under.change { $0.jobs.removeAll { $0 == job.firstSequence } }
+        }
+      })
+    }
+  }
+
+  /// A directory above what was asked for: made where it is missing.
+  func add(above entry: Entry) throws(Failure) {
+    guard let path = stripped(entry.path), waiting[path] == nil, !open.contains(where: { $0.path == path }) else { return }
+    try addDirectory(entry, path)
+  }
+
+  /// Entries come in the order of the tree.
+  func add(_ entry: Entry, isUnseen: Bool) throws(Failure) {
+    sequence += 1
+    if isUnseen { unseen += 1 }
+    guard let path = stripped(entry.path) else { return }
+    if entry.kind == .directory { directories += 1 } else { files += 1 }
+    if entry.hardLink == nil { bytes += entry.size }
+    if entry.kind == .directory { return try addDirectory(entry, path) }
+    guard target != nil else {
+      if reporter.wantsItems { reporter.item(.restored, entry.path, entry.kind) }
+      return
+    }
+    do throws(SystemError) {
+      let (parent, name) = path.splitAtName
+      let directory = try enter(parent, of: entry)
+      names.insert(name)
+      if entry.hardLink != nil {
+        defer_(.hardLink(entry, name: name, directory: directory))
+      } else if entry.kind == .file {
+        try addFile(entry, name, directory)
+      } else if try placer.mayPlace(entry, name, in: directory) {
+        try placer.place(entry, name, in: directory)
+        if reporter.wantsItems { reporter.item(.restored, entry.path, entry.kind) }
+      }
+    } catch {
+      reporter.problem("cannot \(error.operation): \(error.cause)", path: entry.path)
+    }
+    try drain(force: false)
+  }
+
+  /// nil where the whole path is stripped away.
+  private func stripped(_ path: Bytes) -> Bytes? {
+    guard options.strip > 0 else { return path }
+    let parts = path.split(separator: 47)
+    return parts.count > options.strip ? Bytes(parts.dropFirst(options.strip).joined(separator: [47])) : nil
+  }
+
+  // MARK: - Directories
+
+  private func addDirectory(_ entry: Entry, _ path: Bytes) throws(Failure) {
+    guard target != nil else { return }
+    do throws(SystemError) {
+      let (parent, name) = path.splitAtName
+      let directory = try enter(parent, of: entry)
+      names.insert(name)
+      try placer.makeDirectory(name, in: directory)
+      waiting[path] = entry
+      open[open.count - 1].children.append(path)
+    } catch {
+      reporter.problem("cannot \(error.operation): \(error.cause)", path: entry.path)
+    }
+  }
+
+  /// Goes to a directory, leaving those that are complete.
+  private func enter(_ path: Bytes, of entry: Entry) throws(SystemError) -> Descriptor {
+    if let directory, directory.path == path { return directory.descriptor }
+    leave(until: path)
+    let descriptor = try target!.openBeneath(path, [.read, .directory, .noFollow])
+    let source = entry.path.splitAtName.parent
+    directory = (path, descriptor, roots.contains { source.isAtOrBelow($0) })
+    if open.last!.path != path { open.append((path, waiting.removeValue(forKey: path), [])) }
+    return descriptor
+  }
+
+  /// Directories that are not above the next one are complete, each after those in it.
+  private func leave(until next: Bytes?) {
+    if let directory, options.deletes, directory.isBelowRoot { defer_(.prune(target: directory.path, keeping: names)) }
+    directory = nil
+    names = []
+    while let last = open.last, next.map({ !$0.isAtOrBelow(last.path) }) ?? true {
+      open.removeLast()
+      for child in last.children {
+        guard let entry = waiting.removeValue(forKey: child) else { continue }
+        // Nothing came for it: it is empty.
+        if options.deletes, roots.contains(where: { entry.path.isAtOrBelow($0) }) { defer_(.prune(target: child, keeping: [])) }
+        defer_(.directory(entry, target: child))
+      }
+      if let entry = last.entry { defer_(.directory(entry, target: last.path)) }
+    }
+  }
+
+  // MARK: - Files
+
+  private func addFile(_ entry: Entry, _ name: Bytes, _ directory: Descriptor) throws(SystemError) {
+    guard let extent = entry.extents.first else {
+      return addEmpty(entry, name, directory)
+    }
+    let archive: ArchiveReader
+    do throws(Failure) { archive = try shelf.archive(extent.set) } catch {
+      if error.kind == .damaged { isDamaged.change { $0 = true } }
+      reporter.problem(error.message, path: entry.path)
+      return
+    }
+    if let job = pending[extent.set], job.offset != extent.offset || job.files.count >= 2048 { dispatch(extent.set) }
+    let job = pending[extent.set] ?? PlaceJob(archive, extent.offset)
+    job.files.append(.init(entry: entry, name: name, directory: directory, sequence: sequence))
+    pending[extent.set] = job
+  }
+
+  /// An empty file lies in no member: it goes with whatever is at hand.
+  private func addEmpty(_ entry: Entry, _ name: Bytes, _ directory: Descriptor) {
+    do throws(SystemError) {
+      guard try placer.mayPlace(entry, name, in: directory) else { return }
+      try placer.replacing(name, in: directory) { name throws(SystemError) in
+        let file = try directory.open(name, [.write, .create, .exclusive, .noFollow], mode: 0o600)
+        if entry.size > 0 { try file.truncate(to: entry.size) }
+        try placer.finish(entry, file)
+        try file.close()
+      }
+      progress.add(files: 1)
+      if reporter.wantsItems { reporter.item(.restored, entry.path, .file) }
+    } catch { reporter.problem("cannot \(error.operation): \(error.cause)", path: entry.path) }
+  }
+
+  private func dispatch(_ set: SetID) {
+    guard let job = pending.removeValue(forKey: set) else { return }
+    under.change { $0.jobs.append(job.firstSequence) }
+    progress.current = job.files[0].entry.path
+    queue.put(job)
+  }
+
+  // MARK: - What comes later
+
+  private func defer_(_ what: Later) { later.append((sequence, what)) }
+
+  /// Does what can be done by now.
+  private func drain(force: Bool) throws(Failure) {
+    guard laterHead < later.count else { return }
+    if force || later.count - laterHead > 20_000 {
+      for set in Array(pending.keys) { dispatch(set) }
+      if force { _ = under.wait { $0.jobs.isEmpty ? true : nil as Bool? } }
+    }
+    let oldest = min(under.look { $0.jobs.min() } ?? .max, pending.values.map(\.firstSequence).min() ?? .max)
+    while laterHead < later.count, later[laterHead].sequence < oldest {
+      perform(later[laterHead].what)
+      laterHead += 1
+    }
+    if laterHead > 1000 {
+      later.removeFirst(laterHead)
+      laterHead = 0
+    }
+  }
+
+  private func perform(_ what: Later) {
+    switch what {
+    case .hardLink(let entry, let name, let directory): placeHardLink(entry, name, directory)
+    case .prune(let path, let names):
+      do throws(SystemError) {
+        let directory = try target!.openBeneath(path, [.read, .directory, .noFollow])
+        for name in try directory.sortedNames() where !names.contains(name) {
+          try directory.removeTree(name, sparing: store)
+          deleted += 1
+          if reporter.wantsItems { reporter.item(.deleted, path.joined(name), .file) }
+        }
+      } catch { reporter.problem("cannot \(error.operation): \(error.cause)", path: error.path) }
+    case .directory(let entry, let path):
+      do throws(SystemError) {
+        try placer.finish(entry, try target!.openBeneath(path, [.read, .directory, .noFollow]))
+      } catch { reporter.problem("cannot \(error.operation): \(error.cause)", path: entry.path) }
+      if reporter.wantsItems { reporter.item(.restored, entry.path, .directory) }
+    }
+  }
+
+  /// A second name where the first is here too, else a file of its own.
+  private func placeHardLink(_ entry: Entry, _ name: Bytes, _ directory: Descriptor) {
+    do throws(SystemError) {
+      if let first = stripped(entry.hardLink!), isSelected(entry.hardLink!), try placer.mayPlace(entry, name, in: directory) {
+        let (parent, firstName) = first.splitAtName
+        if let from = try? target!.openBeneath(parent, [.pathOnly, .directory]), (try? from.status(of: firstName))?.kind == entry.kind {
+          var isLinked = false
+          do throws(SystemError) {
+            try placer.replacing(name, in: directory) { name throws(SystemError) in
+              try from.makeHardLink(of: firstName, as: name, in: directory)
+            }
+            isLinked = true
+          } catch {
+            guard error.code == 1 || error.code == 95 || error.code == 31 || error.code == 18 else { throw error }  // EPERM, ENOTSUP, EMLINK, EXDEV
+            counted.add("hard link")
+          }
+          if isLinked {
+            if reporter.wantsItems { reporter.item(.restored, entry.path, entry.kind) }
+            return
+          }
+        }
+      }
+      if entry.kind == .file { try addFile(entry, name, directory) } else { try placer.place(entry, name, in: directory) }
+    } catch { reporter.problem("cannot \(error.operation): \(error.cause)", path: entry.path) }
+  }
+
+  private func isSelected(_ path: Bytes) -> Bool {
+    options.paths.isEmpty || options.paths.contains { path.isAtOrBelow($0) }
+  }
+
+  /// Waits for everything and ends what is still open.
+  func finish() throws(Failure) {
+    leave(until: nil)
+    // Hard links whose first name is not here become files, which directories then wait for once more.
+    while laterHead < later.count || !pending.isEmpty {
+      for set in Array(pending.keys) { dispatch(set) }
+      _ = under.wait { $0.jobs.isEmpty ? true : nil as Bool? }
+      try progress.checkCancelled()
+      try drain(force: true)
+    }
+    stop()
+  }
+
+  /// Ends early.
+  func abandon() { stop() }
+
+  private func stop() {
+    queue.close()
+    for thread in threads { thread.join() }
+    threads = []
+  }
+
+  var shortfalls: [(what: String, count: Int)] { counted.all }
+
+  func summary(_ set: SetName) -> RestoreSummary {
+    var summary = RestoreSummary(set: set)
+    summary.files = files
+    summary.directories = directories
+    summary.bytes = bytes
+    summary.deleted = deleted
+    summary.unseen = unseen
+    summary.isDamaged = isDamaged.look { $0 }
+    return summary
+  }
+}

@@ -1,0 +1,124 @@
+/// Puts entries into a directory, each relative to its parent's open descriptor, following nothing.
+import Posix
+import Tar
+
+public enum Overwrite: String, Sendable, CaseIterable {
+  case never
+  case ifChanged = "if-changed"
+  case ifNewer = "if-newer"
+  case always
+}
+
+/// What a target cannot take, counted for one warning at the end.
+final class Shortfalls: Sendable {
+  private let counts = Monitor<[String: Int]>([:])
+
+  func add(_ what: String) { counts.look { $0[what, default: 0] += 1 } }
+  var all: [(what: String, count: Int)] { counts.look { $0.sorted { $0.key < $1.key } }.map { ($0.key, $0.value) } }
+}
+
+struct Placer: Sendable {
+  /// nil: what exists already is an error.
+  let overwrite: Overwrite?
+  let shortfalls: Shortfalls
+  private let isRoot = Host.isRoot
+  private let user = Host.userID
+
+  init(overwrite: Overwrite?, shortfalls: Shortfalls) {
+    self.overwrite = overwrite
+    self.shortfalls = shortfalls
+  }
+
+  /// Whether something of this name may be written: false keeps what is there.
+  func mayPlace(_ entry: Entry, _ name: Bytes, in directory: Descriptor) throws(SystemError) -> Bool {
+    guard let overwrite, let there = try? directory.status(of: name) else { return true }
+    switch overwrite {
+    case .always: return true
+    case .never: return false
+    case .ifNewer: return entry.modified > there.modified
+    case .ifChanged:
+      return there.kind != entry.kind || there.modified != entry.modified || (entry.kind == .file && there.size != entry.size)
+    }
+  }
+
+  /// Makes a directory that its owner can write to; its own mode comes last. One that is there already serves.
+  func makeDirectory(_ name: Bytes, in parent: Descriptor) throws(SystemError) {
+    do throws(SystemError) { try parent.makeDirectory(name, mode: 0o700) } catch {
+      guard error.code == 17, overwrite != nil else { throw error }  // EEXIST
+      if try parent.status(of: name).kind == .directory { return }
+      guard overwrite != .never else { throw error }
+      try parent.removeFile(name)
+      try parent.makeDirectory(name, mode: 0o700)
+    }
+  }
+
+  /// Opens a directory just made, so that it can be worked in.
+  func openDirectory(_ name: Bytes, in parent: Descriptor) throws(SystemError) -> Descriptor {
+    try parent.open(name, [.read, .directory, .noFollow])
+  }
+
+  /// Runs `make` with a name that is free, and puts the result in the place of what is there.
+  func replacing(_ name: Bytes, in directory: Descriptor, _ make: (Bytes) throws(SystemError) -> Void) throws(SystemError) {
+    do throws(SystemError) { return try make(name) } catch {
+      guard error.code == 17, overwrite != nil else { throw error }  // EEXIST
+    }
+    if try directory.status(of: name).kind == .directory { try directory.removeTree(name) }
+    let temporary = Bytes(".sheaf-\(Host.random(6).hex)".utf8)
+    try make(temporary)
+    do throws(SystemError) { try directory.rename(temporary, to: name) } catch {
+      try? directory.removeFile(temporary)
+      throw error
+    }
+  }
+
+  /// Everything but files, directories and hard links.
+  func place(_ entry: Entry, _ name: Bytes, in directory: Descriptor) throws(SystemError) {
+    try replacing(name, in: directory) { name throws(SystemError) in
+      if entry.kind == .symlink {
+        try directory.makeSymlink(name, to: entry.linkTarget)
+      } else {
+        try directory.makeNode(name, kind: entry.kind, mode: 0o600, major: entry.major, minor: entry.minor)
+      }
+      try attend(entry, owner: { (uid, gid) throws(SystemError) in try directory.setOwner(name, uid: uid, gid: gid) },
+        mode: { (mode) throws(SystemError) in if entry.kind != .symlink { try directory.setMode(name, mode) } },
+        attribute: { (attribute) throws(SystemError) in try directory.setAttribute(attribute, of: name) })
+      try directory.setModified(name, entry.modified)
+    }
+  }
+
+  /// The metadata of an open file or directory, its time last.
+  func finish(_ entry: Entry, _ file: Descriptor) throws(SystemError) {
+    try attend(entry, owner: { (uid, gid) throws(SystemError) in try file.setOwner(uid: uid, gid: gid) },
+      mode: { (mode) throws(SystemError) in try file.setMode(mode) },
+      attribute: { (attribute) throws(SystemError) in try file.setAttribute(attribute) })
+    try file.setModified(entry.modified)
+  }
+
+  /// Owner first, since changing it takes setuid and capabilities away; the mode before the ACL, whose mask it is.
+  private func attend(
+    _ entry: Entry, owner: (UInt32, UInt32) throws(SystemError) -> Void, mode: (UInt16) throws(SystemError) -> Void,
+    attribute: (Attribute) throws(SystemError) -> Void
+  ) throws(SystemError) {
+    var bits = entry.mode
+    if isRoot {
+      do throws(SystemError) { try owner(entry.uid, entry.gid) } catch {
+        guard error.code == 1 || error.code == 22 else { throw error }  // EPERM, EINVAL: the file system has no owners
+        shortfalls.add("owner")
+      }
+    } else if entry.uid != user {
+      // Someone else's program would run as the one who restores it.
+      bits &= 0o1777
+      shortfalls.add("owner")
+    }
+    do throws(SystemError) { try mode(bits) } catch {
+      guard error.code == 1 else { throw error }  // EPERM
+      shortfalls.add("mode")
+    }
+    for one in entry.attributes {
+      do throws(SystemError) { try attribute(one) } catch {
+        guard error.code == 1 || error.code == 95 || error.code == 28 || error.code == 22 || error.code == 13 else { throw error }
+        shortfalls.add("attribute")
+      }
+    }
+  }
+}

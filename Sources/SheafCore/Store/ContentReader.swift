@@ -1,0 +1,64 @@
+/// Reads files' bytes out of archives, one gzip member at a time; keeps the last member, since files that follow each
+/// other in a tree lie in the same or the next one.
+import Posix
+import Tar
+
+/// Not for use from several threads: each worker has one.
+final class ContentReader {
+  private let inflater = Decompressor()
+  private let compressed = Buffer(capacity: 1 << 20)
+  private let inflated = Buffer(capacity: 2 << 20)
+  private var held: (archive: ArchiveReader, offset: Int64, next: Int64)?
+
+  /// Has the member at `offset` in `inflated`.
+  private func hold(_ archive: ArchiveReader, _ offset: Int64) throws(Failure) {
+    if let held, held.archive === archive, held.offset == offset { return }
+    held = nil
+    func damaged(_ what: String) -> Failure { .damaged("\(archive.set.archive): the gzip member at byte \(offset) \(what)") }
+    // Most members are smaller than this: then one call reads all of it.
+    let guess = 384 << 10
+    compressed.count = 0
+    compressed.reserve(guess)
+    try read(archive, guess, offset)
+    guard compressed.count >= GzipMember.headerLength, let member = GzipMember(headerAt: compressed.start) else {
+      throw damaged("cannot be read")
+    }
+    guard Int64(member.length) <= archive.size - offset else { throw damaged("reaches beyond the archive's end") }
+    if member.length > compressed.count { try read(archive, member.length - compressed.count, offset + Int64(compressed.count)) }
+    guard compressed.count >= member.length else { throw damaged("is cut short") }
+    do throws(Decompressor.Failure) {
+      try inflater.inflate(UnsafeRawBufferPointer(start: compressed.start, count: member.length), into: inflated)
+    } catch { throw damaged("is damaged") }
+    held = (archive, offset, offset + Int64(member.length))
+  }
+
+  private func read(_ archive: ArchiveReader, _ count: Int, _ offset: Int64) throws(Failure) {
+    compressed.reserve(count)
+    do throws(SystemError) { compressed.count += try archive.read(into: compressed.end, count: count, at: offset) } catch {
+      throw Failure(error)
+    }
+  }
+
+  /// Calls `body` with an extent's bytes, piece after piece.
+  func read(
+    _ extent: Extent, of archive: ArchiveReader, _ body: (UnsafeRawBufferPointer) throws(Failure) -> Void
+  ) throws(Failure) {
+    guard extent.offset >= 0, extent.offset < archive.size, extent.length >= 0 else {
+      throw .damaged("\(archive.set.archive): a file is said to lie outside it")
+    }
+    var offset = extent.offset
+    var inner = extent.inner
+    var left = extent.length
+    while left > 0 {
+      try hold(archive, offset)
+      guard inner <= Int64(inflated.count) else { throw .damaged("\(archive.set.archive): a file is said to lie outside the member at byte \(offset)") }
+      let count = min(left, Int64(inflated.count) - inner)
+      guard count > 0 || inner > 0 else { throw .damaged("\(archive.set.archive): the member at byte \(offset) is empty") }
+      try body(UnsafeRawBufferPointer(start: inflated.start + Int(inner), count: Int(count)))
+      left -= count
+      inner = 0
+      offset = held!.next
+      guard left == 0 || offset < archive.size else { throw .damaged("\(archive.set.archive): ends within a file") }
+    }
+  }
+}

@@ -1,0 +1,103 @@
+/// Looks into a point: lists it, and reads single files, without restoring.
+import Posix
+import Tar
+
+public struct Contents {
+  private let series: Series
+  private let set: SetName
+  private let chain: [SetName]
+
+  public init(_ series: Series, _ set: SetName) throws(Failure) {
+    self.series = series
+    self.set = set
+    chain = try series.chain(of: set)
+  }
+
+  /// Calls `body` with the entries of a directory (`recursive`: and of all below), or with the one entry that `path`
+  /// names. The empty path is the top.
+  public func list(_ path: Bytes, recursive: Bool, _ body: (Entry, _ isUnseen: Bool) throws(Failure) -> Void) throws(Failure) {
+    if !path.isEmpty {
+      let entry = try find(path)
+      if entry.entry.kind != .directory { return try body(entry.entry, entry.isUnseen) }
+    }
+    let tree = try path.isEmpty ? series.tree(chain) : series.tree(chain, from: path + [47]).0
+    while try tree.next() {
+      let parent = Bytes(tree.line.parent)
+      guard recursive ? parent.isAtOrBelow(path) : parent == path else { return }
+      guard let entry = tree.line.entry() else { throw .damaged("\(tree.manifest.name): line \(tree.manifest.lineNumber) cannot be read") }
+      try body(entry, tree.isUnseen)
+    }
+  }
+
+  public func find(_ path: Bytes) throws(Failure) -> (entry: Entry, isUnseen: Bool) {
+    let (tree, _) = try series.tree(chain, from: path)
+    guard try tree.next(), Bytes(tree.line.path) == path else {
+      throw Failure(.failed, "\(Show.path(path)) is not in the point \(set.text)", hint: "look for it with 'sheaf ls'")
+    }
+    guard let entry = tree.line.entry() else { throw .damaged("\(tree.manifest.name): the line of \(Show.path(path)) cannot be read") }
+    return (entry, tree.isUnseen)
+  }
+
+  /// Calls `body` with a file's bytes, holes as zeros. Throws `damaged` after the last where they are not what was
+  /// saved.
+  public func read(_ path: Bytes, _ body: (UnsafeRawBufferPointer) throws(Failure) -> Void) throws(Failure) {
+    let entry = try find(path).entry
+    guard entry.kind == .file else { throw Failure(.failed, "\(Show.path(path)) is no file") }
+    let shelf = ArchiveShelf(series)
+    let content = ContentReader()
+    let hasher = SHA256()
+    func give(_ bytes: UnsafeRawBufferPointer) throws(Failure) {
+      hasher.update(bytes.baseAddress!, bytes.count)
+      try body(bytes)
+    }
+    var position: Int64 = 0
+    var holes = entry.isStoredSparse ? entry.holes[...] : []
+    let zeros = Bytes(repeating: 0, count: 65536)
+    func giveHole(_ hole: Range<Int64>) throws(Failure) {
+      var left = hole.count
+      while left > 0 {
+        let count = min(left, zeros.count)
+        var failure: Failure?
+        zeros.withUnsafeBytes { all in
+          do throws(Failure) { try give(UnsafeRawBufferPointer(rebasing: all[..<count])) } catch { failure = error }
+        }
+        if let failure { throw failure }
+        left -= count
+      }
+      position = hole.upperBound
+    }
+    for extent in entry.extents {
+      try content.read(extent, of: try shelf.archive(extent.set)) { bytes throws(Failure) in
+        var rest = bytes
+        while !rest.isEmpty {
+          while let hole = holes.first, hole.lowerBound == position {
+            try giveHole(hole)
+            holes.removeFirst()
+          }
+          let count = Int(min(Int64(rest.count), (holes.first?.lowerBound ?? .max) - position))
+          try give(UnsafeRawBufferPointer(rebasing: rest[..<count]))
+          position += Int64(count)
+          rest = UnsafeRawBufferPointer(rebasing: rest[count...])
+        }
+      }
+    }
+    while let hole = holes.popFirst() { try giveHole(hole) }
+    if hasher.finish() != entry.digest { throw .damaged("\(Show.path(path)): its contents are not what was saved") }
+  }
+
+  /// Calls `body` with the point's whole mtree, piece after piece.
+  public func manifest(_ body: (UnsafeRawBufferPointer) throws(Failure) -> Void) throws(Failure) {
+    let tree = try series.tree(chain)
+    let out = Buffer(capacity: 1 << 17)
+    out.append("#mtree\n. type=dir\n")
+    while try tree.next() {
+      out.append(tree.line.text.baseAddress!, tree.line.text.count)
+      out.append(UInt8(ascii: "\n"))
+      if out.count > 1 << 16 {
+        try body(out.bytes)
+        out.count = 0
+      }
+    }
+    try body(out.bytes)
+  }
+}

@@ -1,0 +1,87 @@
+/// An archive file by itself, without its store: ours or anyone's.
+import Posix
+import Tar
+
+public struct LoneArchive {
+  private let file: Descriptor
+  private let path: Bytes
+
+  /// nil where `path` is no tar file of the file system.
+  public init?(_ path: Bytes) {
+    let endings: [StaticString] = [".tar", ".tar.gz", ".tgz", ".tar.gz.001"]
+    guard endings.contains(where: { path.reversed().starts(with: Bytes($0).reversed()) }),
+      let file = try? Descriptor.open(path, [.read, .nonBlocking]), (try? file.status().kind) == .file
+    else { return nil }
+    self.file = file
+    self.path = path
+  }
+
+  /// A descriptor of its own, at the beginning.
+  private func open() throws(Failure) -> ForeignArchive {
+    let file = try system { () throws(SystemError) in try Descriptor.open(path, .read) }
+    do throws(ForeignArchive.Failure) { return try ForeignArchive(file) } catch { throw damaged(error) }
+  }
+
+  private func damaged(_ error: ForeignArchive.Failure) -> Failure { .damaged("\(Show.path(path)): \(error.message)") }
+
+  private func next(_ archive: ForeignArchive) throws(Failure) -> Entry? {
+    do throws(ForeignArchive.Failure) { return try archive.next().map(Entry.init) } catch { throw damaged(error) }
+  }
+
+  public func list(_ body: (Entry) throws(Failure) -> Void) throws(Failure) {
+    let archive = try open()
+    while let entry = try next(archive) { try body(entry) }
+  }
+
+  public func read(_ wanted: Bytes, _ body: (UnsafeRawBufferPointer) throws(Failure) -> Void) throws(Failure) {
+    let archive = try open()
+    while let entry = try next(archive) {
+      guard entry.path == wanted else { continue }
+      guard entry.kind == .file else { throw Failure(.failed, "\(Show.path(wanted)) is no file") }
+      if let first = entry.hardLink { return try read(first, body) }
+      let result: Result<Void, Failure>
+      do throws(ForeignArchive.Failure) { result = try archive.data(body) } catch { throw damaged(error) }
+      return try result.get()
+    }
+    throw Failure(.failed, "\(Show.path(wanted)) is not in \(Show.path(path))", hint: "look for it with 'sheaf ls \(Show.path(path))'")
+  }
+
+  /// Reads everything: each gzip member's checksum, each entry. Gives how many entries there are.
+  public func verify() throws(Failure) -> (entries: Int64, bytes: Int64) {
+    let start = try system { () throws(SystemError) in try file.read(count: 2, at: 0) }
+    if start == [0x1f, 0x8b] {
+      do throws(GzipStream.Failure) { _ = try GzipStream.check(file) } catch {
+        switch error {
+        case .system(let error): throw Failure(error)
+        case .cutShort: throw .damaged("\(Show.path(path)): is cut short")
+        case .corrupt, .notGzip: throw .damaged("\(Show.path(path)): its gzip data is damaged")
+        }
+      }
+    }
+    var entries: Int64 = 0
+    var bytes: Int64 = 0
+    let archive = try open()
+    while let entry = try next(archive) {
+      entries += 1
+      do throws(ForeignArchive.Failure) { _ = try archive.data { (data) throws(Failure) in bytes += Int64(data.count) } } catch {
+        throw .damaged("\(Show.path(path)): \(Show.path(entry.path)): \(error.message)")
+      }
+    }
+    return (entries, bytes)
+  }
+}
+
+extension Entry {
+  fileprivate init(_ e: ForeignArchive.Entry) {
+    var path = Bytes(e.path.split(separator: 47).filter { $0 != [46] }.joined(separator: [47]))
+    if path.isEmpty { path = [46] }
+    self.init(path: path, kind: e.kind, mode: e.mode, uid: e.uid, gid: e.gid, modified: e.modified)
+    userName = e.userName
+    groupName = e.groupName
+    size = e.kind == .file ? max(0, e.size) : 0
+    linkTarget = e.linkTarget
+    hardLink = e.hardLink
+    major = e.major
+    minor = e.minor
+  }
+}

@@ -1,0 +1,121 @@
+/// Brings a point back, whole or in part, into a directory.
+import Posix
+import Tar
+
+public struct RestoreOptions: Sendable {
+  /// Paths in the point, without the leading slash; empty: everything.
+  public var paths: [Bytes] = []
+  public var target: Bytes = []
+  /// nil: a target that is not empty is refused.
+  public var overwrite: Overwrite?
+  /// Below what is restored, what is not in the point goes.
+  public var deletes = false
+  public var strip = 0
+  public var isDryRun = false
+
+  public init() {}
+}
+
+public struct RestoreSummary: Sendable {
+  public var set: SetName
+  public var files: Int64 = 0
+  public var directories: Int64 = 0
+  public var bytes: Int64 = 0
+  public var deleted: Int64 = 0
+  /// Last good copies of what the point could not look at.
+  public var unseen: Int64 = 0
+  /// What the target could not take, and how often.
+  public var shortfalls: [(what: String, count: Int)] = []
+  public var isDamaged = false
+}
+
+public struct Restore {
+  private let series: Series
+  private let options: RestoreOptions
+  private let reporter: any Reporter
+  private let progress: Progress
+
+  public init(from series: Series, _ options: RestoreOptions, reporter: any Reporter, progress: Progress) {
+    self.series = series
+    self.options = options
+    self.reporter = reporter
+    self.progress = progress
+  }
+
+  public func run(_ set: SetName) throws(Failure) -> RestoreSummary {
+    let chain = try series.chain(of: set)
+    var paths: [Bytes] = []
+    for path in options.paths.sorted(by: { PathOrder.compareDirectories($0, $1) < 0 }) {
+      if let last = paths.last, path.isAtOrBelow(last) { continue }
+      paths.append(path)
+    }
+    if paths.contains([]) { paths = [] }
+    if !options.isDryRun { try namesArePresent(chain) }
+    // Before anything is written: is all there that was asked for?
+    for path in paths {
+      let (tree, _) = try series.tree(chain, from: path)
+      guard try tree.next(), Bytes(tree.line.path) == path else {
+        throw Failure(.failed, "\(Show.path(path)) is not in the point \(set.text)", hint: "look for it with 'sheaf ls'")
+      }
+    }
+    let whole = try series.foot(set).counts.bytes
+    if paths.isEmpty { progress.expected.store(Int(whole), ordering: .relaxed) }
+    let target = try options.isDryRun ? nil : openTarget()
+    let line = PlaceLine(
+      target, series: series, options, roots: paths.isEmpty ? try series.head(set).sources : paths, reporter: reporter, progress: progress)
+    do throws(Failure) {
+      if paths.isEmpty { try place(try series.tree(chain), to: line, while: nil) }
+      for path in paths {
+        let (tree, above) = try series.tree(chain, from: path)
+        for directory in above { try line.add(above: directory) }
+        _ = try tree.next()
+        let isDirectory = tree.line.kind == .directory
+        try add(tree, to: line)
+        if isDirectory {
+          let (below, _) = try series.tree(chain, from: path + [47])
+          try place(below, to: line, while: path)
+        }
+      }
+      try line.finish()
+    } catch {
+      line.abandon()
+      throw error
+    }
+    var summary = line.summary(set)
+    summary.shortfalls = line.shortfalls
+    return summary
+  }
+
+  /// Names what is missing before anything is written.
+  private func namesArePresent(_ chain: [SetName]) throws(Failure) {
+    for set in chain { _ = try ArchiveReader(set, in: series) }
+  }
+
+  private func openTarget() throws(Failure) -> Descriptor {
+    let path = options.target
+    do throws(SystemError) { try Descriptor.workingDirectory.makeDirectory(path) } catch {
+      guard error.code == 17 else { throw Failure(error) }  // EEXIST
+    }
+    let target = try system { () throws(SystemError) in try Descriptor.open(path, [.read, .directory]) }
+    if options.overwrite == nil {
+      let names = try system { () throws(SystemError) in try target.sortedNames() }
+      if !names.isEmpty {
+        throw Failure(.failed, "the target \(Show.path(path)) is not empty", hint: "choose another directory, or say what may be replaced with --overwrite")
+      }
+    }
+    return target
+  }
+
+  private func place(_ tree: PointReader, to line: PlaceLine, while directory: Bytes?) throws(Failure) {
+    while try tree.next() {
+      if let directory, !Bytes(tree.line.parent).isAtOrBelow(directory) { return }
+      try add(tree, to: line)
+    }
+  }
+
+  private func add(_ tree: PointReader, to line: PlaceLine) throws(Failure) {
+    try progress.checkCancelled()
+    guard let entry = tree.line.entry() else { throw .damaged("\(tree.manifest.name): line \(tree.manifest.lineNumber) cannot be read") }
+    try line.add(entry, isUnseen: tree.isUnseen)
+  }
+}

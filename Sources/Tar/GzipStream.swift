@@ -1,0 +1,52 @@
+/// Inflates a gzip stream whose members are not ours, by zlib, which checks each member's CRC and length: libarchive
+/// does not.
+import CZlib
+import Posix
+
+public enum GzipStream {
+  public enum Failure: Error, Equatable { case system(SystemError), corrupt, cutShort, notGzip }
+
+  /// Reads all of `file` from its beginning; gives the inflated length in bytes.
+  public static func check(_ file: Descriptor) throws(Failure) -> Int64 {
+    let stream = UnsafeMutablePointer<z_stream>.allocate(capacity: 1)
+    stream.initialize(to: z_stream())
+    defer { stream.deallocate() }
+    // 15 + 16: the largest window, gzip headers only.
+    guard inflateInit2_(stream, 15 + 16, ZLIB_VERSION, Int32(MemoryLayout<z_stream>.size)) == Z_OK else { throw .corrupt }
+    defer { inflateEnd(stream) }
+    let input = UnsafeMutablePointer<UInt8>.allocate(capacity: 1 << 18), output = UnsafeMutablePointer<UInt8>.allocate(capacity: 1 << 18)
+    defer {
+      input.deallocate()
+      output.deallocate()
+    }
+    var offset: Int64 = 0
+    var total: Int64 = 0
+    var isBetween = true
+    while true {
+      if stream.pointee.avail_in == 0 {
+        let count: Int
+        do throws(SystemError) { count = try file.read(into: input, count: 1 << 18, at: offset) } catch { throw .system(error) }
+        if count == 0 {
+          guard isBetween else { throw .cutShort }
+          guard offset > 0 else { throw .notGzip }
+          return total
+        }
+        offset += Int64(count)
+        stream.pointee.next_in = input
+        stream.pointee.avail_in = UInt32(count)
+      }
+      isBetween = false
+      stream.pointee.next_out = output
+      stream.pointee.avail_out = 1 << 18
+      let result = inflate(stream, Z_NO_FLUSH)
+      total += Int64(1 << 18 - Int(stream.pointee.avail_out))
+      switch result {
+      case Z_OK, Z_BUF_ERROR: break
+      case Z_STREAM_END:
+        isBetween = true
+        guard inflateReset(stream) == Z_OK else { throw .corrupt }
+      default: throw total == 0 && offset <= 1 << 18 ? .notGzip : .corrupt
+      }
+    }
+  }
+}

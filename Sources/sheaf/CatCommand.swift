@@ -1,0 +1,35 @@
+/// `sheaf cat`: one file's contents on standard output.
+import ArgumentParser
+import Posix
+import SheafCore
+
+struct CatCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "cat", abstract: "Print files of a point.",
+    discussion: "With --archive FILE the files are looked for in a lone archive.")
+
+  @OptionGroup var store: StoreOptions
+  @OptionGroup var point: PointOption
+
+  @Option(help: ArgumentHelp("Read from an archive file, store or not.", valueName: "FILE"))
+  var archive: RawText?
+
+  @Argument(help: ArgumentHelp("Files in the point.", valueName: "PATH"))
+  var paths: [RawText]
+
+  @OptionGroup var output: OutputOptions
+
+  func run() throws {
+    func write(_ bytes: UnsafeRawBufferPointer) throws(Failure) {
+      Console.shared.write(Bytes(bytes))
+    }
+    if let archive {
+      guard let lone = LoneArchive(archive.bytes) else { throw Failure(.failed, "\(Show.path(archive.bytes)) is not an archive that can be read") }
+      for path in paths { try lone.read(path.storePath, write) }
+      return
+    }
+    let series = try store.openSeries()
+    let contents = try Contents(series, point.find(in: series))
+    for path in paths { try contents.read(path.storePath, write) }
+  }
+}

@@ -1,0 +1,120 @@
+/// `sheaf ls`: what a point, or a lone archive, holds.
+import ArgumentParser
+import Posix
+import SheafCore
+
+struct ListCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "ls", abstract: "Show what a point holds.",
+    discussion: "PATH may also be an archive file (.tar, .tar.gz), which is then listed whole, store or not.")
+
+  @OptionGroup var store: StoreOptions
+  @OptionGroup var point: PointOption
+
+  @Argument(help: ArgumentHelp("A folder or file in the point, or an archive.", valueName: "PATH"))
+  var path: RawText?
+
+  @Flag(name: [.short, .long], help: "Show modes, owners, sizes and times, as ls -l does.")
+  var long = false
+
+  @Flag(name: [.customShort("R"), .long], help: "Show everything below, too.")
+  var recursive = false
+
+  @OptionGroup var output: OutputOptions
+
+  func run() throws {
+    var shown: Int64 = 0
+    var bytes: Int64 = 0
+    func show(_ entry: Entry, isUnseen: Bool, base: Bytes) {
+      shown += 1
+      bytes += entry.hardLink == nil ? entry.size : 0
+      if output.json { return printJSON(entry, isUnseen) }
+      if output.quiet { return }
+      var name = recursive ? entry.path : entry.path.splitAtName.name
+      if entry.kind == .directory { name.append(47) }
+      let console = Console.shared
+      var line = long ? Bytes(LongLine.text(entry).utf8) : []
+      line += console.path(name)
+      if long, entry.kind == .symlink { line += Bytes(" -> ".utf8) + console.path(entry.linkTarget) }
+      if long, let first = entry.hardLink { line += Bytes(" link to ".utf8) + console.path(first) }
+      if isUnseen { line += Bytes("  (last good copy)".utf8) }
+      console.write(line + [10])
+    }
+    if let path, let archive = LoneArchive(path.bytes) {
+      try archive.list { (entry) throws(Failure) in show(entry, isUnseen: false, base: []) }
+    } else {
+      let series = try store.openSeries()
+      let wanted = path?.storePath ?? []
+      try Contents(series, point.find(in: series)).list(wanted, recursive: recursive) { (entry, isUnseen) throws(Failure) in
+        show(entry, isUnseen: isUnseen, base: wanted)
+      }
+    }
+    if output.json {
+      var json = JSON("summary")
+      json.add("entries", shown)
+      json.add("bytes", bytes)
+      json.print()
+    }
+  }
+
+  private func printJSON(_ e: Entry, _ isUnseen: Bool) {
+    var json = JSON("entry")
+    json.add("path", e.path)
+    json.add("kind", LongLine.word(e.kind))
+    json.add("mode", "0" + String(e.mode, radix: 8))
+    json.add("uid", e.uid)
+    json.add("gid", e.gid)
+    json.add("user", e.userName)
+    json.add("group", e.groupName)
+    json.add("size", e.size)
+    json.add("modified", e.modified)
+    if e.kind == .symlink { json.add("link", e.linkTarget) }
+    if let first = e.hardLink { json.add("hard_link", first) }
+    if let digest = e.digest { json.add("sha256", digest.hex) }
+    if isUnseen { json.add("unseen", true) }
+    json.print()
+  }
+}
+
+/// A line like one of `ls -l`.
+enum LongLine {
+  static func text(_ e: Entry) -> String {
+    let owner = e.userName.isEmpty ? String(e.uid) : Show.path(e.userName)
+    let group = e.groupName.isEmpty ? String(e.gid) : Show.path(e.groupName)
+    let size = e.kind == .characterDevice || e.kind == .blockDevice ? "\(e.major), \(e.minor)" : String(e.size)
+    let time = Words.time(e.modified).dropLast(3)
+    return "\(mode(e)) \(Words.left(owner, 8)) \(Words.left(group, 8)) \(Words.right(size, 12)) \(time) "
+  }
+
+  static func mode(_ e: Entry) -> String {
+    let type =
+      switch e.kind {
+      case .file: "-"
+      case .directory: "d"
+      case .symlink: "l"
+      case .fifo: "p"
+      case .characterDevice: "c"
+      case .blockDevice: "b"
+      case .socket: "s"
+      }
+    func triple(_ bits: UInt16, _ special: Bool, _ letter: String) -> String {
+      let x = bits & 1 != 0 ? (special ? letter : "x") : (special ? letter.uppercased() : "-")
+      return "\(bits & 4 != 0 ? "r" : "-")\(bits & 2 != 0 ? "w" : "-")\(x)"
+    }
+    let m = e.mode
+    return type + triple(m >> 6 & 7, m & 0o4000 != 0, "s") + triple(m >> 3 & 7, m & 0o2000 != 0, "s") + triple(m & 7, m & 0o1000 != 0, "t")
+      + (e.attributes.isEmpty ? " " : "+")
+  }
+
+  static func word(_ kind: FileKind) -> String {
+    switch kind {
+    case .file: "file"
+    case .directory: "directory"
+    case .symlink: "symlink"
+    case .fifo: "fifo"
+    case .characterDevice: "character device"
+    case .blockDevice: "block device"
+    case .socket: "socket"
+    }
+  }
+}

@@ -1,0 +1,19 @@
+/// `sheaf manifest`: a point as an mtree on standard output.
+import ArgumentParser
+import Posix
+import SheafCore
+
+struct ManifestCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "manifest", abstract: "Print the whole mtree of a point.",
+    discussion: "NetBSD's mtree compares a restored tree with it: sheaf manifest | mtree -p DIR")
+
+  @OptionGroup var store: StoreOptions
+  @OptionGroup var point: PointOption
+  @OptionGroup var output: OutputOptions
+
+  func run() throws {
+    let series = try store.openSeries()
+    try Contents(series, point.find(in: series)).manifest { (bytes) throws(Failure) in Console.shared.write(Bytes(bytes)) }
+  }
+}

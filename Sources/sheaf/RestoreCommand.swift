@@ -1,0 +1,95 @@
+/// `sheaf restore`: brings a point back.
+import ArgumentParser
+import Posix
+import SheafCore
+
+extension Overwrite: ExpressibleByArgument {}
+
+struct RestoreCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "restore", abstract: "Bring files back.",
+    discussion: """
+      Files come out below DIR with their full path: DIR/home/me/letter. Without PATH everything is restored. A DIR that
+      is not empty is refused unless --overwrite says what may be replaced.
+      """)
+
+  @OptionGroup var store: StoreOptions
+  @OptionGroup var point: PointOption
+
+  @Argument(help: ArgumentHelp("What to restore, with or without a leading slash.", valueName: "PATH"))
+  var paths: [RawText] = []
+
+  @Option(help: ArgumentHelp("The directory to restore into; made where it is missing.", valueName: "DIR"))
+  var to: RawText
+
+  @Option(help: ArgumentHelp("What may be replaced: never, if-changed, if-newer, always.", valueName: "WHEN"))
+  var overwrite: Overwrite?
+
+  @Flag(help: "Remove what is not in the point, below what is restored; needs --overwrite.")
+  var delete = false
+
+  @Option(help: ArgumentHelp("Leave off that many leading folders.", valueName: "N"))
+  var stripComponents = 0
+
+  @Flag(name: [.customShort("n"), .long], help: "Only say what would be restored.")
+  var dryRun = false
+
+  @OptionGroup var output: OutputOptions
+
+  func run() throws {
+    guard stripComponents >= 0 else { throw Failure(.usage, "--strip-components takes a number from 0 on") }
+    var options = RestoreOptions()
+    options.paths = paths.map(\.storePath)
+    options.target = to.bytes
+    options.overwrite = overwrite
+    options.deletes = delete
+    options.strip = stripComponents
+    options.isDryRun = dryRun
+    if delete, overwrite == nil { throw Failure(.usage, "--delete needs --overwrite", hint: "for exactly the point's tree: --overwrite always --delete") }
+    let series = try store.openSeries()
+    let set = try point.find(in: series)
+    let report = RunReport(output)
+    let task = Restore(from: series, options, reporter: report, progress: Interruption.progress)
+    let summary = try report.showing("restoring") { try task.run(set) }
+    for (what, count) in summary.shortfalls {
+      Console.shared.warning("\(Self.words(what)) could not be restored for \(Words.count(count, "file"))")
+    }
+    if output.json { printJSON(summary, report) } else if !output.quiet { printWords(summary, report) }
+    if summary.isDamaged { throw Status.damaged }
+    try report.finish()
+  }
+
+  private static func words(_ what: String) -> String {
+    switch what {
+    case "owner": "the owner"
+    case "mode": "the mode"
+    case "attribute": "an extended attribute"
+    case "hard link": "the hard link (restored as a file of its own)"
+    default: what
+    }
+  }
+
+  private func printWords(_ s: RestoreSummary, _ report: RunReport) {
+    let what = "\(Words.count(s.files, "file")) in \(Words.count(s.directories, "folder")), \(Words.size(s.bytes))"
+    if dryRun { return Console.shared.print("would restore \(what) from \(s.set.text)") }
+    Console.shared.print("restored \(what) from \(s.set.text) in \(Words.duration(report.elapsed))")
+    if s.deleted > 0 { Console.shared.print("  removed \(Words.count(s.deleted)) that the point does not have") }
+    if s.unseen > 0 { Console.shared.print("  \(Words.count(s.unseen)) of them are the last good copies of what the point could not look at") }
+    if report.problemCount > 0 { Console.shared.print(Console.shared.styled("  \(Words.count(report.problemCount, "problem")), see above", .yellow)) }
+  }
+
+  private func printJSON(_ s: RestoreSummary, _ report: RunReport) {
+    var json = JSON("summary")
+    json.add("set", s.set.text)
+    json.add("files", s.files)
+    json.add("directories", s.directories)
+    json.add("bytes", s.bytes)
+    json.add("files_deleted", s.deleted)
+    json.add("files_unseen", s.unseen)
+    json.add("problems", report.problemCount)
+    json.add("damaged", s.isDamaged)
+    json.add("dry_run", dryRun)
+    json.add("seconds", seconds: report.elapsed)
+    json.print()
+  }
+}
