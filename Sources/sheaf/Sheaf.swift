@@ -23,7 +23,7 @@ struct Sheaf: ParsableCommand {
     version: version,
     subcommands: [
       InitCommand.self, BackupCommand.self, PointsCommand.self, ListCommand.self, CatCommand.self,
-      ManifestCommand.self, RestoreCommand.self,
+      ManifestCommand.self, RestoreCommand.self, VerifyCommand.self,
     ])
 
   static let version = "0.1.0"

@@ -1,0 +1,111 @@
+/// Checks that points can be restored: the chain of digests, and everything stored.
+import Posix
+import Tar
+
+public struct VerifySummary: Sendable {
+  public var sets = 0
+  public var points = 0
+  public var files: Int64 = 0
+  /// Of files' contents.
+  public var bytes: Int64 = 0
+  public var damages: [Damage] = []
+  /// Points that damage touches.
+  public var touched: [SetName] = []
+
+  public init() {}
+}
+
+public struct Verify {
+  private let series: Series
+  private let isQuick: Bool
+  private let progress: Progress
+  private let report: (Damage) -> Void
+
+  /// `isQuick`: presence, sizes and the chain only. `report` is called with each damage as it is found.
+  public init(_ series: Series, isQuick: Bool, progress: Progress, report: @escaping (Damage) -> Void) {
+    self.series = series
+    self.isQuick = isQuick
+    self.progress = progress
+    self.report = report
+  }
+
+  /// One point, or all of the series where `set` is nil.
+  public func run(_ set: SetName?) throws(Failure) -> VerifySummary {
+    var summary = VerifySummary()
+    let damages = Monitor<[Damage]>([])
+    func found(_ damage: Damage) {
+      damages.change { $0.append(damage) }
+      report(damage)
+    }
+    let points = set == nil ? try series.sets() : [set!]
+    var chains: [SetName: [SetName]] = [:]
+    var sets: Set<SetName> = []
+    for point in points {
+      try attempt(point, found) { () throws(Failure) in
+        let chain = try series.chain(of: point)
+        chains[point] = chain
+        sets.formUnion(chain)
+      }
+    }
+    var expected: Int64 = 0
+    for set in sets { expected += (try? series.foot(set).storedBytes) ?? 0 }
+    progress.expected.store(isQuick ? 0 : Int(expected), ordering: .relaxed)
+    for set in sets.sorted() {
+      try progress.checkCancelled()
+      summary.sets += 1
+      try attempt(set, found) { () throws(Failure) in
+        if isQuick {
+          _ = try ArchiveReader(set, in: series)
+          return
+        }
+        let (files, bytes) = try ArchiveCheck(series: series, set: set, progress: progress, report: found).run()
+        summary.files += files
+        summary.bytes += bytes
+      }
+    }
+    for point in points {
+      guard let chain = chains[point] else { continue }
+      summary.points += 1
+      try progress.checkCancelled()
+      try attempt(point, found) { () throws(Failure) in try checkPoint(point, chain) }
+    }
+    summary.damages = damages.look { $0 }
+    let damaged = Set(summary.damages.map(\.set))
+    summary.touched = points.filter { point in
+      damaged.contains(point) || (chains[point] ?? []).contains { damaged.contains($0) }
+    }
+    return summary
+  }
+
+  private func attempt(_ set: SetName, _ found: (Damage) -> Void, _ body: () throws(Failure) -> Void) throws(Failure) {
+    do throws(Failure) { try body() } catch {
+      guard error.kind == .damaged || error.kind == .failed else { throw error }
+      found(Damage(set: set, path: nil, message: error.message))
+    }
+  }
+
+  /// The merged tree is the one the set was written for, and its parent's is the one it was written on.
+  private func checkPoint(_ point: SetName, _ chain: [SetName]) throws(Failure) {
+    if let parent = try series.head(point).parent, try series.foot(chain[1]).point != parent.digest {
+      throw .damaged("\(point.text) builds on another state of \(parent.point) than the one that is there")
+    }
+    let foot = try series.foot(point)
+    if isQuick { return }
+    let tree = try series.tree(chain)
+    let hasher = SHA256()
+    let text = Buffer(capacity: 1 << 16)
+    while try tree.next() {
+      let canonical = tree.line.canonical
+      text.append(canonical.baseAddress!, canonical.count)
+      text.append(UInt8(ascii: "\n"))
+      if text.count > 60_000 {
+        hasher.update(text.start, text.count)
+        text.count = 0
+      }
+    }
+    hasher.update(text.start, text.count)
+    if hasher.finish() != foot.point {
+      throw .damaged("the manifests up to \(point.text) do not add up to the point it was written for")
+    }
+  }
+}

@@ -1,0 +1,97 @@
+/// `sheaf verify`: checks a store, a point, or a lone archive.
+import ArgumentParser
+import Posix
+import SheafCore
+
+struct VerifyCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "verify", abstract: "Check that everything can be restored.",
+    discussion: "Without --at every point of every series is checked. ARCHIVE is a lone tar file, store or not.")
+
+  @OptionGroup var store: StoreOptions
+  @OptionGroup var point: PointOption
+
+  @Argument(help: ArgumentHelp("An archive file to check instead.", valueName: "ARCHIVE"))
+  var archive: RawText?
+
+  @Flag(help: "Check presence, sizes and the chain only.")
+  var quick = false
+
+  @OptionGroup var output: OutputOptions
+
+  func run() throws {
+    if let archive { return try verify(archive.bytes) }
+    let opened = try store.open()
+    let host = Backup.seriesName(Host.name())
+    let all: [Series]
+    if store.series != nil || point.at != nil { all = [try opened.series(store.series?.bytes, host: host)] } else {
+      all = try opened.seriesNames().map { (name) throws(Failure) in try opened.series(name, host: host) }
+    }
+    if all.isEmpty, !output.quiet, !output.json { Console.shared.print("no points yet, nothing to verify") }
+    let report = RunReport(output)
+    var total = VerifySummary()
+    for series in all {
+      let set = try point.at == nil ? nil : point.find(in: series)
+      let task = Verify(series, isQuick: quick, progress: Interruption.progress) { [output] damage in Self.show(damage, series.name, output) }
+      let summary = try report.showing("verifying") { try task.run(set) }
+      total.sets += summary.sets
+      total.points += summary.points
+      total.files += summary.files
+      total.bytes += summary.bytes
+      total.damages += summary.damages
+      total.touched += summary.touched
+    }
+    if output.json { printJSON(total, report) } else if !output.quiet, !all.isEmpty { printWords(total, report) }
+    if !total.damages.isEmpty { throw Status.damaged }
+  }
+
+  private static func show(_ damage: Damage, _ series: Bytes, _ output: OutputOptions) {
+    if output.json {
+      var json = JSON("damage")
+      json.add("series", series)
+      json.add("set", damage.set.text)
+      if let path = damage.path { json.add("path", path) }
+      json.add("message", damage.message)
+      json.print()
+    }
+    Console.shared.error(damage.path.map { "\(damage.set.text): \(Show.path($0)): \(damage.message)" } ?? damage.message)
+  }
+
+  private func printWords(_ s: VerifySummary, _ report: RunReport) {
+    let console = Console.shared
+    let what = quick ? "presence, sizes and chains" : "\(Words.count(s.files, "file")), \(Words.size(s.bytes))"
+    if s.damages.isEmpty {
+      console.print("\(console.styled("no damage", .green)): \(Words.count(s.points, "point")) in \(Words.count(s.sets, "set")), \(what), in \(Words.duration(report.elapsed))")
+      return
+    }
+    console.print("\(console.styled("damage found", .red)): \(Words.count(s.damages.count, "finding")), above; these points are touched:")
+    for set in s.touched { console.print("  \(set.text)") }
+    console.print("what is not damaged still comes back with 'sheaf restore'; a new full set begins a sound chain: 'sheaf backup --full'")
+  }
+
+  private func printJSON(_ s: VerifySummary, _ report: RunReport) {
+    var json = JSON("summary")
+    json.add("points", s.points)
+    json.add("sets", s.sets)
+    json.add("files", s.files)
+    json.add("bytes", s.bytes)
+    json.add("damages", s.damages.count)
+    json.add("touched", s.touched.map { Bytes($0.text.utf8) })
+    json.add("quick", quick)
+    json.add("seconds", seconds: report.elapsed)
+    json.print()
+  }
+
+  private func verify(_ path: Bytes) throws {
+    guard let archive = LoneArchive(path) else { throw Failure(.failed, "\(Show.path(path)) is not an archive that can be read") }
+    let (entries, bytes) = try archive.verify()
+    if output.json {
+      var json = JSON("summary")
+      json.add("entries", entries)
+      json.add("bytes", bytes)
+      json.print()
+    } else if !output.quiet {
+      Console.shared.print("no damage: \(Words.count(entries)) entries, \(Words.size(bytes)) in \(Show.path(path))")
+    }
+  }
+}
