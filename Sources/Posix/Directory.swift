@@ -20,29 +20,27 @@ public struct NameList: ~Copyable {
 }
 
 extension Descriptor {
-  /// Every name but `.` and `..`, in no order. The corresponding C function is `readdir`.
+  /// Every name but `.` and `..`, in no order. The corresponding C function is `getdents64`: readdir(3) would open
+  /// the directory a second time.
   public func names() throws(SystemError) -> NameList {
-    let own = sheaf_openat(raw, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0)
-    guard own >= 0 else { throw .last("list", path) }
-    guard let stream = fdopendir(own) else {
-      let code = errno
-      Glibc.close(own)
-      throw SystemError("list", path, code)
-    }
-    defer { closedir(stream) }
     var list = NameList()
+    let size = 32768
+    let buffer = UnsafeMutableRawPointer.allocate(byteCount: size, alignment: 8)
+    defer { buffer.deallocate() }
+    guard lseek(raw, 0, SEEK_SET) >= 0 else { throw .last("list", path) }
     while true {
-      errno = 0
-      guard let entry = readdir(stream) else {
-        if errno != 0 { throw .last("list", path) }
-        return list
-      }
-      withUnsafePointer(to: &entry.pointee.d_name) { pointer in
-        pointer.withMemoryRebound(to: CChar.self, capacity: 256) { name in
-          let dot = CChar(UInt8(ascii: "."))
-          if name[0] == dot, name[1] == 0 || (name[1] == dot && name[2] == 0) { return }
-          list.append(name)
-        }
+      let count = retrying { sheaf_getdents64(raw, buffer, size) }
+      if count < 0 { throw .last("list", path) }
+      if count == 0 { return list }
+      // struct linux_dirent64: inode and offset of 8 bytes each, length of 2, type of 1, the name and its NUL.
+      var at = 0
+      while at < count {
+        let length = Int(buffer.loadUnaligned(fromByteOffset: at + 16, as: UInt16.self))
+        let name = (buffer + at + 19).assumingMemoryBound(to: CChar.self)
+        at += length
+        let dot = CChar(UInt8(ascii: "."))
+        if name[0] == dot, name[1] == 0 || (name[1] == dot && name[2] == 0) { continue }
+        list.append(name)
       }
     }
   }

@@ -38,11 +38,11 @@ public final class Monitor<Value>: @unchecked Sendable {
   }
 
   /// Runs `body` until it gives something, sleeping between until another thread changes the value.
-  /// Wakes the others afterwards.
-  public func wait<R>(_ body: (inout Value) throws -> R?) rethrows -> R {
+  /// Wakes the others afterwards where it `changes` something for them.
+  public func wait<R>(changes: Bool = true, _ body: (inout Value) throws -> R?) rethrows -> R {
     pthread_mutex_lock(lock)
     defer {
-      pthread_cond_broadcast(condition)
+      if changes { pthread_cond_broadcast(condition) }
       pthread_mutex_unlock(lock)
     }
     while true {
@@ -50,6 +50,9 @@ public final class Monitor<Value>: @unchecked Sendable {
       pthread_cond_wait(condition, lock)
     }
   }
+
+  /// Wakes everyone who waits.
+  public func wake() { pthread_cond_broadcast(condition) }
 
   /// Sleeps until a change or until `milliseconds` have passed.
   public func sleep(milliseconds: Int) {

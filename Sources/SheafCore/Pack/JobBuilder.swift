@@ -75,7 +75,7 @@ final class JobBuilder: ComparisonSink {
   private func submit() throws(Failure) {
     guard !job.items.isEmpty else { return }
     try line.submit(job)
-    job = PackJob()
+    job = line.newJob()
   }
 
   private func moveLarge(_ entry: PackEntry) throws(Failure) {

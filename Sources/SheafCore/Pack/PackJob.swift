@@ -85,6 +85,18 @@ final class PackJob: @unchecked Sendable {
     var fill: Fill
   }
 
+  /// Ready for other work, keeping its memory.
+  func reset() {
+    items.removeAll(keepingCapacity: true)
+    gaps.removeAll(keepingCapacity: true)
+    for buffer in [kept, member, text, canonical] { buffer.count = 0 }
+    estimate = 0
+    tarBytes = 0
+    counts = SetFoot.Counts()
+    bytesRead = 0
+    finished.look { $0 = false }
+  }
+
   private let finished = Monitor(false)
   func finish() { finished.change { $0 = true } }
   func waitUntilFinished() { _ = finished.wait { $0 ? true : nil as Bool? } }

@@ -7,6 +7,8 @@ final class PackLine: @unchecked Sendable {
   private let toWrite: BoundedQueue<Step>
   private var threads: [Thread] = []
   private let failure = Monitor<SystemError?>(nil)
+  /// Jobs that are done, to be used again.
+  private let spare = Monitor<[PackJob]>([])
 
   private enum Step {
     case job(PackJob)
@@ -23,14 +25,17 @@ final class PackLine: @unchecked Sendable {
       })
     }
     nonisolated(unsafe) let writer = writer
-    threads.append(Thread { [toWrite, failure] in
+    threads.append(Thread { [toWrite, failure, spare] in
       while let step = toWrite.take() {
         if case .job(let job) = step { job.waitUntilFinished() }
         guard failure.look({ $0 == nil }) else { continue }
         do throws(SystemError) {
           switch step {
           case .begin(let hasher): writer.begin(point: hasher)
-          case .job(let job): try writer.append(job)
+          case .job(let job):
+            try writer.append(job)
+            job.reset()
+            spare.look { $0.append(job) }
           }
         } catch { failure.change { $0 = error } }
       }
@@ -39,6 +44,9 @@ final class PackLine: @unchecked Sendable {
 
   /// Begins the point's digest here.
   func begin(point: SHA256) { toWrite.put(.begin(point)) }
+
+  /// An empty job.
+  func newJob() -> PackJob { spare.look { $0.popLast() } ?? PackJob() }
 
   /// Hands a job on; waits while too many are under way. Throws what the writer met.
   func submit(_ job: PackJob) throws(Failure) {

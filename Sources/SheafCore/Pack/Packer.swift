@@ -191,11 +191,12 @@ final class Packer {
 
   private func packFile(_ packed: PackEntry, _ parent: Descriptor, _ job: PackJob) throws(SystemError) {
     let item = packed.item
+    let path = packed.path
     let fd = packed.listing.withName(item) { name in
       parent.open(UnsafeRawPointer(name.baseAddress!).assumingMemoryBound(to: CChar.self), [.read, .noFollow, .nonBlocking, .noAccessTime])
     }
-    if fd < 0 { throw SystemError("open", packed.path, currentError()) }
-    let file = Descriptor.adopting(fd, path: packed.path)
+    if fd < 0 { throw SystemError("open", path, currentError()) }
+    let file = Descriptor.adopting(fd, path: path)
     let start = tar.count
     var tries = 0
     while true {
@@ -203,8 +204,8 @@ final class Packer {
       tar.count = start
       let opened = clock()
       let status = try file.status()
-      guard status.kind == .file else { throw SystemError("open", packed.path, 116) }  // ESTALE: replaced meanwhile
-      var entry = Entry(path: packed.path, status: status)
+      guard status.kind == .file else { throw SystemError("open", path, 116) }  // ESTALE: replaced meanwhile
+      var entry = Entry(path: path, status: status)
       name(&entry)
       entry.attributes = try file.attributes()
       entry.holes = try file.holes(status)
