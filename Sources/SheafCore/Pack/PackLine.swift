@@ -1,10 +1,12 @@
-/// The assembly line from planner to packers to writer: jobs are worked on in parallel and written in order.
+/// The assembly line from planner to packers to writer: jobs are worked on in parallel, written in order, and hashed
+/// once more behind the writing.
 import Posix
 import Tar
 
 final class PackLine: @unchecked Sendable {
   private let toPack: BoundedQueue<PackJob>
   private let toWrite: BoundedQueue<Step>
+  private let toHash = BoundedQueue<PackJob>(limit: 4)
   private var threads: [Thread] = []
   private let failure = Monitor<SystemError?>(nil)
   /// Jobs that are done, to be used again.
@@ -25,7 +27,15 @@ final class PackLine: @unchecked Sendable {
       })
     }
     nonisolated(unsafe) let writer = writer
-    threads.append(Thread { [toWrite, failure, spare] in
+    threads.append(Thread { [toHash, spare] in
+      while let job = toHash.take() {
+        writer.hash(job)
+        job.reset()
+        spare.look { $0.append(job) }
+      }
+    })
+    threads.append(Thread { [toWrite, toHash, failure] in
+      defer { toHash.close() }
       while let step = toWrite.take() {
         if case .job(let job) = step { job.waitUntilFinished() }
         guard failure.look({ $0 == nil }) else { continue }
@@ -34,8 +44,7 @@ final class PackLine: @unchecked Sendable {
           case .begin(let hasher): writer.begin(point: hasher)
           case .job(let job):
             try writer.append(job)
-            job.reset()
-            spare.look { $0.append(job) }
+            toHash.put(job)
           }
         } catch { failure.change { $0 = error } }
       }

@@ -2,7 +2,7 @@
 import Posix
 import Tar
 
-/// Used by one thread at a time.
+/// Used by one thread at a time, but for `hash`.
 final class SetWriter {
   private let set: SetName
   private let head: SetHead
@@ -12,7 +12,8 @@ final class SetWriter {
   private let compressor = Compressor(level: 1)
   private let lines = Buffer(capacity: 1 << 20)
   private let canonical = Buffer(capacity: 1 << 20)
-  private let scratch = Buffer()
+  /// Of the volume's bytes.
+  private let hasher = SHA256()
 
   /// Of the point's canonical lines so far; set when the planner says where to begin.
   private var point: SHA256?
@@ -39,6 +40,7 @@ final class SetWriter {
     let member = Buffer(capacity: tar.count + 64)
     compressor.append(tar.bytes, firstHeader: 0, to: member)
     try append(member: member.bytes, tarBytes: tar.count)
+    hasher.update(member.start, member.count)
   }
 
   private func append(member: UnsafeRawBufferPointer, tarBytes: Int) throws(SystemError) {
@@ -63,6 +65,9 @@ final class SetWriter {
     tableStart = (archive.members, archive.offset)
     table.removeAll(keepingCapacity: true)
   }
+
+  /// Hashes a job's member for the volume's digest, in the order of `append` and after it; a thread of its own does it.
+  func hash(_ job: PackJob) { if job.member.count > 0 { hasher.update(job.member.start, job.member.count) } }
 
   /// Begins the point's digest with what has been hashed already.
   func begin(point: SHA256) { self.point = point }
@@ -159,7 +164,7 @@ final class SetWriter {
     try manifest.append(lines.bytes)
     add(unchanged)
     var foot = SetFoot()
-    foot.volumes = try archive.seal()
+    foot.volumes = try archive.seal(digest: hasher.finish())
     foot.tarBytes = archive.tarBytes
     foot.members = archive.members
     foot.counts = counts
