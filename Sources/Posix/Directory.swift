@@ -119,7 +119,9 @@ extension Descriptor {
       }
     }
     if code == 0 { return }
-    guard code == EINVAL || code == ENOSYS || code == ENOTSUP else { throw SystemError("rename to", path.joined(newName), code) }
+    guard code == EINVAL || code == ENOSYS || code == ENOTSUP else {
+      throw SystemError("rename to", path.joined(newName), code)
+    }
     if newName.withCString({ status(of: $0) }) != nil { throw SystemError("rename to", path.joined(newName), EEXIST) }
     try rename(name, to: newName)
   }
@@ -130,7 +132,10 @@ extension Descriptor {
     while true {
       var length = 0
       let target = Bytes(unsafeUninitializedCapacity: capacity) { buffer, filled in
-        length = name.withCString { readlinkat(raw, $0, UnsafeMutableRawPointer(buffer.baseAddress!).assumingMemoryBound(to: CChar.self), capacity) }
+        length = name.withCString {
+          readlinkat(
+            raw, $0, UnsafeMutableRawPointer(buffer.baseAddress!).assumingMemoryBound(to: CChar.self), capacity)
+        }
         filled = max(length, 0)
       }
       if length < 0 { throw .last("read link", path.joined(name)) }
@@ -158,15 +163,15 @@ extension Descriptor {
 
   /// Sets the modification time and leaves the access time.
   public func setModified(_ name: Bytes, _ time: Timestamp) throws(SystemError) {
-    let times = [timespec(tv_sec: 0, tv_nsec: Int(UTIME_OMIT_VALUE)), time.timespec]
+    let times = [timespec(tv_sec: 0, tv_nsec: Int(omitTime)), time.timespec]
     try call("set the time of", name) { utimensat(raw, $0, times, AT_SYMLINK_NOFOLLOW) }
   }
 
   public func setModified(_ time: Timestamp) throws(SystemError) {
-    let times = [timespec(tv_sec: 0, tv_nsec: Int(UTIME_OMIT_VALUE)), time.timespec]
+    let times = [timespec(tv_sec: 0, tv_nsec: Int(omitTime)), time.timespec]
     guard futimens(raw, times) == 0 else { throw .last("set the time of", path) }
   }
 }
 
 /// `UTIME_OMIT` of `<sys/stat.h>`, a macro with a cast that Swift does not import.
-private let UTIME_OMIT_VALUE = (1 << 30) - 2
+private let omitTime = (1 << 30) - 2

@@ -77,10 +77,12 @@ public final class Thread: @unchecked Sendable {
 
   public init(_ body: @escaping @Sendable () -> Void) {
     let box = Unmanaged.passRetained(Box(body))
-    let code = pthread_create(&handle, nil, { argument in
-      Unmanaged<Box>.fromOpaque(argument!).takeRetainedValue().body()
-      return nil
-    }, box.toOpaque())
+    let code = pthread_create(
+      &handle, nil,
+      { argument in
+        Unmanaged<Box>.fromOpaque(argument!).takeRetainedValue().body()
+        return nil
+      }, box.toOpaque())
     precondition(code == 0, "cannot start a thread: \(String(cString: strerror(code)))")
   }
 

@@ -66,7 +66,8 @@ public final class Compressor {
     stream.pointee.end_of_stream = 1
     stream.pointee.flush = UInt16(NO_FLUSH)
     stream.pointee.gzip_flag = UInt16(IGZIP_DEFLATE)
-    stream.pointee.next_in = UnsafeMutableRawPointer(mutating: input.baseAddress ?? UnsafeRawPointer(output)).assumingMemoryBound(to: UInt8.self)
+    stream.pointee.next_in = UnsafeMutableRawPointer(mutating: input.baseAddress ?? UnsafeRawPointer(output))
+      .assumingMemoryBound(to: UInt8.self)
     stream.pointee.avail_in = UInt32(input.count)
     stream.pointee.next_out = output.assumingMemoryBound(to: UInt8.self)
     stream.pointee.avail_out = UInt32(room)

@@ -67,7 +67,12 @@ final class PointReader {
     isUnseen = false
     var winner: Int?
     for reader in used {
-      if readers[reader].line.what == .unseen { isUnseen = true } else { winner = reader; break }
+      if readers[reader].line.what == .unseen {
+        isUnseen = true
+      } else {
+        winner = reader
+        break
+      }
     }
     guard let winner else { return nil }
     let isDirectory = readers[winner].line.what == .entry && readers[winner].line.kind == .directory
@@ -101,7 +106,8 @@ final class PointReader {
 
   @inline(__always)
   private func compare(_ a: Int, _ b: Int) -> Int {
-    PathOrder.compare(readers[a].line.path, readers[a].line.parentLength, readers[b].line.path, readers[b].line.parentLength)
+    PathOrder.compare(
+      readers[a].line.path, readers[a].line.parentLength, readers[b].line.path, readers[b].line.parentLength)
   }
 
   private func hide(_ path: Bytes, since age: Int) {

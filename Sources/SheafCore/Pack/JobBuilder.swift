@@ -59,7 +59,8 @@ final class JobBuilder: ComparisonSink {
       job.kept.append(blockKept.start + range.lowerBound, range.count)
       job.items.append(.kept(start..<job.kept.count))
       job.estimate += range.count
-    case .entry(let entry) where entry.item.status.kind == .file && !entry.isLink && entry.item.status.size > Packer.smallLimit:
+    case .entry(let entry)
+    where entry.item.status.kind == .file && !entry.isLink && entry.item.status.size > Packer.smallLimit:
       try moveLarge(entry)
     default:
       try makeRoom(estimate)
@@ -81,7 +82,9 @@ final class JobBuilder: ComparisonSink {
   private func moveLarge(_ entry: PackEntry) throws(Failure) {
     let file: LargeFile
     do throws(SystemError) { file = try reader.open(entry) } catch {
-      reporter.problem(error.isMissing ? "vanished before it could be read" : "cannot \(error.operation): \(error.cause)", path: entry.path)
+      reporter.problem(
+        error.isMissing ? "vanished before it could be read" : "cannot \(error.operation): \(error.cause)",
+        path: entry.path)
       let lines = UnseenLines(path: entry.path, old: entry.old, isFull: isFull)
       job.items.append(.line(text: lines.text, canonical: 0))
       lines.count(in: &job.counts)

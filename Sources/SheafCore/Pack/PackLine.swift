@@ -22,33 +22,36 @@ final class PackLine: @unchecked Sendable {
     toWrite = BoundedQueue(limit: 2 * packers.count + 4)
     for packer in packers {
       nonisolated(unsafe) let packer = packer
-      threads.append(Thread { [toPack] in
-        while let job = toPack.take() { packer.run(job) }
-      })
+      threads.append(
+        Thread { [toPack] in
+          while let job = toPack.take() { packer.run(job) }
+        })
     }
     nonisolated(unsafe) let writer = writer
-    threads.append(Thread { [toHash, spare] in
-      while let job = toHash.take() {
-        writer.hash(job)
-        job.reset()
-        spare.look { $0.append(job) }
-      }
-    })
-    threads.append(Thread { [toWrite, toHash, failure] in
-      defer { toHash.close() }
-      while let step = toWrite.take() {
-        if case .job(let job) = step { job.waitUntilFinished() }
-        guard failure.look({ $0 == nil }) else { continue }
-        do throws(SystemError) {
-          switch step {
-          case .begin(let hasher): writer.begin(point: hasher)
-          case .job(let job):
-            try writer.append(job)
-            toHash.put(job)
-          }
-        } catch { failure.change { $0 = error } }
-      }
-    })
+    threads.append(
+      Thread { [toHash, spare] in
+        while let job = toHash.take() {
+          writer.hash(job)
+          job.reset()
+          spare.look { $0.append(job) }
+        }
+      })
+    threads.append(
+      Thread { [toWrite, toHash, failure] in
+        defer { toHash.close() }
+        while let step = toWrite.take() {
+          if case .job(let job) = step { job.waitUntilFinished() }
+          guard failure.look({ $0 == nil }) else { continue }
+          do throws(SystemError) {
+            switch step {
+            case .begin(let hasher): writer.begin(point: hasher)
+            case .job(let job):
+              try writer.append(job)
+              toHash.put(job)
+            }
+          } catch { failure.change { $0 = error } }
+        }
+      })
   }
 
   /// Begins the point's digest here.

@@ -113,7 +113,9 @@ final class Packer {
     case false?: job.counts.changed += 1
     case nil: break
     }
-    if reporter.wantsItems { reporter.item(isNew == nil ? .metadata : isNew! ? .new : .changed, entry.path, entry.kind) }
+    if reporter.wantsItems {
+      reporter.item(isNew == nil ? .metadata : isNew! ? .new : .changed, entry.path, entry.kind)
+    }
   }
 
   private func appendCanonical(_ text: Bytes, _ length: Int, _ job: PackJob) {
@@ -171,7 +173,8 @@ final class Packer {
     var entry = Entry(path: path, status: packed.item.status)
     name(&entry)
     TarHeader(entry, linkTo: group.first).append(to: tar)
-    job.gaps.append(.init(text: job.text.count, canonical: job.canonical.count, fill: .link(group, path: path, old: packed.old)))
+    job.gaps.append(
+      .init(text: job.text.count, canonical: job.canonical.count, fill: .link(group, path: path, old: packed.old)))
     job.counts.files += 1
     if packed.old == nil { job.counts.new += 1 } else { job.counts.changed += 1 }
     if reporter.wantsItems { reporter.item(packed.old == nil ? .new : .changed, path, entry.kind) }
@@ -193,7 +196,9 @@ final class Packer {
     let item = packed.item
     let path = packed.path
     let fd = packed.listing.withName(item) { name in
-      parent.open(UnsafeRawPointer(name.baseAddress!).assumingMemoryBound(to: CChar.self), [.read, .noFollow, .nonBlocking, .noAccessTime])
+      parent.open(
+        UnsafeRawPointer(name.baseAddress!).assumingMemoryBound(to: CChar.self),
+        [.read, .noFollow, .nonBlocking, .noAccessTime])
     }
     if fd < 0 { throw SystemError("open", path, currentError()) }
     let file = Descriptor.adopting(fd, path: path)
@@ -204,22 +209,29 @@ final class Packer {
       tar.count = start
       let opened = clock()
       let status = try file.status()
-      guard status.kind == .file else { throw SystemError("open", path, 116) }  // ESTALE: replaced meanwhile
+      guard status.kind == .file else { throw SystemError.replaced(path) }
       var entry = Entry(path: path, status: status)
       name(&entry)
       entry.attributes = try file.attributes()
       entry.holes = try file.holes(status)
-      entry.isRacy = max(status.modified, status.changed) >= Timestamp(seconds: opened.seconds - Self.racySeconds, nanoseconds: opened.nanoseconds)
+      entry.isRacy =
+        max(status.modified, status.changed)
+        >= Timestamp(seconds: opened.seconds - Self.racySeconds, nanoseconds: opened.nanoseconds)
       // What grew beyond all measure since it was listed is cut; the next run takes it as the large file it is.
       let size = Int(min(status.size, Self.growthLimit))
-      if Int64(size) < status.size { entry.size = Int64(size); entry.isTorn = true }
+      if Int64(size) < status.size {
+        entry.size = Int64(size)
+        entry.isTorn = true
+      }
       TarHeader(entry, attributes: entry.attributes).append(to: tar)
       let inner = tar.count
       tar.reserve(size + 512)
       let read = try file.read(into: tar.end, count: size, at: 0)
       tar.count += read
       let after = try file.status()
-      let isWhole = read == size && after.size == status.size && after.modified == status.modified && after.changed == status.changed
+      let isWhole =
+        read == size && after.size == status.size && after.modified == status.modified
+        && after.changed == status.changed
       if !isWhole, tries < 4 { continue }
       if read < size { tar.appendZeros(size - read) }
       if !isWhole { entry.isTorn = true }
@@ -263,7 +275,8 @@ final class Packer {
 
   private func unseen(_ packed: PackEntry, _ job: PackJob, _ error: SystemError) {
     let path = packed.path
-    reporter.problem(error.isMissing ? "vanished before it could be read" : "cannot \(error.operation): \(error.cause)", path: path)
+    reporter.problem(
+      error.isMissing ? "vanished before it could be read" : "cannot \(error.operation): \(error.cause)", path: path)
     let lines = UnseenLines(path: path, old: packed.old, isFull: isFull)
     job.text.append(lines.text)
     if let old = packed.old, lines.canonical > 0 { appendCanonical(old, lines.canonical, job) }

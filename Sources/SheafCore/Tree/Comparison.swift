@@ -168,13 +168,16 @@ final class Comparison {
     excluded += listing.excluded
     sockets += listing.sockets.count
     for socket in listing.sockets { reporter.note("\(Show.path(listing.path.joined(socket))): socket skipped") }
-    if listing.holdsStore { reporter.note("the store lies in \(Show.path([47] + listing.path)) and is not backed up into itself") }
+    if listing.holdsStore {
+      reporter.note("the store lies in \(Show.path([47] + listing.path)) and is not backed up into itself")
+    }
     let isChanged = changedDirectories.remove(listing.path) != nil
     if let failure = listing.failure {
       reporter.problem("cannot \(failure.operation): \(failure.cause)", path: listing.path)
       unseenDirectories.append(listing.path)
       hasOwnEntry = hasOwnEntry || isChanged
-      return try sink.endDirectory(own: isChanged && status != nil ? .directory(path: listing.path, status: status!, dumpdir: []) : nil)
+      return try sink.endDirectory(
+        own: isChanged && status != nil ? .directory(path: listing.path, status: status!, dumpdir: []) : nil)
     }
     lost.removeAll(keepingCapacity: true)
     typeChanged = false
@@ -224,7 +227,9 @@ final class Comparison {
   }
 
   private func endDirectory(_ listing: Listing, _ status: Status?, _ isChanged: Bool) throws(Failure) {
-    guard let status, isChanged || stores || !lost.isEmpty || options.isFull || !hasOwnEntry else { return try sink.endDirectory(own: nil) }
+    guard let status, isChanged || stores || !lost.isEmpty || options.isFull || !hasOwnEntry else {
+      return try sink.endDirectory(own: nil)
+    }
     hasOwnEntry = true
     var dumpdir = Bytes()
     if !options.isFull, !lost.isEmpty || typeChanged {
@@ -251,12 +256,15 @@ final class Comparison {
 
   @inline(__always)
   private func verdict(_ line: Line, _ s: Status, _ directory: Bytes) -> Verdict {
-    if options.isFull || line.kind != s.kind || line.modified != s.modified || line.mode != s.mode || line.uid != s.uid || line.gid != s.gid
+    if options.isFull || line.kind != s.kind || line.modified != s.modified || line.mode != s.mode || line.uid != s.uid
+      || line.gid != s.gid
       || (s.kind == .file && line.size != s.size) || line.hasHardLink && s.links == 1
     {
       return .different
     }
-    if (s.kind == .characterDevice || s.kind == .blockDevice) && (line.major != s.specialMajor || line.minor != s.specialMinor) {
+    if (s.kind == .characterDevice || s.kind == .blockDevice)
+      && (line.major != s.specialMajor || line.minor != s.specialMinor)
+    {
       return .different
     }
     if line.changed != s.changed || line.mustReread || (options.readsContents && s.kind == .file) { return .look }
@@ -265,7 +273,8 @@ final class Comparison {
 
   private func hasStableInodes(_ device: UInt64, _ directory: Bytes) -> Bool {
     if let known = stableInodes[device] { return known }
-    guard let here = try? root.openBeneath(directory, [.pathOnly, .directory]), (try? here.status().device) == device else { return false }
+    guard let here = try? root.openBeneath(directory, [.pathOnly, .directory]), (try? here.status().device) == device
+    else { return false }
     let stable = here.hasStableInodes
     stableInodes[device] = stable
     return stable
@@ -355,7 +364,8 @@ final class Comparison {
     entry.group = group
     entry.isLink = true
     entry.onlyIfDifferent = false
-    guard !group.isStored, mayBeKept, let old = entry.old, let first = group.entry, parsed(old, { $0.hardLink == group.first })
+    guard !group.isStored, mayBeKept, let old = entry.old, let first = group.entry,
+      parsed(old, { $0.hardLink == group.first })
     else { return .store }
     if isSame { return .same }
     diverge()

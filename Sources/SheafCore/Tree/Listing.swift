@@ -113,7 +113,11 @@ struct Lister: Sendable {
           UnsafeBufferPointer(rebasing: bytes[Int(a.start)..<Int(a.start + a.length)]),
           UnsafeBufferPointer(rebasing: bytes[Int(b.start)..<Int(b.start + b.length)])) < 0
       }
-      let kept = listing.isAboveSource ? nil : keptAlone(sorted.map { UnsafeBufferPointer(rebasing: bytes[Int($0.start)..<Int($0.start + $0.length)]) }, directory)
+      let kept =
+        listing.isAboveSource
+        ? nil
+        : keptAlone(
+          sorted.map { UnsafeBufferPointer(rebasing: bytes[Int($0.start)..<Int($0.start + $0.length)]) }, directory)
       listing.items.reserveCapacity(sorted.count)
       for (start, length, _) in sorted {
         let name = UnsafeBufferPointer(rebasing: bytes[Int(start)..<Int(start + length)])
@@ -146,7 +150,8 @@ struct Lister: Sendable {
 
   private func isExcluded(_ directory: Bytes, _ name: UnsafeBufferPointer<UInt8>, _ status: Status) -> Bool {
     if let largest = rules.largest, status.kind == .file, status.size > largest { return true }
-    return !rules.exclusions.isEmpty && rules.exclusions.excludes(directory: directory, name: name, isDirectory: status.kind == .directory)
+    return !rules.exclusions.isEmpty
+      && rules.exclusions.excludes(directory: directory, name: name, isDirectory: status.kind == .directory)
   }
 
   /// The names that stay where a marker says that the rest of the directory goes.
