@@ -75,17 +75,18 @@ final class PointReader {
       }
     }
     guard let winner else { return nil }
-    let isDirectory = readers[winner].line.what == .entry && readers[winner].line.kind == .directory
-    if !isDirectory, let place = used.firstIndex(of: winner) {
-      // What was a directory takes all that older sets hold below it along.
-      let older = used[(place + 1)...]
-      if older.contains(where: { readers[$0].line.what == .entry && readers[$0].line.kind == .directory }) {
-        hide(Bytes(readers[winner].line.path), since: winner)
-      }
+    // What was a directory and went away, or became something else, takes all that older sets hold below it along,
+    // also where a newer set has a directory there again.
+    for (place, reader) in used.enumerated() where !isDirectory(reader) && readers[reader].line.what != .unseen {
+      if used[(place + 1)...].contains(where: isDirectory) { hide(Bytes(readers[reader].line.path), since: reader) }
     }
     if readers[winner].line.what == .deleted { return nil }
     if readers[winner].line.isCarried { isUnseen = true }
     return isHidden(winner) ? nil : winner
+  }
+
+  private func isDirectory(_ reader: Int) -> Bool {
+    readers[reader].line.what == .entry && readers[reader].line.kind == .directory
   }
 
   private func insert(_ reader: Int) {
