@@ -196,6 +196,7 @@ final class Comparison {
     }
     while oldIsHere { try lose() }
     progress.add(entries: listing.items.count)
+    progress.current = listing.path
     try endDirectory(listing, status, isChanged)
   }
 
