@@ -156,11 +156,14 @@ final class Packer {
       packLink(packed, job)
       return
     }
+    let start = tar.count
     do throws(SystemError) {
       let parent = try open(packed.listing.path)
       let item = packed.item
       if item.status.kind == .file { try packFile(packed, parent, job) } else { try packOther(packed, parent, job) }
     } catch {
+      // A file that opens and then cannot be read has its header there already, which would swallow what follows.
+      tar.count = start
       unseen(packed, job, error)
     }
   }
