@@ -22,7 +22,12 @@ public struct NameList: ~Copyable {
 extension Descriptor {
   /// Every name but `.` and `..`, in no order. The corresponding C function is `readdir`.
   public func names() throws(SystemError) -> NameList {
-    let own = sheaf_openat(raw, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0)
+    var own = sheaf_openat(raw, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0)
+    // Without the right to search it, a directory may still be listed, but not opened by way of itself.
+    if own < 0, errno == EACCES {
+      own = fcntl(raw, F_DUPFD_CLOEXEC, 0)
+      if own >= 0 { lseek(own, 0, SEEK_SET) }
+    }
     guard own >= 0 else { throw .last("list", path) }
     guard let stream = fdopendir(own) else {
       let code = errno
