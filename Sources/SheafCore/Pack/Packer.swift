@@ -90,7 +90,7 @@ final class Packer {
   }
 
   /// Appends the line, with a gap for the place where the file has contents.
-  private func append(_ entry: Entry, _ job: PackJob, isNew: Bool, _ fill: (Extent) -> PackJob.Fill) {
+  private func append(_ entry: Entry, _ job: PackJob, isNew: Bool?, _ fill: (Extent) -> PackJob.Fill) {
     let start = job.text.count
     entry.appendCanonical(to: job.text)
     job.canonical.append(job.text.start + start, job.text.count - start)
@@ -189,7 +189,7 @@ final class Packer {
     if isKept(&entry, packed, job) { return }
     if entry.kind != .directory { TarHeader(entry, attributes: entry.attributes).append(to: tar) }
     packed.group?.entry = entry
-    append(entry, job, isNew: packed.old == nil) { _ in fatalError("only files have a place") }
+    append(entry, job, isNew: packed.item.isAbove ? nil : packed.old == nil) { _ in fatalError("only files have a place") }
   }
 
   private func packFile(_ packed: PackEntry, _ parent: Descriptor, _ job: PackJob) throws(SystemError) {
