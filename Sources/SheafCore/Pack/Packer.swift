@@ -83,6 +83,7 @@ final class Packer {
     } else if entry.isTorn {
       reporter.problem("changed while it was read; it is read again next time", path: entry.path)
     }
+    file.group?.entry = entry
     append(entry, job, isNew: file.isNew) { extent in
       .firstMember(file, file.group, extent)
     }
