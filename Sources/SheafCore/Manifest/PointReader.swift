@@ -33,7 +33,8 @@ final class PointReader {
 
   /// Reads the next entry of the point; false at the end.
   func next() throws(Failure) -> Bool {
-    if readers.count == 1 { return try nextOfOne() }
+    // Having gone to a path, it stands at the first entry already.
+    if readers.count == 1, order.isEmpty { return try nextOfOne() }
     while true {
       for reader in used where try readers[reader].next() { insert(reader) }
       used.removeAll(keepingCapacity: true)

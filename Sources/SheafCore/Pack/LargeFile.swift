@@ -51,6 +51,8 @@ final class LargeFile: @unchecked Sendable {
     if entry.isStoredSparse {
       header.type = .gnuSparse
       header.segments = segments
+      // Readers make the file as long as its last segment ends: one without bytes stands for a hole at the end.
+      if segments.last?.upperBound != entry.size { header.segments.append(entry.size..<entry.size) }
       header.realSize = entry.size
       header.size = storedSize
     }

@@ -83,6 +83,7 @@ final class Packer {
     } else if entry.isTorn {
       reporter.problem("changed while it was read; it is read again next time", path: entry.path)
     }
+    file.group?.entry = entry
     append(entry, job, isNew: file.isNew) { extent in
       .firstMember(file, file.group, extent)
     }
@@ -90,7 +91,7 @@ final class Packer {
   }
 
   /// Appends the line, with a gap for the place where the file has contents.
-  private func append(_ entry: Entry, _ job: PackJob, isNew: Bool, _ fill: (Extent) -> PackJob.Fill) {
+  private func append(_ entry: Entry, _ job: PackJob, isNew: Bool?, _ fill: (Extent) -> PackJob.Fill) {
     let start = job.text.count
     entry.appendCanonical(to: job.text)
     job.canonical.append(job.text.start + start, job.text.count - start)
@@ -158,11 +159,14 @@ final class Packer {
       packLink(packed, job)
       return
     }
+    let start = tar.count
     do throws(SystemError) {
       let parent = try open(packed.listing.path)
       let item = packed.item
       if item.status.kind == .file { try packFile(packed, parent, job) } else { try packOther(packed, parent, job) }
     } catch {
+      // A file that opens and then cannot be read has its header there already, which would swallow what follows.
+      tar.count = start
       unseen(packed, job, error)
     }
   }
@@ -189,7 +193,7 @@ final class Packer {
     if isKept(&entry, packed, job) { return }
     if entry.kind != .directory { TarHeader(entry, attributes: entry.attributes).append(to: tar) }
     packed.group?.entry = entry
-    append(entry, job, isNew: packed.old == nil) { _ in fatalError("only files have a place") }
+    append(entry, job, isNew: packed.item.isAbove ? nil : packed.old == nil) { _ in fatalError("only files have a place") }
   }
 
   private func packFile(_ packed: PackEntry, _ parent: Descriptor, _ job: PackJob) throws(SystemError) {

@@ -326,6 +326,7 @@ private final class DryRunSink: ComparisonSink {
       bytes += status.size
       counts.bytes += status.size
     }
+    if entry.item.isAbove { return }
     if entry.old == nil { counts.new += 1 } else if !entry.onlyIfDifferent { counts.changed += 1 }
     if reporter.wantsItems { reporter.item(entry.old == nil ? .new : .changed, entry.path, status.kind) }
   }

@@ -9,6 +9,8 @@ final class Listing: @unchecked Sendable {
     var nameLength: Int32
     /// The error number where the name could not be looked at; 0 where it could.
     var failure: Int32
+    /// A directory that only leads to sources: it is saved for its owner and mode, but not itself asked for.
+    var isAbove = false
     /// Of no meaning where `failure` is set.
     var status: Status
   }
@@ -128,6 +130,7 @@ struct Lister: Sendable {
         var item = Listing.Item(nameStart: start, nameLength: length, failure: 0, status: .unknown)
         if let status = directory.status(of: base + Int(start)) {
           item.status = status
+          item.isAbove = listing.isAboveSource && sources.names(above: listing.path.joined(Bytes(name))) != nil
           if let store = rules.store, status.inode == store.inode, status.device == store.device {
             listing.holdsStore = true
             continue
