@@ -86,7 +86,7 @@ final class JobBuilder: ComparisonSink {
         error.isMissing ? "vanished before it could be read" : "cannot \(error.operation): \(error.cause)",
         path: entry.path)
       let lines = UnseenLines(path: entry.path, old: entry.old, isFull: isFull)
-      job.items.append(.line(text: lines.text, canonical: 0))
+      job.items.append(.line(text: lines.text, canonical: 0, isNote: true))
       lines.count(in: &job.counts)
       if let old = entry.old, lines.canonical > 0 {
         let start = job.kept.count

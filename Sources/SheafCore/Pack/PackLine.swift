@@ -46,8 +46,8 @@ final class PackLine: @unchecked Sendable {
             switch step {
             case .begin(let hasher): writer.begin(point: hasher)
             case .job(let job):
-              try writer.append(job)
-              toHash.put(job)
+              let written = try writer.append(job)
+              for job in written { toHash.put(job) }
             }
           } catch { failure.change { $0 = error } }
         }

@@ -42,10 +42,11 @@ final class Packer {
     for item in job.items {
       switch item {
       case .kept(let range): job.canonical.append(job.kept.start + range.lowerBound, range.count)
-      case .line(let text, let canonical):
+      case .line(let text, let canonical, let isNote):
         job.text.append(text)
+        if isNote { job.notes.append(text) }
         if canonical > 0 { appendCanonical(text, canonical, job) }
-      case .directory(let path, let status, let dumpdir): packDirectory(path, status, dumpdir)
+      case .directory(let path, let status, let dumpdir): packDirectory(path, status, dumpdir, job)
       case .entry(let entry): pack(entry, job)
       case .chunk(let file, let index):
         startsEntry = index == 0
@@ -126,12 +127,13 @@ final class Packer {
 
   // MARK: - Directories
 
-  private func packDirectory(_ path: Bytes, _ status: Status, _ dumpdir: Bytes) {
+  private func packDirectory(_ path: Bytes, _ status: Status, _ dumpdir: Bytes, _ job: PackJob) {
     var entry = Entry(path: path, status: status)
     name(&entry)
     // What cannot be opened was reported when it could not be listed.
     let attributes = (try? open(path))?.attributesOrNone() ?? []
     var header = TarHeader(entry, attributes: attributes)
+    if job.directory == nil { job.directory = header }
     header.dumpdir = dumpdir
     header.append(to: tar)
   }
@@ -283,6 +285,7 @@ final class Packer {
       error.isMissing ? "vanished before it could be read" : "cannot \(error.operation): \(error.cause)", path: path)
     let lines = UnseenLines(path: path, old: packed.old, isFull: isFull)
     job.text.append(lines.text)
+    job.notes.append(lines.text)
     if let old = packed.old, lines.canonical > 0 { appendCanonical(old, lines.canonical, job) }
     lines.count(in: &job.counts)
     if reporter.wantsItems { reporter.item(.unseen, path, packed.item.status.kind) }

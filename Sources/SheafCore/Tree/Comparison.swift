@@ -220,7 +220,7 @@ final class Comparison {
     if !options.isFull {
       let text = Buffer()
       ManifestSyntax.appendNote(ManifestSyntax.deleted, path, to: text)
-      sink.add(.line(text: Bytes(text), canonical: 0), estimate: 0)
+      sink.add(.line(text: Bytes(text), canonical: 0, isNote: true), estimate: 0)
     }
     if reporter.wantsItems { reporter.item(.deleted, path, line.kind) }
     try advance()
@@ -323,7 +323,7 @@ final class Comparison {
     if entry.onlyIfDifferent, item.status.kind == .file, item.status.size > Packer.smallLimit,
       let kept = reader.refreshedIfEqual(entry)
     {
-      sink.add(.line(text: kept.text, canonical: kept.canonical), estimate: 0)
+      sink.add(.line(text: kept.text, canonical: kept.canonical, isNote: false), estimate: 0)
       count(self.old!.line)
       return
     }
@@ -351,7 +351,7 @@ final class Comparison {
         } else if let kept = reader.refreshedIfEqual(entry) {
           diverge()
           group.entry = kept.entry
-          sink.add(.line(text: kept.text, canonical: kept.canonical), estimate: 0)
+          sink.add(.line(text: kept.text, canonical: kept.canonical, isNote: false), estimate: 0)
           count(self.old!.line)
           return .done
         }
@@ -374,7 +374,7 @@ final class Comparison {
     link.path = entry.path
     link.hardLink = group.first
     let line = link.line
-    sink.add(.line(text: line.text, canonical: line.canonical), estimate: 0)
+    sink.add(.line(text: line.text, canonical: line.canonical, isNote: false), estimate: 0)
     count(self.old!.line)
     return .done
   }
@@ -397,7 +397,7 @@ final class Comparison {
 
   private func addUnseen(_ path: Bytes, old: Bytes?) {
     let lines = UnseenLines(path: path, old: old, isFull: options.isFull)
-    sink.add(.line(text: lines.text, canonical: 0), estimate: 0)
+    sink.add(.line(text: lines.text, canonical: 0, isNote: true), estimate: 0)
     if let old, lines.canonical > 0 {
       old.withUnsafeBytes { sink.keep(UnsafeRawBufferPointer(rebasing: $0[..<lines.canonical])) }
     }
