@@ -1,0 +1,60 @@
+/// A gzip member of an archive of ours, inflated, parsed and hashed.
+import Posix
+import Tar
+
+/// One member on its way: read, inflated and parsed by a worker, then taken in order.
+final class MemberJob: @unchecked Sendable {
+  let offset: Int64
+  let number: Int64
+  let isFirstHeader: Bool
+  let compressed: Buffer
+  let inflated = Buffer(capacity: 1 << 20)
+  var entries: [(entry: TarEntry, digest: Digest?)] = []
+  var comment = Bytes()
+  var sawEnd = false
+  var failure: String?
+  private let finished = Monitor(false)
+
+  init(offset: Int64, number: Int64, member: GzipMember, bytes: UnsafeRawBufferPointer) {
+    self.offset = offset
+    self.number = number
+    isFirstHeader = member.firstHeader != nil
+    firstHeader = member.firstHeader ?? 0
+    compressed = Buffer(capacity: bytes.count)
+    compressed.append(bytes.baseAddress!, bytes.count)
+  }
+  private let firstHeader: Int
+
+  func run(_ inflater: Decompressor, _ hasher: SHA256) {
+    defer { finished.change { $0 = true } }
+    do throws(Decompressor.Failure) { try inflater.inflate(compressed.bytes, into: inflated) } catch {
+      failure = "is damaged"
+      return
+    }
+    guard isFirstHeader else { return }
+    guard firstHeader == 0 else {
+      failure = "does not begin with an entry"
+      return
+    }
+    var reader = TarReader(inflated.bytes)
+    do throws(TarReader.Failure) {
+      while let entry = try reader.next() {
+        var digest: Digest?
+        if entry.header.size > 0, entry.data + Int(entry.header.size) <= inflated.count, entry.header.type == .file {
+          hasher.update(inflated.start + entry.data, Int(entry.header.size))
+          digest = hasher.finish()
+        }
+        entries.append((entry, digest))
+      }
+      comment = reader.globalComment
+      sawEnd = reader.sawEnd
+    } catch {
+      switch error {
+      case .malformed(_, let what): failure = "holds \(what)"
+      case .cutShort: failure = "ends within headers"
+      }
+    }
+  }
+
+  func waitUntilFinished() { _ = finished.wait { $0 ? true : nil as Bool? } }
+}

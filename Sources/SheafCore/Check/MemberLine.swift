@@ -1,0 +1,112 @@
+/// The assembly line of whoever reads a whole archive: members are read and hashed in order, inflated and parsed by
+/// workers, and taken in order.
+import Posix
+import Tar
+
+struct MemberLine {
+  let archive: ArchiveReader
+  let progress: Progress
+  /// Called with what cannot be read, as a message.
+  let report: (String) -> Void
+  /// Where to go on after a member that cannot be read; nil: nowhere.
+  let next: (_ after: Int64) -> (offset: Int64, number: Int64)?
+
+  /// Calls `take` with every member that can be read, on another thread. Gives the digests of the volumes, as far as
+  /// they were read without a gap.
+  func run(_ take: @escaping (MemberJob) throws(Failure) -> Void) throws(Failure) -> [Digest] {
+    let toWork = BoundedQueue<MemberJob>(limit: 8)
+    let toTake = BoundedQueue<MemberJob>(limit: 16)
+    var threads: [Thread] = []
+    for _ in 0..<processorCount() {
+      threads.append(
+        Thread {
+          let inflater = Decompressor()
+          let hasher = SHA256()
+          while let job = toWork.take() { job.run(inflater, hasher) }
+        })
+    }
+    nonisolated(unsafe) let take = take
+    let outcome = Monitor<Failure?>(nil)
+    threads.append(
+      Thread { [progress] in
+        while let job = toTake.take() {
+          job.waitUntilFinished()
+          guard outcome.look({ $0 == nil }) else { continue }
+          progress.add(bytes: job.compressed.count)
+          do throws(Failure) { try take(job) } catch { outcome.change { $0 = error } }
+        }
+      })
+    let digests = readMembers(toWork, toTake)
+    toWork.close()
+    toTake.close()
+    for thread in threads { thread.join() }
+    try progress.checkCancelled()
+    if let failure = outcome.look({ $0 }) { throw failure }
+    return digests
+  }
+
+  private func readMembers(_ toWork: BoundedQueue<MemberJob>, _ toTake: BoundedQueue<MemberJob>) -> [Digest] {
+    let source = DigestingSource(archive)
+    let reader = MemberReader(source)
+    var number: Int64 = 0
+    while !progress.isCancelled.load(ordering: .relaxed) {
+      let offset = reader.offset
+      do throws(MemberReader.Failure) {
+        guard let (member, bytes) = try reader.next() else { break }
+        let job = MemberJob(offset: offset, number: number, member: member, bytes: bytes)
+        toTake.put(job)
+        toWork.put(job)
+        number += 1
+      } catch {
+        switch error {
+        case .system(let error):
+          report("\(archive.set.archive): cannot read it: \(error.cause)")
+          return source.digests
+        case .cutShort(let offset), .notAMember(let offset):
+          report("\(archive.set.archive): the gzip member at byte \(offset) cannot be read")
+          guard let next = next(offset) else { return source.digests }
+          reader.seek(to: next.offset)
+          number = next.number
+        }
+      }
+    }
+    return source.digests
+  }
+}
+
+/// Hashes each volume as it is read, front to back.
+private final class DigestingSource: ByteSource, @unchecked Sendable {
+  private let archive: ArchiveReader
+  private let hasher = SHA256()
+  private var position: Int64 = 0
+  private var volume = 0
+  private var left: Int64
+  private(set) var digests: [Digest] = []
+  private var isBroken = false
+
+  init(_ archive: ArchiveReader) {
+    self.archive = archive
+    left = archive.volumes.first?.size ?? 0
+  }
+
+  func read(into buffer: UnsafeMutableRawPointer, count: Int, at offset: Int64) throws(SystemError) -> Int {
+    let read = try archive.read(into: buffer, count: count, at: offset)
+    // Only what comes for the first time, and in order: a reader that starts anew after damage leaves gaps.
+    if offset > position { isBroken = true }
+    guard !isBroken, offset + Int64(read) > position else { return read }
+    var from = Int(position - offset)
+    while from < read, volume < archive.volumes.count {
+      let length = Int(min(Int64(read - from), left))
+      hasher.update(buffer + from, length)
+      from += length
+      position += Int64(length)
+      left -= Int64(length)
+      if left == 0 {
+        digests.append(hasher.finish())
+        volume += 1
+        left = volume < archive.volumes.count ? archive.volumes[volume].size : 0
+      }
+    }
+    return read
+  }
+}
