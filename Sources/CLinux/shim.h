@@ -1,5 +1,5 @@
 #pragma once
-// System calls that glibc gives no wrapper for (openat2) or only a variadic one (openat, fcntl, ioctl),
+// System calls that glibc gives no wrapper for (openat2, getdents64 in older versions) or only a variadic one (openat, fcntl, ioctl),
 // which Swift cannot call; and macros that Swift cannot import. Nothing else.
 #include <dirent.h>
 #include <errno.h>
@@ -26,6 +26,9 @@ static inline int sheaf_openat2(int dir, const char *path, uint64_t flags, uint6
 }
 static inline int sheaf_renameat2(int from_dir, const char *from, int to_dir, const char *to, unsigned flags) {
   return (int)syscall(SYS_renameat2, from_dir, from, to_dir, to, flags);
+}
+static inline long sheaf_getdents64(int dir, void *buffer, size_t size) {
+  return syscall(SYS_getdents64, dir, buffer, size);
 }
 static inline uint64_t sheaf_makedev(unsigned major_, unsigned minor_) { return makedev(major_, minor_); }
 static inline unsigned sheaf_major(uint64_t dev) { return major(dev); }

@@ -41,7 +41,9 @@ extension Descriptor {
   }
 
   public func removeAttribute(_ attribute: Bytes) throws(SystemError) {
-    if attribute.withCString({ fremovexattr(raw, $0) }) != 0 { throw .last("remove attribute \(attribute.shown) of", path) }
+    if attribute.withCString({ fremovexattr(raw, $0) }) != 0 {
+      throw .last("remove attribute \(attribute.shown) of", path)
+    }
   }
 
   private func throughProc(_ name: Bytes) -> Bytes { Bytes("/proc/self/fd/\(raw)/".utf8) + name }

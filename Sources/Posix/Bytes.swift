@@ -6,7 +6,9 @@ public typealias Bytes = [UInt8]
 
 extension Array where Element == UInt8 {
   /// The bytes of a text, UTF-8.
-  public init(_ text: StaticString) { self = Array(UnsafeBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount)) }
+  public init(_ text: StaticString) {
+    self = Array(UnsafeBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount))
+  }
 
   /// A copy of `count` bytes at `start`.
   @inlinable public init(copying start: UnsafePointer<UInt8>, count: Int) {

@@ -101,7 +101,10 @@ public final class Descriptor: Sendable {
             sheaf_openat2(raw, text, UInt64(UInt32(bitPattern: flags.rawValue | O_CLOEXEC)), creating, resolve)
           }
           // EAGAIN: a rename elsewhere raced with the look-up, openat2(2) says to try again.
-          if fd < 0, errno == EAGAIN, tries < 100 { tries += 1; continue }
+          if fd < 0, errno == EAGAIN, tries < 100 {
+            tries += 1
+            continue
+          }
           return fd
         }
       }
@@ -123,7 +126,9 @@ public final class Descriptor: Sendable {
       if name == Bytes("..") { throw SystemError("open", whole, EXDEV) }
       let last = index == components.count - 1
       let fd = name.withCString {
-        last ? directory.open($0, flags.union(.noFollow), mode: mode) : directory.open($0, [.pathOnly, .directory, .noFollow])
+        last
+          ? directory.open($0, flags.union(.noFollow), mode: mode)
+          : directory.open($0, [.pathOnly, .directory, .noFollow])
       }
       guard fd >= 0 else { throw .last("open", whole) }
       directory = Descriptor(raw: fd, path: whole)

@@ -20,29 +20,27 @@ public struct NameList: ~Copyable {
 }
 
 extension Descriptor {
-  /// Every name but `.` and `..`, in no order. The corresponding C function is `readdir`.
+  /// Every name but `.` and `..`, in no order. The corresponding C function is `getdents64`: readdir(3) would open
+  /// the directory a second time.
   public func names() throws(SystemError) -> NameList {
-    let own = sheaf_openat(raw, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0)
-    guard own >= 0 else { throw .last("list", path) }
-    guard let stream = fdopendir(own) else {
-      let code = errno
-      Glibc.close(own)
-      throw SystemError("list", path, code)
-    }
-    defer { closedir(stream) }
     var list = NameList()
+    let size = 32768
+    let buffer = UnsafeMutableRawPointer.allocate(byteCount: size, alignment: 8)
+    defer { buffer.deallocate() }
+    guard lseek(raw, 0, SEEK_SET) >= 0 else { throw .last("list", path) }
     while true {
-      errno = 0
-      guard let entry = readdir(stream) else {
-        if errno != 0 { throw .last("list", path) }
-        return list
-      }
-      withUnsafePointer(to: &entry.pointee.d_name) { pointer in
-        pointer.withMemoryRebound(to: CChar.self, capacity: 256) { name in
-          let dot = CChar(UInt8(ascii: "."))
-          if name[0] == dot, name[1] == 0 || (name[1] == dot && name[2] == 0) { return }
-          list.append(name)
-        }
+      let count = retrying { sheaf_getdents64(raw, buffer, size) }
+      if count < 0 { throw .last("list", path) }
+      if count == 0 { return list }
+      // struct linux_dirent64: inode and offset of 8 bytes each, length of 2, type of 1, the name and its NUL.
+      var at = 0
+      while at < count {
+        let length = Int(buffer.loadUnaligned(fromByteOffset: at + 16, as: UInt16.self))
+        let name = (buffer + at + 19).assumingMemoryBound(to: CChar.self)
+        at += length
+        let dot = CChar(UInt8(ascii: "."))
+        if name[0] == dot, name[1] == 0 || (name[1] == dot && name[2] == 0) { continue }
+        list.append(name)
       }
     }
   }
@@ -121,7 +119,9 @@ extension Descriptor {
       }
     }
     if code == 0 { return }
-    guard code == EINVAL || code == ENOSYS || code == ENOTSUP else { throw SystemError("rename to", path.joined(newName), code) }
+    guard code == EINVAL || code == ENOSYS || code == ENOTSUP else {
+      throw SystemError("rename to", path.joined(newName), code)
+    }
     if newName.withCString({ status(of: $0) }) != nil { throw SystemError("rename to", path.joined(newName), EEXIST) }
     try rename(name, to: newName)
   }
@@ -132,7 +132,10 @@ extension Descriptor {
     while true {
       var length = 0
       let target = Bytes(unsafeUninitializedCapacity: capacity) { buffer, filled in
-        length = name.withCString { readlinkat(raw, $0, UnsafeMutableRawPointer(buffer.baseAddress!).assumingMemoryBound(to: CChar.self), capacity) }
+        length = name.withCString {
+          readlinkat(
+            raw, $0, UnsafeMutableRawPointer(buffer.baseAddress!).assumingMemoryBound(to: CChar.self), capacity)
+        }
         filled = max(length, 0)
       }
       if length < 0 { throw .last("read link", path.joined(name)) }
@@ -160,15 +163,15 @@ extension Descriptor {
 
   /// Sets the modification time and leaves the access time.
   public func setModified(_ name: Bytes, _ time: Timestamp) throws(SystemError) {
-    let times = [timespec(tv_sec: 0, tv_nsec: Int(UTIME_OMIT_VALUE)), time.timespec]
+    let times = [timespec(tv_sec: 0, tv_nsec: Int(omitTime)), time.timespec]
     try call("set the time of", name) { utimensat(raw, $0, times, AT_SYMLINK_NOFOLLOW) }
   }
 
   public func setModified(_ time: Timestamp) throws(SystemError) {
-    let times = [timespec(tv_sec: 0, tv_nsec: Int(UTIME_OMIT_VALUE)), time.timespec]
+    let times = [timespec(tv_sec: 0, tv_nsec: Int(omitTime)), time.timespec]
     guard futimens(raw, times) == 0 else { throw .last("set the time of", path) }
   }
 }
 
 /// `UTIME_OMIT` of `<sys/stat.h>`, a macro with a cast that Swift does not import.
-private let UTIME_OMIT_VALUE = (1 << 30) - 2
+private let omitTime = (1 << 30) - 2

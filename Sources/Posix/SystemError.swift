@@ -22,6 +22,14 @@ public struct SystemError: Error, Equatable, Sendable {
 
   public var isMissing: Bool { code == ENOENT || code == ENOTDIR }
   public var isFull: Bool { code == ENOSPC || code == EDQUOT }
+  public var isExisting: Bool { code == EEXIST }
+  public var isForbidden: Bool { code == EPERM || code == EACCES }
+  /// The file system has no such thing, or not for this file.
+  public var isUnsupported: Bool { code == EPERM || code == ENOTSUP || code == EINVAL }
+  /// A hard link that cannot be: too many, across file systems, or none at all here.
+  public var isNoLink: Bool { code == EMLINK || code == EXDEV || code == EPERM || code == ENOTSUP }
+  /// What was listed is something else by now.
+  public static func replaced(_ path: Bytes) -> SystemError { SystemError("open", path, ESTALE) }
 }
 
 /// Repeats a call that a signal interrupted.

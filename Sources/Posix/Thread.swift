@@ -38,11 +38,11 @@ public final class Monitor<Value>: @unchecked Sendable {
   }
 
   /// Runs `body` until it gives something, sleeping between until another thread changes the value.
-  /// Wakes the others afterwards.
-  public func wait<R>(_ body: (inout Value) throws -> R?) rethrows -> R {
+  /// Wakes the others afterwards where it `changes` something for them.
+  public func wait<R>(changes: Bool = true, _ body: (inout Value) throws -> R?) rethrows -> R {
     pthread_mutex_lock(lock)
     defer {
-      pthread_cond_broadcast(condition)
+      if changes { pthread_cond_broadcast(condition) }
       pthread_mutex_unlock(lock)
     }
     while true {
@@ -50,6 +50,9 @@ public final class Monitor<Value>: @unchecked Sendable {
       pthread_cond_wait(condition, lock)
     }
   }
+
+  /// Wakes everyone who waits.
+  public func wake() { pthread_cond_broadcast(condition) }
 
   /// Sleeps until a change or until `milliseconds` have passed.
   public func sleep(milliseconds: Int) {
@@ -74,10 +77,12 @@ public final class Thread: @unchecked Sendable {
 
   public init(_ body: @escaping @Sendable () -> Void) {
     let box = Unmanaged.passRetained(Box(body))
-    let code = pthread_create(&handle, nil, { argument in
-      Unmanaged<Box>.fromOpaque(argument!).takeRetainedValue().body()
-      return nil
-    }, box.toOpaque())
+    let code = pthread_create(
+      &handle, nil,
+      { argument in
+        Unmanaged<Box>.fromOpaque(argument!).takeRetainedValue().body()
+        return nil
+      }, box.toOpaque())
     precondition(code == 0, "cannot start a thread: \(String(cString: strerror(code)))")
   }
 

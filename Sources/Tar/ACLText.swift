@@ -40,7 +40,9 @@ struct ACLText {
   /// The attribute that a text stands for; nil where it does not parse.
   static func attribute(text: Bytes, isDefault: Bool) -> Attribute? {
     var value: Bytes = [2, 0, 0, 0]
-    func put(_ number: UInt32, _ bytes: Int) { for i in 0..<bytes { value.append(UInt8(truncatingIfNeeded: number >> UInt32(8 * i))) } }
+    func put(_ number: UInt32, _ bytes: Int) {
+      for i in 0..<bytes { value.append(UInt8(truncatingIfNeeded: number >> UInt32(8 * i))) }
+    }
     for entry in text.split(whereSeparator: { $0 == UInt8(ascii: ",") || $0 == UInt8(ascii: "\n") }) {
       let fields = entry.split(separator: UInt8(ascii: ":"), omittingEmptySubsequences: false)
       guard fields.count == 3 else { return nil }
@@ -55,7 +57,10 @@ struct ACLText {
       default: return nil
       }
       put(tag, 2)
-      put(fields[2].reduce(0) { $0 | ($1 == UInt8(ascii: "r") ? 4 : $1 == UInt8(ascii: "w") ? 2 : $1 == UInt8(ascii: "x") ? 1 : 0) }, 2)
+      put(
+        fields[2].reduce(0) {
+          $0 | ($1 == UInt8(ascii: "r") ? 4 : $1 == UInt8(ascii: "w") ? 2 : $1 == UInt8(ascii: "x") ? 1 : 0)
+        }, 2)
       put(id ?? .max, 4)
     }
     return Attribute(name: isDefault ? Self.default : Self.access, value: value)

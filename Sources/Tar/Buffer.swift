@@ -66,7 +66,10 @@ public final class Buffer: @unchecked Sendable {
     reserve(20)
     var digits = 1
     var rest = value
-    while rest >= 10 { rest /= 10; digits += 1 }
+    while rest >= 10 {
+      rest /= 10
+      digits += 1
+    }
     rest = value
     let base = (start + count).assumingMemoryBound(to: UInt8.self)
     var index = digits - 1

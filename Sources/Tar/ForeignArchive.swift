@@ -67,7 +67,9 @@ public final class ForeignArchive {
       let count = archive_read_data(handle, buffer, 1 << 18)
       if count == 0 { return .success(()) }
       guard count > 0 else { throw failure() }
-      do throws(E) { try body(UnsafeRawBufferPointer(start: buffer, count: Int(count))) } catch { return .failure(error) }
+      do throws(E) { try body(UnsafeRawBufferPointer(start: buffer, count: Int(count))) } catch {
+        return .failure(error)
+      }
     }
   }
 
@@ -83,7 +85,8 @@ public final class ForeignArchive {
     entry.userName = bytes(archive_entry_uname(e))
     entry.groupName = bytes(archive_entry_gname(e))
     entry.size = archive_entry_size(e)
-    entry.modified = Timestamp(seconds: Int64(archive_entry_mtime(e)), nanoseconds: Int32(truncatingIfNeeded: archive_entry_mtime_nsec(e)))
+    entry.modified = Timestamp(
+      seconds: Int64(archive_entry_mtime(e)), nanoseconds: Int32(truncatingIfNeeded: archive_entry_mtime_nsec(e)))
     entry.linkTarget = bytes(archive_entry_symlink(e))
     if let link = archive_entry_hardlink(e) { entry.hardLink = Bytes(cString: link) }
     entry.major = UInt32(truncatingIfNeeded: archive_entry_rdevmajor(e))

@@ -75,12 +75,15 @@ public struct GzipMember: Equatable, Sendable {
 
   /// The value of the first further subfield of a whole member, where it has these letters.
   public static func subfield(_ id: StaticString, of member: UnsafeRawBufferPointer) -> Bytes? {
-    guard member.count >= headerLength + 4, let header = GzipMember(headerAt: member.baseAddress!), header.extraLength >= 4,
+    guard member.count >= headerLength + 4, let header = GzipMember(headerAt: member.baseAddress!),
+      header.extraLength >= 4,
       member.count >= header.dataOffset
     else { return nil }
     let name = Bytes(id)
     let length = Int(member[headerLength + 2]) | Int(member[headerLength + 3]) << 8
-    guard member[headerLength] == name[0], member[headerLength + 1] == name[1], length + 4 <= header.extraLength else { return nil }
+    guard member[headerLength] == name[0], member[headerLength + 1] == name[1], length + 4 <= header.extraLength else {
+      return nil
+    }
     return Bytes(member[(headerLength + 4)..<(headerLength + 4 + length)])
   }
 

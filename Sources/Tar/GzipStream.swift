@@ -4,7 +4,10 @@ import CZlib
 import Posix
 
 public enum GzipStream {
-  public enum Failure: Error, Equatable { case system(SystemError), corrupt, cutShort, notGzip }
+  public enum Failure: Error, Equatable {
+    case system(SystemError)
+    case corrupt, cutShort, notGzip
+  }
 
   /// Reads all of `file` from its beginning; gives the inflated length in bytes.
   public static func check(_ file: Descriptor) throws(Failure) -> Int64 {
@@ -12,9 +15,12 @@ public enum GzipStream {
     stream.initialize(to: z_stream())
     defer { stream.deallocate() }
     // 15 + 16: the largest window, gzip headers only.
-    guard inflateInit2_(stream, 15 + 16, ZLIB_VERSION, Int32(MemoryLayout<z_stream>.size)) == Z_OK else { throw .corrupt }
+    guard inflateInit2_(stream, 15 + 16, ZLIB_VERSION, Int32(MemoryLayout<z_stream>.size)) == Z_OK else {
+      throw .corrupt
+    }
     defer { inflateEnd(stream) }
-    let input = UnsafeMutablePointer<UInt8>.allocate(capacity: 1 << 18), output = UnsafeMutablePointer<UInt8>.allocate(capacity: 1 << 18)
+    let input = UnsafeMutablePointer<UInt8>.allocate(capacity: 1 << 18)
+    let output = UnsafeMutablePointer<UInt8>.allocate(capacity: 1 << 18)
     defer {
       input.deallocate()
       output.deallocate()
@@ -25,7 +31,9 @@ public enum GzipStream {
     while true {
       if stream.pointee.avail_in == 0 {
         let count: Int
-        do throws(SystemError) { count = try file.read(into: input, count: 1 << 18, at: offset) } catch { throw .system(error) }
+        do throws(SystemError) { count = try file.read(into: input, count: 1 << 18, at: offset) } catch {
+          throw .system(error)
+        }
         if count == 0 {
           guard isBetween else { throw .cutShort }
           guard offset > 0 else { throw .notGzip }

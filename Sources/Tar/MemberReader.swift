@@ -42,7 +42,9 @@ public final class MemberReader {
     let available = try fill(GzipMember.headerLength)
     if available == 0 { return nil }
     guard available >= GzipMember.headerLength else { throw .cutShort(offset: offset) }
-    guard let member = GzipMember(headerAt: window.start + Int(offset - windowOffset)) else { throw .notAMember(offset: offset) }
+    guard let member = GzipMember(headerAt: window.start + Int(offset - windowOffset)) else {
+      throw .notAMember(offset: offset)
+    }
     guard member.length <= 2 * GzipMember.inflatedLimit else { throw .notAMember(offset: offset) }
     guard try fill(member.length) >= member.length else { throw .cutShort(offset: offset) }
     let bytes = UnsafeRawBufferPointer(start: window.start + Int(offset - windowOffset), count: member.length)

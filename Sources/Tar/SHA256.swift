@@ -27,7 +27,9 @@ public final class SHA256: @unchecked Sendable {
     precondition(EVP_DigestUpdate(context, start, count) == 1)
   }
 
-  public func update(_ bytes: Bytes) { bytes.withUnsafeBytes { if let base = $0.baseAddress { update(base, $0.count) } } }
+  public func update(_ bytes: Bytes) {
+    bytes.withUnsafeBytes { if let base = $0.baseAddress { update(base, $0.count) } }
+  }
 
   /// Another that has seen the same so far.
   public func copy() -> SHA256 { SHA256(copying: self) }
@@ -58,7 +60,10 @@ public struct Digest: Hashable, Sendable {
       for index in 0..<32 {
         let high = hexValue(hex[index * 2])
         let low = hexValue(hex[index * 2 + 1])
-        if high > 15 || low > 15 { bad = true; return }
+        if high > 15 || low > 15 {
+          bad = true
+          return
+        }
         raw[index] = high << 4 | low
       }
     }

@@ -7,7 +7,8 @@ import Glibc
 import Posix
 
 public enum TarType: UInt8, Sendable {
-  case file = 0x30, hardLink, symlink, characterDevice, blockDevice, directory, fifo
+  case file = 0x30
+  case hardLink, symlink, characterDevice, blockDevice, directory, fifo
   case gnuSparse = 0x53  // 'S'
 }
 
@@ -66,7 +67,11 @@ public struct TarHeader: Sendable {
     Self.put(UInt64(uid), block, 108, 8)
     Self.put(UInt64(gid), block, 116, 8)
     Self.put(UInt64(size), block, 124, 12)
-    if modified.seconds < 0 { Self.putNegative(modified.seconds, block, 136, 12) } else { Self.put(UInt64(modified.seconds), block, 136, 12) }
+    if modified.seconds < 0 {
+      Self.putNegative(modified.seconds, block, 136, 12)
+    } else {
+      Self.put(UInt64(modified.seconds), block, 136, 12)
+    }
     block.storeBytes(of: type.rawValue, toByteOffset: 156, as: UInt8.self)
     Self.put(linkTarget.prefix(100), block, 157)
     Self.put(isOldGNU ? Bytes("ustar  ")[...] : Bytes("ustar\u{0}00")[...], block, 257)
@@ -162,7 +167,9 @@ public struct TarHeader: Sendable {
     put(UInt64(data.count), block, 124, 12)
     put(0, block, 136, 12)
     block.storeBytes(of: type, toByteOffset: 156, as: UInt8.self)
-    put(type == UInt8(ascii: "L") || type == UInt8(ascii: "K") ? Bytes("ustar  ")[...] : Bytes("ustar\u{0}00")[...], block, 257)
+    put(
+      type == UInt8(ascii: "L") || type == UInt8(ascii: "K") ? Bytes("ustar  ")[...] : Bytes("ustar\u{0}00")[...],
+      block, 257)
     putChecksum(block)
     out.count += 512
     out.append(data.baseAddress!, data.count)
@@ -182,7 +189,9 @@ extension TarHeader {
   private func appendPax(to out: Buffer) {
     let needsIDs = uid >> 21 != 0 || gid >> 21 != 0
     let needsSize = size >> 33 != 0
-    guard needsPaxTime || needsIDs || needsSize || !attributes.isEmpty || !dumpdir.isEmpty || !comment.isEmpty else { return }
+    guard needsPaxTime || needsIDs || needsSize || !attributes.isEmpty || !dumpdir.isEmpty || !comment.isEmpty else {
+      return
+    }
     let records = Buffer(capacity: 512)
     if needsPaxTime { Self.appendRecord("mtime", Self.decimal(modified), to: records) }
     if uid >> 21 != 0 { Self.appendRecord("uid", Bytes(String(uid).utf8), to: records) }

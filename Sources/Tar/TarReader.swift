@@ -47,7 +47,9 @@ public struct TarReader {
       let block = UnsafeRawBufferPointer(rebasing: bytes[position..<(position + 512)])
       if block[0] == 0, block.allSatisfy({ $0 == 0 }) {
         if isInside { throw malformed("headers without an entry") }
-        guard bytes.count - position == 1024, bytes[position...].allSatisfy({ $0 == 0 }) else { throw malformed("an end that is none") }
+        guard bytes.count - position == 1024, bytes[position...].allSatisfy({ $0 == 0 }) else {
+          throw malformed("an end that is none")
+        }
         position = bytes.count
         sawEnd = true
         return nil
@@ -129,11 +131,15 @@ public struct TarReader {
       var length = 0
       var digit = at
       while digit < data.count, data[digit] != 32 {
-        guard (48...57).contains(data[digit]), length < 1 << 32 else { throw malformed("a pax record without a length") }
+        guard (48...57).contains(data[digit]), length < 1 << 32 else {
+          throw malformed("a pax record without a length")
+        }
         length = length * 10 + Int(data[digit] - 48)
         digit += 1
       }
-      guard length > digit - at + 2, at + length <= data.count, data[at + length - 1] == 10 else { throw malformed("a pax record with a wrong length") }
+      guard length > digit - at + 2, at + length <= data.count, data[at + length - 1] == 10 else {
+        throw malformed("a pax record with a wrong length")
+      }
       let record = data[(digit + 1)..<(at + length - 1)]
       guard let equals = record.firstIndex(of: UInt8(ascii: "=")) else { throw malformed("a pax record without '='") }
       result.append((Bytes(record[..<equals]), Bytes(record[(equals + 1)...])))
@@ -151,8 +157,12 @@ public struct TarReader {
     let prefix = text(345, 155)
     if type != .gnuSparse, !prefix.isEmpty { header.path = prefix + [47] + header.path }
     header.size = size
-    let mode = try number(block, 100, 8), uid = try number(block, 108, 8), gid = try number(block, 116, 8)
-    guard mode >= 0, uid >= 0, gid >= 0, uid <= Int64(UInt32.max), gid <= Int64(UInt32.max) else { throw malformed("an owner or mode out of range") }
+    let mode = try number(block, 100, 8)
+    let uid = try number(block, 108, 8)
+    let gid = try number(block, 116, 8)
+    guard mode >= 0, uid >= 0, gid >= 0, uid <= Int64(UInt32.max), gid <= Int64(UInt32.max) else {
+      throw malformed("an owner or mode out of range")
+    }
     header.mode = UInt16(mode & 0o7777)
     header.uid = UInt32(uid)
     header.gid = UInt32(gid)
@@ -166,24 +176,29 @@ public struct TarReader {
     }
   }
 
-  private mutating func readSparse(_ header: inout TarHeader, _ block: UnsafeRawBufferPointer) throws(Failure) {
-    header.realSize = try number(block, 483, 12)
-    try segments(block, 386, 4, &header)
-    var more = block[482] != 0
+  private mutating func readSparse(_ header: inout TarHeader, _ first: UnsafeRawBufferPointer) throws(Failure) {
+    header.realSize = try number(first, 483, 12)
+    try segments(first, 386, 4, &header)
+    var more = first[482] != 0
     while more {
       guard bytes.count - position >= 512 else { throw .cutShort }
-      let extension_ = UnsafeRawBufferPointer(rebasing: bytes[position..<(position + 512)])
+      let block = UnsafeRawBufferPointer(rebasing: bytes[position..<(position + 512)])
       position += 512
-      try segments(extension_, 0, 21, &header)
-      more = extension_[504] != 0
+      try segments(block, 0, 21, &header)
+      more = block[504] != 0
     }
   }
 
-  private func segments(_ block: UnsafeRawBufferPointer, _ at: Int, _ count: Int, _ header: inout TarHeader) throws(Failure) {
+  private func segments(_ block: UnsafeRawBufferPointer, _ at: Int, _ count: Int, _ header: inout TarHeader)
+    throws(Failure)
+  {
     for index in 0..<count {
-      let offset = try number(block, at + 24 * index, 12), length = try number(block, at + 24 * index + 12, 12)
+      let offset = try number(block, at + 24 * index, 12)
+      let length = try number(block, at + 24 * index + 12, 12)
       if length == 0 { continue }
-      guard offset >= header.segments.last?.upperBound ?? 0, length > 0, offset <= header.realSize, length <= header.realSize - offset else {
+      guard offset >= header.segments.last?.upperBound ?? 0, length > 0, offset <= header.realSize,
+        length <= header.realSize - offset
+      else {
         throw malformed("a sparse map out of order")
       }
       header.segments.append(offset..<(offset + length))
@@ -201,13 +216,17 @@ public struct TarReader {
         let told = key == Bytes("size") ? header.size : Int64(key == Bytes("uid") ? header.uid : header.gid)
         guard Int64(value.shown) == told else { throw malformed("a pax \(key.shown) that is not the header's") }
       case "SCHILY.acl.access", "SCHILY.acl.default":
-        guard let acl = ACLText.attribute(text: value, isDefault: key == Bytes("SCHILY.acl.default")) else { throw malformed("an ACL that cannot be read") }
+        guard let acl = ACLText.attribute(text: value, isDefault: key == Bytes("SCHILY.acl.default")) else {
+          throw malformed("an ACL that cannot be read")
+        }
         header.attributes.append(acl)
       case "GNU.dumpdir": header.dumpdir = value
       case "comment": header.comment = value
       default:
         let prefix = Bytes("SCHILY.xattr.")
-        if key.starts(with: prefix) { header.attributes.append(Attribute(name: Self.unescapedKey(Bytes(key.dropFirst(prefix.count))), value: value)) }
+        if key.starts(with: prefix) {
+          header.attributes.append(Attribute(name: Self.unescapedKey(Bytes(key.dropFirst(prefix.count))), value: value))
+        }
       }
     }
     header.attributes.sort { $0.name.lexicographicallyPrecedes($1.name) }
@@ -217,25 +236,37 @@ public struct TarReader {
     var result = Bytes()
     var rest = key[...]
     while let byte = rest.first {
-      if rest.starts(with: Bytes("%3D")) { result.append(UInt8(ascii: "=")); rest = rest.dropFirst(3) }
-      else if rest.starts(with: Bytes("%25")) { result.append(UInt8(ascii: "%")); rest = rest.dropFirst(3) }
-      else { result.append(byte); rest = rest.dropFirst() }
+      if rest.starts(with: Bytes("%3D")) {
+        result.append(UInt8(ascii: "="))
+        rest = rest.dropFirst(3)
+      } else if rest.starts(with: Bytes("%25")) {
+        result.append(UInt8(ascii: "%"))
+        rest = rest.dropFirst(3)
+      } else {
+        result.append(byte)
+        rest = rest.dropFirst()
+      }
     }
     return result
   }
 
   static func time(_ text: Bytes) -> Timestamp? {
     let isNegative = text.first == UInt8(ascii: "-")
-    let parts = (isNegative ? text.dropFirst() : text[...]).split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
-    guard (1...2).contains(parts.count), let whole = Int64(String(decoding: parts[0], as: UTF8.self)), whole >= 0 else { return nil }
+    let parts = (isNegative ? text.dropFirst() : text[...]).split(
+      separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
+    guard (1...2).contains(parts.count), let whole = Int64(String(decoding: parts[0], as: UTF8.self)), whole >= 0 else {
+      return nil
+    }
     var nanoseconds: Int32 = 0
     if parts.count == 2 {
       guard (1...9).contains(parts[1].count), parts[1].allSatisfy({ (48...57).contains($0) }) else { return nil }
       for index in 0..<9 {
-        nanoseconds = nanoseconds * 10 + (index < parts[1].count ? Int32(parts[1][parts[1].startIndex + index] - 48) : 0)
+        nanoseconds =
+          nanoseconds * 10 + (index < parts[1].count ? Int32(parts[1][parts[1].startIndex + index] - 48) : 0)
       }
     }
     guard isNegative else { return Timestamp(seconds: whole, nanoseconds: nanoseconds) }
-    return nanoseconds == 0 ? Timestamp(seconds: -whole) : Timestamp(seconds: -whole - 1, nanoseconds: 1_000_000_000 - nanoseconds)
+    return nanoseconds == 0
+      ? Timestamp(seconds: -whole) : Timestamp(seconds: -whole - 1, nanoseconds: 1_000_000_000 - nanoseconds)
   }
 }

@@ -78,10 +78,13 @@ struct Size: ExpressibleByArgument {
     let digits = argument.prefix { $0.isASCII && ($0.isNumber || $0 == ".") }
     guard let number = Double(digits), number >= 0 else { return nil }
     let factors: [String: Double] = [
-      "": 1, "b": 1, "k": 1024, "m": 1_048_576, "g": 1_073_741_824, "t": 1_099_511_627_776, "kib": 1024, "mib": 1_048_576,
+      "": 1, "b": 1, "k": 1024, "m": 1_048_576, "g": 1_073_741_824, "t": 1_099_511_627_776, "kib": 1024,
+      "mib": 1_048_576,
       "gib": 1_073_741_824, "tib": 1_099_511_627_776, "kb": 1e3, "mb": 1e6, "gb": 1e9, "tb": 1e12,
     ]
-    guard let factor = factors[argument.dropFirst(digits.count).lowercased()], number * factor < 9e18 else { return nil }
+    guard let factor = factors[argument.dropFirst(digits.count).lowercased()], number * factor < 9e18 else {
+      return nil
+    }
     bytes = Int64(number * factor)
   }
 }

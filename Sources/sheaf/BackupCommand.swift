@@ -37,7 +37,8 @@ struct BackupCommand: ParsableCommand {
   @Option(help: ArgumentHelp("Leave out larger files.", valueName: "SIZE"))
   var excludeLargerThan: Size?
 
-  @Option(help: ArgumentHelp("Read more sources from a file (- for standard input), each ended by a NUL.", valueName: "FILE"))
+  @Option(
+    help: ArgumentHelp("Read more sources from a file (- for standard input), each ended by a NUL.", valueName: "FILE"))
   var filesFrom0: RawText?
 
   @Flag(help: "Stay on the file systems of the sources.")
@@ -61,7 +62,9 @@ struct BackupCommand: ParsableCommand {
   @OptionGroup var output: OutputOptions
 
   func run() throws {
-    guard (0...12).contains(level) else { throw Failure(.usage, "level \(level) is out of range", hint: "levels go from 0 to 12") }
+    guard (0...12).contains(level) else {
+      throw Failure(.usage, "level \(level) is out of range", hint: "levels go from 0 to 12")
+    }
     var options = BackupOptions()
     options.sources = try Sources.absolute(sources.map(\.bytes) + listedSources())
     options.changesSources = changeSources
@@ -116,7 +119,9 @@ struct BackupCommand: ParsableCommand {
     let c = s.counts
     let console = Console.shared
     if let reason = s.fullBecause, reason != "asked for" { console.note("a full set, because \(reason)") }
-    var changes = ["\(Words.count(c.new)) new", "\(Words.count(c.changed)) changed", "\(Words.count(c.deleted)) deleted"]
+    var changes = [
+      "\(Words.count(c.new)) new", "\(Words.count(c.changed)) changed", "\(Words.count(c.deleted)) deleted",
+    ]
     changes.append("\(Words.count(s.unchanged)) unchanged")
     if c.unseen > 0 { changes.append(console.styled("\(Words.count(c.unseen)) unseen", .yellow)) }
     if s.excluded > 0 { changes.append("\(Words.count(s.excluded)) left out") }
@@ -132,7 +137,9 @@ struct BackupCommand: ParsableCommand {
     }
     console.print("saved \(console.styled(set.text, .bold)) in \(Words.duration(report.elapsed))")
     console.print("  \(what)")
-    console.print("  read \(Words.size(s.bytesRead)), wrote \(Words.size(s.bytesWritten)); the point holds \(Words.count(c.files, "file")), \(Words.size(c.bytes))")
+    console.print(
+      "  read \(Words.size(s.bytesRead)), wrote \(Words.size(s.bytesWritten)); the point holds \(Words.count(c.files, "file")), \(Words.size(c.bytes))"
+    )
     if report.problemCount > 0 {
       console.print(console.styled("  \(Words.count(report.problemCount, "problem")), see above", .yellow))
     }

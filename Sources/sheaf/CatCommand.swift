@@ -24,7 +24,9 @@ struct CatCommand: ParsableCommand {
       Console.shared.write(Bytes(bytes))
     }
     if let archive {
-      guard let lone = LoneArchive(archive.bytes) else { throw Failure(.failed, "\(Show.path(archive.bytes)) is not an archive that can be read") }
+      guard let lone = LoneArchive(archive.bytes) else {
+        throw Failure(.failed, "\(Show.path(archive.bytes)) is not an archive that can be read")
+      }
       for path in paths { try lone.read(path.storePath, write) }
       return
     }

@@ -17,12 +17,19 @@ final class Console: Sendable {
   private let state = Monitor(State())
   let outIsTerminal = Descriptor.standardOutput.isTerminal
   let errorIsTerminal = Descriptor.standardError.isTerminal
-  private let noColor = Host.environment("NO_COLOR").map { !$0.isEmpty } ?? false || Host.environment("TERM") == Bytes("dumb")
+  private let noColor =
+    Host.environment("NO_COLOR").map { !$0.isEmpty } ?? false || Host.environment("TERM") == Bytes("dumb")
 
   var columns: Int { Descriptor.standardError.terminalColumns ?? 80 }
   var outColumns: Int? { Descriptor.standardOutput.terminalColumns }
 
-  enum Style: String { case bold = "1", dim = "2", red = "31", yellow = "33", green = "32" }
+  enum Style: String {
+    case bold = "1"
+    case dim = "2"
+    case red = "31"
+    case yellow = "33"
+    case green = "32"
+  }
 
   /// The text in a style where the stream is a terminal.
   func styled(_ text: String, _ style: Style, onError: Bool = false) -> String {
@@ -43,7 +50,10 @@ final class Console: Sendable {
   }
 
   private static func flush(_ s: inout State) {
-    if s.outFailed { s.out = []; return }
+    if s.outFailed {
+      s.out = []
+      return
+    }
     if s.lineShown { wipe(&s) }
     do throws(SystemError) { try Descriptor.standardOutput.write(s.out) } catch {
       // A closed pipe (as `| head`) is no failure of ours, but nobody reads on.

@@ -62,7 +62,8 @@ struct JSON {
   mutating func add(_ name: String, _ time: Timestamp) {
     key(name)
     let nanoseconds = String(time.nanoseconds)
-    text += "\"\(Words.time(Timestamp(seconds: time.seconds), local: false).split(separator: " ").joined(separator: "T"))"
+    text +=
+      "\"\(Words.time(Timestamp(seconds: time.seconds), local: false).split(separator: " ").joined(separator: "T"))"
     if time.nanoseconds != 0 { text += "." + String(repeating: "0", count: 9 - nanoseconds.count) + nanoseconds }
     text += "Z\""
   }

@@ -45,7 +45,8 @@ struct ListCommand: ParsableCommand {
     } else {
       let series = try store.openSeries()
       let wanted = path?.storePath ?? []
-      try Contents(series, point.find(in: series)).list(wanted, recursive: recursive) { (entry, isUnseen) throws(Failure) in
+      try Contents(series, point.find(in: series)).list(wanted, recursive: recursive) {
+        (entry, isUnseen) throws(Failure) in
         show(entry, isUnseen: isUnseen, base: wanted)
       }
     }
@@ -102,7 +103,8 @@ enum LongLine {
       return "\(bits & 4 != 0 ? "r" : "-")\(bits & 2 != 0 ? "w" : "-")\(x)"
     }
     let m = e.mode
-    return type + triple(m >> 6 & 7, m & 0o4000 != 0, "s") + triple(m >> 3 & 7, m & 0o2000 != 0, "s") + triple(m & 7, m & 0o1000 != 0, "t")
+    return type + triple(m >> 6 & 7, m & 0o4000 != 0, "s") + triple(m >> 3 & 7, m & 0o2000 != 0, "s")
+      + triple(m & 7, m & 0o1000 != 0, "t")
       + (e.attributes.isEmpty ? " " : "+")
   }
 

@@ -14,6 +14,8 @@ struct ManifestCommand: ParsableCommand {
 
   func run() throws {
     let series = try store.openSeries()
-    try Contents(series, point.find(in: series)).manifest { (bytes) throws(Failure) in Console.shared.write(Bytes(bytes)) }
+    try Contents(series, point.find(in: series)).manifest { (bytes) throws(Failure) in
+      Console.shared.write(Bytes(bytes))
+    }
   }
 }

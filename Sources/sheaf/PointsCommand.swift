@@ -88,8 +88,12 @@ private struct Points {
   func printTable(_ store: Store, alone: Bool) {
     let console = Console.shared
     let label = store.label.isEmpty ? "" : " on '\(Show.path(store.label))'"
-    console.print(console.styled("series \(Show.path(series.name))\(label): \(Words.count(rows.count, "point"))", .bold))
-    console.print(console.styled("  \(Words.left("point", 26))\(Words.right("files", 11))\(Words.right("size", 9))\(Words.right("added", 9))  local time", .dim))
+    console.print(
+      console.styled("series \(Show.path(series.name))\(label): \(Words.count(rows.count, "point"))", .bold))
+    console.print(
+      console.styled(
+        "  \(Words.left("point", 26))\(Words.right("files", 11))\(Words.right("size", 9))\(Words.right("added", 9))  local time",
+        .dim))
     for row in rows {
       let indent = row.set.kind == .full ? "" : "└ "
       let name = Words.left(indent + row.set.text, 26)
@@ -98,10 +102,13 @@ private struct Points {
         continue
       }
       let time = Words.time(row.set.time).dropLast(3)
-      var line = "  \(name)\(Words.right(Words.count(foot.counts.files), 11))\(Words.right(Words.size(foot.counts.bytes), 9))\(Words.right(Words.size(foot.storedBytes), 9))  \(time)"
+      var line =
+        "  \(name)\(Words.right(Words.count(foot.counts.files), 11))\(Words.right(Words.size(foot.counts.bytes), 9))\(Words.right(Words.size(foot.storedBytes), 9))  \(time)"
       if foot.counts.unseen > 0 { line += console.styled("  \(Words.count(foot.counts.unseen)) unseen", .yellow) }
       console.print(line)
-      if let comment = row.head?.comment, !comment.isEmpty { console.print(console.styled("    “\(Show.path(comment))”", .dim)) }
+      if let comment = row.head?.comment, !comment.isEmpty {
+        console.print(console.styled("    “\(Show.path(comment))”", .dim))
+      }
     }
   }
 }

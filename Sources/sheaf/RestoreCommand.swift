@@ -45,7 +45,10 @@ struct RestoreCommand: ParsableCommand {
     options.deletes = delete
     options.strip = stripComponents
     options.isDryRun = dryRun
-    if delete, overwrite == nil { throw Failure(.usage, "--delete needs --overwrite", hint: "for exactly the point's tree: --overwrite always --delete") }
+    if delete, overwrite == nil {
+      throw Failure(
+        .usage, "--delete needs --overwrite", hint: "for exactly the point's tree: --overwrite always --delete")
+    }
     let series = try store.openSeries()
     let set = try point.find(in: series)
     let report = RunReport(output)
@@ -74,8 +77,14 @@ struct RestoreCommand: ParsableCommand {
     if dryRun { return Console.shared.print("would restore \(what) from \(s.set.text)") }
     Console.shared.print("restored \(what) from \(s.set.text) in \(Words.duration(report.elapsed))")
     if s.deleted > 0 { Console.shared.print("  removed \(Words.count(s.deleted)) that the point does not have") }
-    if s.unseen > 0 { Console.shared.print("  \(Words.count(s.unseen)) of them are the last good copies of what the point could not look at") }
-    if report.problemCount > 0 { Console.shared.print(Console.shared.styled("  \(Words.count(report.problemCount, "problem")), see above", .yellow)) }
+    if s.unseen > 0 {
+      Console.shared.print(
+        "  \(Words.count(s.unseen)) of them are the last good copies of what the point could not look at")
+    }
+    if report.problemCount > 0 {
+      Console.shared.print(
+        Console.shared.styled("  \(Words.count(report.problemCount, "problem")), see above", .yellow))
+    }
   }
 
   private func printJSON(_ s: RestoreSummary, _ report: RunReport) {

@@ -98,7 +98,9 @@ final class RunReport: Reporter {
       var text = "\(verb)  \(Words.size(bytes))"
       if expected > 0 { text += " of \(Words.size(expected))" }
       text += "  \(Words.count(progress.files.load(ordering: .relaxed), "file"))  \(Words.size(Int(rate)))/s"
-      if expected > bytes, rate > 0, elapsed > 1_000_000_000 { text += "  \(Words.duration(Int64(Double(expected - bytes) / rate * 1e9))) left" }
+      if expected > bytes, rate > 0, elapsed > 1_000_000_000 {
+        text += "  \(Words.duration(Int64(Double(expected - bytes) / rate * 1e9))) left"
+      }
       if live {
         let room = Console.shared.columns - text.count - 3
         if room > 10 {

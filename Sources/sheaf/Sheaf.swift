@@ -63,7 +63,8 @@ struct Sheaf: ParsableCommand {
     let known = configuration.subcommands.compactMap { $0.configuration.commandName }
     let command = CommandLine.arguments.dropFirst().first { known.contains($0) }
     Console.shared.error(
-      first.hasSuffix(".") ? String(first.dropLast()) : first, hint: "see 'sheaf \(command.map { $0 + " " } ?? "")--help'")
+      first.hasSuffix(".") ? String(first.dropLast()) : first,
+      hint: "see 'sheaf \(command.map { $0 + " " } ?? "")--help'")
     return .usage
   }
 }

@@ -12,7 +12,9 @@ enum Sources {
       let absolute = source.first == 47 ? source : try currentDirectory().joined(source)
       let parts = absolute.split(separator: 47).filter { $0 != [46] }
       let last = parts.last.map { Bytes($0) } ?? []
-      if source.last == 47 || last == Bytes("..") || last.isEmpty || source == Bytes(".") || source.suffix(2) == [47, 46] {
+      if source.last == 47 || last == Bytes("..") || last.isEmpty || source == Bytes(".")
+        || source.suffix(2) == [47, 46]
+      {
         result.append(relative((try? Host.resolved(absolute)) ?? absolute))
         continue
       }

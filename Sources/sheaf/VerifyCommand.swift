@@ -24,7 +24,9 @@ struct VerifyCommand: ParsableCommand {
     let opened = try store.open()
     let host = Backup.seriesName(Host.name())
     let all: [Series]
-    if store.series != nil || point.at != nil { all = [try opened.series(store.series?.bytes, host: host)] } else {
+    if store.series != nil || point.at != nil {
+      all = [try opened.series(store.series?.bytes, host: host)]
+    } else {
       all = try opened.seriesNames().map { (name) throws(Failure) in try opened.series(name, host: host) }
     }
     if all.isEmpty, !output.quiet, !output.json { Console.shared.print("no points yet, nothing to verify") }
@@ -32,7 +34,9 @@ struct VerifyCommand: ParsableCommand {
     var total = VerifySummary()
     for series in all {
       let set = try point.at == nil ? nil : point.find(in: series)
-      let task = Verify(series, isQuick: quick, progress: Interruption.progress) { [output] damage in Self.show(damage, series.name, output) }
+      let task = Verify(series, isQuick: quick, progress: Interruption.progress) { [output] damage in
+        Self.show(damage, series.name, output)
+      }
       let summary = try report.showing("verifying") { try task.run(set) }
       total.sets += summary.sets
       total.points += summary.points
@@ -54,19 +58,26 @@ struct VerifyCommand: ParsableCommand {
       json.add("message", damage.message)
       json.print()
     }
-    Console.shared.error(damage.path.map { "\(damage.set.text): \(Show.path($0)): \(damage.message)" } ?? damage.message)
+    Console.shared.error(
+      damage.path.map { "\(damage.set.text): \(Show.path($0)): \(damage.message)" } ?? damage.message)
   }
 
   private func printWords(_ s: VerifySummary, _ report: RunReport) {
     let console = Console.shared
     let what = quick ? "presence, sizes and chains" : "\(Words.count(s.files, "file")), \(Words.size(s.bytes))"
     if s.damages.isEmpty {
-      console.print("\(console.styled("no damage", .green)): \(Words.count(s.points, "point")) in \(Words.count(s.sets, "set")), \(what), in \(Words.duration(report.elapsed))")
+      console.print(
+        "\(console.styled("no damage", .green)): \(Words.count(s.points, "point")) in \(Words.count(s.sets, "set")), \(what), in \(Words.duration(report.elapsed))"
+      )
       return
     }
-    console.print("\(console.styled("damage found", .red)): \(Words.count(s.damages.count, "finding")), above; these points are touched:")
+    console.print(
+      "\(console.styled("damage found", .red)): \(Words.count(s.damages.count, "finding")), above; these points are touched:"
+    )
     for set in s.touched { console.print("  \(set.text)") }
-    console.print("what is not damaged still comes back with 'sheaf restore'; a new full set begins a sound chain: 'sheaf backup --full'")
+    console.print(
+      "what is not damaged still comes back with 'sheaf restore'; a new full set begins a sound chain: 'sheaf backup --full'"
+    )
   }
 
   private func printJSON(_ s: VerifySummary, _ report: RunReport) {
@@ -83,7 +94,9 @@ struct VerifyCommand: ParsableCommand {
   }
 
   private func verify(_ path: Bytes) throws {
-    guard let archive = LoneArchive(path) else { throw Failure(.failed, "\(Show.path(path)) is not an archive that can be read") }
+    guard let archive = LoneArchive(path) else {
+      throw Failure(.failed, "\(Show.path(path)) is not an archive that can be read")
+    }
     let (entries, bytes) = try archive.verify()
     if output.json {
       var json = JSON("summary")

@@ -35,9 +35,10 @@ enum Words {
     return "\(tenths / 10).\(tenths % 10)"
   }
 
-  /// `0.4 s`, `12 s`, `3 min 20 s`, `2 h 5 min`.
+  /// `8 ms`, `0.4 s`, `12 s`, `3 min 20 s`, `2 h 5 min`.
   static func duration(_ nanoseconds: Int64) -> String {
     let seconds = Double(nanoseconds) / 1e9
+    if seconds < 0.0995 { return "\(Int((seconds * 1000).rounded())) ms" }
     if seconds < 59.5 { return "\(decimal(seconds)) s" }
     let whole = Int(seconds.rounded())
     if whole < 3600 { return "\(whole / 60) min \(whole % 60) s" }
@@ -52,6 +53,10 @@ enum Words {
 
   static func two(_ n: Int) -> String { n < 10 ? "0\(n)" : "\(n)" }
 
-  static func left(_ text: String, _ width: Int) -> String { text + String(repeating: " ", count: max(0, width - text.count)) }
-  static func right(_ text: String, _ width: Int) -> String { String(repeating: " ", count: max(0, width - text.count)) + text }
+  static func left(_ text: String, _ width: Int) -> String {
+    text + String(repeating: " ", count: max(0, width - text.count))
+  }
+  static func right(_ text: String, _ width: Int) -> String {
+    String(repeating: " ", count: max(0, width - text.count)) + text
+  }
 }

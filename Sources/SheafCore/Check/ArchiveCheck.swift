@@ -85,11 +85,12 @@ struct ArchiveCheck {
     let toCompare = BoundedQueue<CheckJob>(limit: 16)
     var threads: [Thread] = []
     for _ in 0..<processorCount() {
-      threads.append(Thread {
-        let inflater = Decompressor()
-        let hasher = SHA256()
-        while let job = toWork.take() { job.run(inflater, hasher) }
-      })
+      threads.append(
+        Thread {
+          let inflater = Decompressor()
+          let hasher = SHA256()
+          while let job = toWork.take() { job.run(inflater, hasher) }
+        })
     }
     nonisolated(unsafe) let comparing = comparison
     let outcome = Monitor<Failure?>(nil)
@@ -112,7 +113,9 @@ struct ArchiveCheck {
     return (comparison.files, comparison.bytes)
   }
 
-  private func readMembers(_ archive: ArchiveReader, _ toWork: BoundedQueue<CheckJob>, _ toCompare: BoundedQueue<CheckJob>) {
+  private func readMembers(
+    _ archive: ArchiveReader, _ toWork: BoundedQueue<CheckJob>, _ toCompare: BoundedQueue<CheckJob>
+  ) {
     let source = DigestingSource(archive)
     let reader = MemberReader(source)
     var number: Int64 = 0
@@ -130,7 +133,8 @@ struct ArchiveCheck {
           report(Damage(set: set, path: nil, message: "\(set.archive): cannot read it: \(error.cause)"))
           return
         case .cutShort(let offset), .notAMember(let offset):
-          report(Damage(set: set, path: nil, message: "\(set.archive): the gzip member at byte \(offset) cannot be read"))
+          report(
+            Damage(set: set, path: nil, message: "\(set.archive): the gzip member at byte \(offset) cannot be read"))
           // On at the next member that the table of lengths would give: the files' places tell where it is.
           guard let next = nextMember(after: offset) else { return source.finishUnread(report, set) }
           reader.seek(to: next.offset)
@@ -146,8 +150,12 @@ struct ArchiveCheck {
   private func nextMember(after offset: Int64) -> (offset: Int64, number: Int64)? {
     guard let manifest = try? series.manifest(set), let id = try? series.head(set).id else { return nil }
     while (try? manifest.next()) == true {
-      guard manifest.line.what == .entry, manifest.line.kind == .file, let entry = manifest.line.entry() else { continue }
-      for extent in entry.extents where extent.set == id && extent.offset > offset { return (extent.offset, extent.member) }
+      guard manifest.line.what == .entry, manifest.line.kind == .file, let entry = manifest.line.entry() else {
+        continue
+      }
+      for extent in entry.extents where extent.set == id && extent.offset > offset {
+        return (extent.offset, extent.member)
+      }
     }
     return nil
   }
@@ -190,7 +198,9 @@ private final class DigestingSource: ByteSource, @unchecked Sendable {
   }
 
   func finish(_ report: (Damage) -> Void, _ set: SetName) {
-    for name in bad { report(Damage(set: set, path: nil, message: "\(name): its digest is not what its manifest says")) }
+    for name in bad {
+      report(Damage(set: set, path: nil, message: "\(name): its digest is not what its manifest says"))
+    }
   }
 
   func finishUnread(_ report: (Damage) -> Void, _ set: SetName) { finish(report, set) }
@@ -261,7 +271,8 @@ private final class ManifestComparison {
       if let entry = manifest.line.entry() { directories[entry.path] = entry }
       return Extent(set: id, offset: -1, member: 0, inner: 0, length: 0)
     }
-    return manifest.line.entry()?.extents.first { $0.set == id } ?? Extent(set: id, offset: -1, member: 0, inner: 0, length: 0)
+    return manifest.line.entry()?.extents.first { $0.set == id }
+      ?? Extent(set: id, offset: -1, member: 0, inner: 0, length: 0)
   }
 
   /// Has a line at hand; false at the manifest's end.
@@ -301,7 +312,9 @@ private final class ManifestComparison {
       }
       hasLine = false
       if order < 0 {
-        if entry.extents.contains(where: { $0.set == id }), entry.hardLink == nil { report(entry.path, "is in the manifest but not in the archive") }
+        if entry.extents.contains(where: { $0.set == id }), entry.hardLink == nil {
+          report(entry.path, "is in the manifest but not in the archive")
+        }
         continue
       }
       files += 1
@@ -336,12 +349,18 @@ private final class ManifestComparison {
     }
     let differs =
       wanted.type != header.type
-      ? "type" : wanted.mode != header.mode
-        ? "mode" : wanted.uid != header.uid || wanted.gid != header.gid
-          ? "owner" : wanted.modified != header.modified
-            ? "time" : wanted.size != header.size
-              ? "size" : wanted.linkTarget != header.linkTarget
-                ? "link" : wanted.major != header.major || wanted.minor != header.minor
+      ? "type"
+      : wanted.mode != header.mode
+        ? "mode"
+        : wanted.uid != header.uid || wanted.gid != header.gid
+          ? "owner"
+          : wanted.modified != header.modified
+            ? "time"
+            : wanted.size != header.size
+              ? "size"
+              : wanted.linkTarget != header.linkTarget
+                ? "link"
+                : wanted.major != header.major || wanted.minor != header.minor
                   ? "device" : wanted.attributes != header.attributes ? "attributes" : nil
     if let differs { report(path, "archive and manifest tell of another \(differs)") }
   }
@@ -349,7 +368,9 @@ private final class ManifestComparison {
   private func compareData(_ entry: Entry, _ tar: TarEntry, _ digest: Digest?, _ job: CheckJob) {
     bytes += entry.size
     if let extent = entry.extents.first {
-      if extent.set != id || extent.offset != job.offset || extent.inner != Int64(tar.data) || extent.member != job.number {
+      if extent.set != id || extent.offset != job.offset || extent.inner != Int64(tar.data)
+        || extent.member != job.number
+      {
         report(entry.path, "lies elsewhere in the archive than the manifest says")
       }
     }
@@ -423,8 +444,12 @@ private final class ManifestComparison {
     endLong()
     while try line() {
       hasLine = false
-      guard manifest.line.what == .entry, manifest.line.kind != .directory, let entry = manifest.line.entry() else { continue }
-      if entry.hardLink == nil, entry.extents.contains(where: { $0.set == id }) { report(entry.path, "is in the manifest but not in the archive") }
+      guard manifest.line.what == .entry, manifest.line.kind != .directory, let entry = manifest.line.entry() else {
+        continue
+      }
+      if entry.hardLink == nil, entry.extents.contains(where: { $0.set == id }) {
+        report(entry.path, "is in the manifest but not in the archive")
+      }
     }
     if !sawEnd { report(nil, "\(set.archive): has no end") }
   }

@@ -61,7 +61,9 @@ enum Escape {
         at += 1
       } else {
         guard at + 3 < text.count else { return nil }
-        let a = text[at + 1] &- 48, b = text[at + 2] &- 48, c = text[at + 3] &- 48
+        let a = text[at + 1] &- 48
+        let b = text[at + 2] &- 48
+        let c = text[at + 3] &- 48
         guard a < 4, b < 8, c < 8 else { return nil }
         out[n] = a << 6 | b << 3 | c
         if out[n] == 0 { return nil }
@@ -93,7 +95,8 @@ enum Base64 {
     var at = 0
     while at < bytes.count {
       let rest = bytes.count - at
-      let word = UInt32(bytes[at]) << 16 | (rest > 1 ? UInt32(bytes[at + 1]) << 8 : 0) | (rest > 2 ? UInt32(bytes[at + 2]) : 0)
+      let word =
+        UInt32(bytes[at]) << 16 | (rest > 1 ? UInt32(bytes[at + 1]) << 8 : 0) | (rest > 2 ? UInt32(bytes[at + 2]) : 0)
       for digit in 0..<min(4, rest + 1) { out.append(alphabet[Int(word >> UInt32(18 - 6 * digit) & 63)]) }
       at += 3
     }

@@ -53,7 +53,9 @@ struct Line {
     guard text.count > 2, base[0] == UInt8(ascii: "."), base[1] == UInt8(ascii: "/"),
       let space = memchr(base, 32, text.count).map({ $0.assumingMemoryBound(to: UInt8.self) })
     else { return false }
-    guard setPath(UnsafeBufferPointer(start: base + 2, count: UnsafePointer(space) - base - 2), scratch) else { return false }
+    guard setPath(UnsafeBufferPointer(start: base + 2, count: UnsafePointer(space) - base - 2), scratch) else {
+      return false
+    }
     var p = Cursor(at: UnsafePointer(space), end: end)
     guard p.skip(" type="), parseKind(&p), p.skip(" uid="), let uid = p.number(), p.skip(" gid="), let gid = p.number(),
       p.skip(" mode="), let mode = p.octal(), uid <= UInt64(UInt32.max), gid <= UInt64(UInt32.max), mode <= 0o7777
@@ -133,7 +135,10 @@ struct Line {
     guard p.at < p.end else { return false }
     switch p.at.pointee {
     case UInt8(ascii: "f"):
-      if p.skip("file") { kind = .file; return true }
+      if p.skip("file") {
+        kind = .file
+        return true
+      }
       kind = .fifo
       return p.skip("fifo")
     case UInt8(ascii: "d"):
@@ -177,7 +182,8 @@ struct Line {
 
   /// Where the last `/` stands (0: none). nil where a component is empty, `.` or `..`.
   private static func checkComponents(_ path: UnsafeBufferPointer<UInt8>) -> Int? {
-    let slash = UInt8(ascii: "/"), dot = UInt8(ascii: ".")
+    let slash = UInt8(ascii: "/")
+    let dot = UInt8(ascii: ".")
     var component = 0
     var last = 0
     var at = 0
@@ -230,7 +236,9 @@ struct Line {
       e.linkTarget = target
     }
     if kind == .file {
-      guard let digest = Digest(hex: UnsafeBufferPointer(rebasing: text[digestAt..<(digestAt + 64)])) else { return nil }
+      guard let digest = Digest(hex: UnsafeBufferPointer(rebasing: text[digestAt..<(digestAt + 64)])) else {
+        return nil
+      }
       e.digest = digest
     }
     let malformed: Bool? = tagFields(canonicalOnly: false) { key, value in
@@ -252,14 +260,18 @@ struct Line {
         e.attributes.append(Attribute(name: name, value: data))
       case UInt8(ascii: "h"):
         let n = Self.numbers(value)
-        guard n.count == 2, n[1] > 0, n[0] >= (e.holes.last?.upperBound ?? 0), n[0] <= size, n[1] <= size - n[0] else { return true }
+        guard n.count == 2, n[1] > 0, n[0] >= (e.holes.last?.upperBound ?? 0), n[0] <= size, n[1] <= size - n[0] else {
+          return true
+        }
         e.holes.append(n[0]..<(n[0] + n[1]))
       case UInt8(ascii: "k"): e.isStoredSparse = true
       case UInt8(ascii: "t"): e.isTorn = true
       case UInt8(ascii: "r"): e.isRacy = true
       case UInt8(ascii: "s"): e.isCarried = true
       case UInt8(ascii: "p"):
-        guard value.count > 17, value[16] == UInt8(ascii: ":"), let set = SetID(text: Bytes(value[..<16])) else { return true }
+        guard value.count > 17, value[16] == UInt8(ascii: ":"), let set = SetID(text: Bytes(value[..<16])) else {
+          return true
+        }
         let n = Self.numbers(UnsafeBufferPointer(rebasing: value[17...]))
         guard n.count == 4 else { return true }
         e.extents.append(Extent(set: set, offset: n[0], member: n[1], inner: n[2], length: n[3]))
@@ -348,7 +360,9 @@ private struct Cursor {
   mutating func time() -> Timestamp? {
     let negative = at < end && at.pointee == UInt8(ascii: "-")
     if negative { at += 1 }
-    guard let seconds = number(), seconds <= UInt64(Int64.max), end - at >= 10, at.pointee == UInt8(ascii: ".") else { return nil }
+    guard let seconds = number(), seconds <= UInt64(Int64.max), end - at >= 10, at.pointee == UInt8(ascii: ".") else {
+      return nil
+    }
     var nanoseconds: Int32 = 0
     for index in 1...9 {
       let digit = at[index] &- 48

@@ -36,7 +36,8 @@ final class ManifestReader {
       first = chunk
     } catch let failure as Failure { throw failure } catch { fatalError("\(error)") }
     digest?.update(first.start, first.count)
-    let lines = UnsafeBufferPointer(start: UnsafePointer(first.start.assumingMemoryBound(to: UInt8.self)), count: first.count)
+    let lines = UnsafeBufferPointer(
+      start: UnsafePointer(first.start.assumingMemoryBound(to: UInt8.self)), count: first.count)
     guard ManifestSyntax.starts(lines, "#mtree\n") else { throw .damaged("\(name): not a manifest") }
     for text in lines.split(separator: 10).dropFirst() {
       let text = UnsafeBufferPointer(rebasing: text)
@@ -93,7 +94,8 @@ final class ManifestReader {
   }
 
   private func note(_ what: Line.What, _ text: UnsafeBufferPointer<UInt8>, _ word: StaticString) throws(Failure) {
-    guard line.parse(what, path: UnsafeBufferPointer(rebasing: text[word.utf8CodeUnitCount...]), scratch: scratch) else {
+    guard line.parse(what, path: UnsafeBufferPointer(rebasing: text[word.utf8CodeUnitCount...]), scratch: scratch)
+    else {
       throw malformed("cannot be read")
     }
     try checkOrder()
@@ -106,7 +108,8 @@ final class ManifestReader {
     position = 0
     if let digest, next.count > 0 {
       // The closing line is not part of what it digests.
-      let all = UnsafeBufferPointer(start: UnsafePointer(next.start.assumingMemoryBound(to: UInt8.self)), count: next.count)
+      let all = UnsafeBufferPointer(
+        start: UnsafePointer(next.start.assumingMemoryBound(to: UInt8.self)), count: next.count)
       digest.update(next.start, Self.endLine(all) ?? next.count)
     }
   }
@@ -115,7 +118,8 @@ final class ManifestReader {
   private static func endLine(_ text: UnsafeBufferPointer<UInt8>) -> Int? {
     let length = "# end: \n".utf8.count + 64
     guard text.count >= length else { return nil }
-    return ManifestSyntax.starts(UnsafeBufferPointer(rebasing: text[(text.count - length)...]), "# end: ") ? text.count - length : nil
+    return ManifestSyntax.starts(UnsafeBufferPointer(rebasing: text[(text.count - length)...]), "# end: ")
+      ? text.count - length : nil
   }
 
   private func readEnd(_ text: UnsafeBufferPointer<UInt8>, _ chunk: Buffer) throws(Failure) {
@@ -131,7 +135,8 @@ final class ManifestReader {
   private func checkOrder() throws(Failure) {
     let path = line.path
     if previousParent >= 0 {
-      let before = UnsafeBufferPointer(start: UnsafePointer(previous.start.assumingMemoryBound(to: UInt8.self)), count: previous.count)
+      let before = UnsafeBufferPointer(
+        start: UnsafePointer(previous.start.assumingMemoryBound(to: UInt8.self)), count: previous.count)
       if PathOrder.compare(before, previousParent, path, line.parentLength) >= 0 { throw malformed("is out of order") }
     }
     previous.count = 0
@@ -196,7 +201,8 @@ private final class ChunkStream {
     }
   }
 
-  private static func read(_ reader: MemberReader, _ inflater: Decompressor, _ name: String) throws(Failure) -> Buffer? {
+  private static func read(_ reader: MemberReader, _ inflater: Decompressor, _ name: String) throws(Failure) -> Buffer?
+  {
     do throws(MemberReader.Failure) {
       while let (_, bytes) = try reader.next() {
         let buffer = Buffer(capacity: 132 << 10)
@@ -228,8 +234,11 @@ struct ManifestIndex {
     let trailer = try system { () throws(SystemError) in
       try file.read(count: ManifestSyntax.trailerLength, at: size - Int64(ManifestSyntax.trailerLength))
     }
-    guard let places = trailer.withUnsafeBytes({ GzipMember.subfield("St", of: $0) }), places.count == 16 else { throw cut() }
-    let indexOffset = Self.number(places[0..<8]), footOffset = Self.number(places[8..<16])
+    guard let places = trailer.withUnsafeBytes({ GzipMember.subfield("St", of: $0) }), places.count == 16 else {
+      throw cut()
+    }
+    let indexOffset = Self.number(places[0..<8])
+    let footOffset = Self.number(places[8..<16])
     guard footOffset >= 0, footOffset <= indexOffset, indexOffset < size else { throw cut() }
 
     let reader = MemberReader(file, from: footOffset)

@@ -80,10 +80,11 @@ final class ManifestWriter {
 
   /// The path of the first line that has one.
   private static func firstPath(_ lines: UnsafeRawBufferPointer) -> Bytes? {
-    for line in lines.split(separator: 10, omittingEmptySubsequences: true) {
-      let line = UnsafeRawBufferPointer(rebasing: line).bindMemory(to: UInt8.self)
-      guard let encoded = ManifestSyntax.path(of: line) else { continue }
-      return Escape.decoded(encoded)
+    var rest = lines
+    while let newline = rest.firstIndex(of: 10) {
+      let line = UnsafeRawBufferPointer(rebasing: rest[..<newline]).bindMemory(to: UInt8.self)
+      if let encoded = ManifestSyntax.path(of: line) { return Escape.decoded(encoded) }
+      rest = UnsafeRawBufferPointer(rebasing: rest[(newline + 1)...])
     }
     return nil
   }

@@ -13,7 +13,8 @@ enum PathOrder {
     _ a: UnsafeBufferPointer<UInt8>, _ aParent: Int, _ b: UnsafeBufferPointer<UInt8>, _ bParent: Int
   ) -> Int {
     let parents = compareDirectories(
-      UnsafeBufferPointer(start: a.baseAddress, count: aParent), UnsafeBufferPointer(start: b.baseAddress, count: bParent))
+      UnsafeBufferPointer(start: a.baseAddress, count: aParent),
+      UnsafeBufferPointer(start: b.baseAddress, count: bParent))
     if parents != 0 { return parents }
     let skip = aParent == 0 ? 0 : aParent + 1
     return compareNames(
@@ -27,12 +28,15 @@ enum PathOrder {
     let common = min(a.count, b.count)
     var i = 0
     if common >= 8, let x = UnsafeRawPointer(a.baseAddress), let y = UnsafeRawPointer(b.baseAddress) {
-      while i + 8 <= common, x.loadUnaligned(fromByteOffset: i, as: UInt64.self) == y.loadUnaligned(fromByteOffset: i, as: UInt64.self) {
+      while i + 8 <= common,
+        x.loadUnaligned(fromByteOffset: i, as: UInt64.self) == y.loadUnaligned(fromByteOffset: i, as: UInt64.self)
+      {
         i += 8
       }
     }
     while i < common {
-      let x = a[i], y = b[i]
+      let x = a[i]
+      let y = b[i]
       if x != y {
         if x == 47 { return -1 }
         if y == 47 { return 1 }
@@ -59,7 +63,8 @@ enum PathOrder {
 
   /// Of two whole paths.
   static func compare(_ a: Bytes, _ b: Bytes) -> Int {
-    let (ap, an) = a.splitAtName, (bp, bn) = b.splitAtName
+    let (ap, an) = a.splitAtName
+    let (bp, bn) = b.splitAtName
     let parents = compareDirectories(ap, bp)
     if parents != 0 { return parents }
     return an.withUnsafeBufferPointer { a in bn.withUnsafeBufferPointer { b in compareNames(a, b) } }

@@ -33,7 +33,8 @@ final class PointReader {
 
   /// Reads the next entry of the point; false at the end.
   func next() throws(Failure) -> Bool {
-    if readers.count == 1 { return try nextOfOne() }
+    // Having gone to a path, it stands at the first entry already.
+    if readers.count == 1, order.isEmpty { return try nextOfOne() }
     while true {
       for reader in used where try readers[reader].next() { insert(reader) }
       used.removeAll(keepingCapacity: true)
@@ -67,20 +68,26 @@ final class PointReader {
     isUnseen = false
     var winner: Int?
     for reader in used {
-      if readers[reader].line.what == .unseen { isUnseen = true } else { winner = reader; break }
+      if readers[reader].line.what == .unseen {
+        isUnseen = true
+      } else {
+        winner = reader
+        break
+      }
     }
     guard let winner else { return nil }
-    let isDirectory = readers[winner].line.what == .entry && readers[winner].line.kind == .directory
-    if !isDirectory, let place = used.firstIndex(of: winner) {
-      // What was a directory takes all that older sets hold below it along.
-      let older = used[(place + 1)...]
-      if older.contains(where: { readers[$0].line.what == .entry && readers[$0].line.kind == .directory }) {
-        hide(Bytes(readers[winner].line.path), since: winner)
-      }
+    // What was a directory and went away, or became something else, takes all that older sets hold below it along,
+    // also where a newer set has a directory there again.
+    for (place, reader) in used.enumerated() where !isDirectory(reader) && readers[reader].line.what != .unseen {
+      if used[(place + 1)...].contains(where: isDirectory) { hide(Bytes(readers[reader].line.path), since: reader) }
     }
     if readers[winner].line.what == .deleted { return nil }
     if readers[winner].line.isCarried { isUnseen = true }
     return isHidden(winner) ? nil : winner
+  }
+
+  private func isDirectory(_ reader: Int) -> Bool {
+    readers[reader].line.what == .entry && readers[reader].line.kind == .directory
   }
 
   private func insert(_ reader: Int) {
@@ -101,7 +108,8 @@ final class PointReader {
 
   @inline(__always)
   private func compare(_ a: Int, _ b: Int) -> Int {
-    PathOrder.compare(readers[a].line.path, readers[a].line.parentLength, readers[b].line.path, readers[b].line.parentLength)
+    PathOrder.compare(
+      readers[a].line.path, readers[a].line.parentLength, readers[b].line.path, readers[b].line.parentLength)
   }
 
   private func hide(_ path: Bytes, since age: Int) {

@@ -93,9 +93,12 @@ public struct SetHead: Sendable, Equatable {
     requires = fields["requires", default: []].split(separator: 32).map { Bytes($0).shown }
     optional = fields["optional", default: []].split(separator: 32).map { Bytes($0).shown }
     if let unknown = requires.first(where: { !Self.understood.contains($0) }) {
-      throw Failure(.failed, "\(manifest) requires the feature '\(unknown)', which this version does not know", hint: "use a newer sheaf")
+      throw Failure(
+        .failed, "\(manifest) requires the feature '\(unknown)', which this version does not know",
+        hint: "use a newer sheaf")
     }
-    guard let id = fields["id"].flatMap(SetID.init(text:)), let kind = fields["kind"].flatMap({ SetKind(rawValue: $0.shown) }),
+    guard let id = fields["id"].flatMap(SetID.init(text:)),
+      let kind = fields["kind"].flatMap({ SetKind(rawValue: $0.shown) }),
       let time = fields["time"].flatMap({ PointName.time($0.shown) }),
       let series = fields.decoded("series"), let host = fields.decoded("host"),
       let started = fields["started"].flatMap(Self.timestamp)
@@ -117,7 +120,9 @@ public struct SetHead: Sendable, Equatable {
     guard (kind == .full) == (parent == nil) else { throw malformed("its kind and its parent disagree") }
     sources = []
     for text in fields.all("source") {
-      guard text.starts(with: Bytes("./")), let path = Escape.decode(Bytes(text.dropFirst(2))) else { throw malformed("a source cannot be read") }
+      guard text.starts(with: Bytes("./")), let path = Escape.decode(Bytes(text.dropFirst(2))) else {
+        throw malformed("a source cannot be read")
+      }
       sources.append(path)
     }
     exclusions = []
@@ -129,7 +134,9 @@ public struct SetHead: Sendable, Equatable {
 
   private static func timestamp(_ text: Bytes) -> Timestamp? {
     let parts = text.shown.split(separator: ".")
-    guard parts.count == 2, let seconds = Int64(parts[0]), let nanoseconds = Int32(parts[1]), (0..<1_000_000_000).contains(nanoseconds) else { return nil }
+    guard parts.count == 2, let seconds = Int64(parts[0]), let nanoseconds = Int32(parts[1]),
+      (0..<1_000_000_000).contains(nanoseconds)
+    else { return nil }
     return Timestamp(seconds: seconds, nanoseconds: nanoseconds)
   }
 }
@@ -181,7 +188,9 @@ public struct SetFoot: Sendable, Equatable {
     guard fields["layers"] == Bytes("gzip") else { throw malformed() }
     for text in fields.all("volume") {
       let words = text.split(separator: 32).map { Bytes($0) }
-      guard words.count == 3, let size = Int64(words[1].shown), size >= 0, let digest = Digest(hex: words[2]), !words[0].contains(47) else { throw malformed() }
+      guard words.count == 3, let size = Int64(words[1].shown), size >= 0, let digest = Digest(hex: words[2]),
+        !words[0].contains(47)
+      else { throw malformed() }
       volumes.append(Volume(name: words[0].shown, size: size, digest: digest))
     }
     func numbers(_ key: String, _ count: Int) throws(Failure) -> [Int64] {
@@ -206,7 +215,9 @@ struct Fields {
 
   /// Takes a line without its newline; false where it has not that form.
   mutating func add(line: UnsafeBufferPointer<UInt8>) -> Bool {
-    guard line.count > 3, line[0] == UInt8(ascii: "#"), line[1] == 32, let colon = line.firstIndex(of: UInt8(ascii: ":")) else { return false }
+    guard line.count > 3, line[0] == UInt8(ascii: "#"), line[1] == 32,
+      let colon = line.firstIndex(of: UInt8(ascii: ":"))
+    else { return false }
     let key = String(decoding: line[2..<colon], as: UTF8.self)
     values[key, default: []].append(colon + 2 < line.count ? Bytes(line[(colon + 2)...]) : [])
     return true

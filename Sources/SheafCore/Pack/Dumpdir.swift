@@ -11,7 +11,8 @@ enum Dumpdir {
   static func listing(_ listing: Listing) -> Bytes {
     var value = Bytes()
     for item in listing.items {
-      let letter = item.failure != 0 ? UInt8(ascii: "N") : item.status.kind == .directory ? UInt8(ascii: "D") : UInt8(ascii: "Y")
+      let letter =
+        item.failure != 0 ? UInt8(ascii: "N") : item.status.kind == .directory ? UInt8(ascii: "D") : UInt8(ascii: "Y")
       value.append(letter)
       value += listing.name(item)
       value.append(0)
@@ -47,7 +48,8 @@ struct LargePurge {
     let (parent, _) = directory.splitAtName
     guard !directory.isEmpty, lister.sources.names(above: parent) == nil else { return nil }
     let listing = lister.list(parent, isBoundary: false)
-    guard listing.failure == nil, let status = try? lister.root.openBeneath(parent, [.pathOnly, .directory]).status() else { return nil }
+    guard listing.failure == nil, let status = try? lister.root.openBeneath(parent, [.pathOnly, .directory]).status()
+    else { return nil }
     let parentList = Dumpdir.listing(listing)
     guard parentList.count <= Dumpdir.limit else { return nil }
     let taken = Set(listing.items.map { listing.name($0) })

@@ -59,7 +59,8 @@ final class JobBuilder: ComparisonSink {
       job.kept.append(blockKept.start + range.lowerBound, range.count)
       job.items.append(.kept(start..<job.kept.count))
       job.estimate += range.count
-    case .entry(let entry) where entry.item.status.kind == .file && !entry.isLink && entry.item.status.size > Packer.smallLimit:
+    case .entry(let entry)
+    where entry.item.status.kind == .file && !entry.isLink && entry.item.status.size > Packer.smallLimit:
       try moveLarge(entry)
     default:
       try makeRoom(estimate)
@@ -75,15 +76,17 @@ final class JobBuilder: ComparisonSink {
   private func submit() throws(Failure) {
     guard !job.items.isEmpty else { return }
     try line.submit(job)
-    job = PackJob()
+    job = line.newJob()
   }
 
   private func moveLarge(_ entry: PackEntry) throws(Failure) {
     let file: LargeFile
     do throws(SystemError) { file = try reader.open(entry) } catch {
-      reporter.problem(error.isMissing ? "vanished before it could be read" : "cannot \(error.operation): \(error.cause)", path: entry.path)
+      reporter.problem(
+        error.isMissing ? "vanished before it could be read" : "cannot \(error.operation): \(error.cause)",
+        path: entry.path)
       let lines = UnseenLines(path: entry.path, old: entry.old, isFull: isFull)
-      job.items.append(.line(text: lines.text, canonical: 0))
+      job.items.append(.line(text: lines.text, canonical: 0, isNote: true))
       lines.count(in: &job.counts)
       if let old = entry.old, lines.canonical > 0 {
         let start = job.kept.count

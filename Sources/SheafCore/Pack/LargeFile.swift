@@ -51,6 +51,8 @@ final class LargeFile: @unchecked Sendable {
     if entry.isStoredSparse {
       header.type = .gnuSparse
       header.segments = segments
+      // Readers make the file as long as its last segment ends: one without bytes stands for a hole at the end.
+      if segments.last?.upperBound != entry.size { header.segments.append(entry.size..<entry.size) }
       header.realSize = entry.size
       header.size = storedSize
     }
@@ -65,7 +67,8 @@ final class LargeFile: @unchecked Sendable {
     for part in parts(wanted) {
       out.reserve(part.count)
       var read = 0
-      do throws(SystemError) { read = try descriptor.read(into: out.end, count: part.count, at: part.lowerBound) } catch {
+      do throws(SystemError) { read = try descriptor.read(into: out.end, count: part.count, at: part.lowerBound) } catch
+      {
         hashing.look { if $0.failure == nil { $0.failure = error } }
       }
       out.count += read
@@ -83,7 +86,8 @@ final class LargeFile: @unchecked Sendable {
     var position: Int64 = 0
     for segment in segments {
       let end = position + Int64(segment.count)
-      let from = max(position, stored.lowerBound), to = min(end, stored.upperBound)
+      let from = max(position, stored.lowerBound)
+      let to = min(end, stored.upperBound)
       if from < to { result.append((segment.lowerBound + from - position)..<(segment.lowerBound + to - position)) }
       position = end
       if position >= stored.upperBound { break }
@@ -128,7 +132,9 @@ final class LargeFile: @unchecked Sendable {
     var entry = entry
     entry.digest = hasher.finish()
     let now = try? descriptor.status()
-    entry.isTorn = wasTorn || now.map { $0.size != status.size || $0.modified != status.modified || $0.changed != status.changed } ?? true
+    entry.isTorn =
+      wasTorn
+      || now.map { $0.size != status.size || $0.modified != status.modified || $0.changed != status.changed } ?? true
     return (entry, failure)
   }
 }

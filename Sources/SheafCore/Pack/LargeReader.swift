@@ -25,13 +25,14 @@ final class LargeReader {
     let file = try root.openBeneath(path, [.read, .noFollow, .nonBlocking, .noAccessTime])
     let opened = clock()
     let status = try file.status()
-    guard status.kind == .file else { throw SystemError("open", path, 116) }  // ESTALE: replaced meanwhile
+    guard status.kind == .file else { throw SystemError.replaced(path) }
     var entry = Entry(path: path, status: status)
     entry.userName = owners.user(entry.uid)
     entry.groupName = owners.group(entry.gid)
     entry.attributes = try file.attributes()
     entry.holes = try file.holes(status)
-    entry.isRacy = max(status.modified, status.changed)
+    entry.isRacy =
+      max(status.modified, status.changed)
       >= Timestamp(seconds: opened.seconds - Packer.racySeconds, nanoseconds: opened.nanoseconds)
     return (file, status, entry)
   }
@@ -90,7 +91,8 @@ extension Descriptor {
   /// Whether a file keeps its inode number for as long as it exists, here. By `f_type`, as statfs(2) lists them.
   var hasStableInodes: Bool {
     switch fileSystemType() {
-    case 0xEF53, 0x5846_5342, 0x9123_683E, 0x0102_1994, 0x2FC1_2FC1, 0xF2F5_2010, 0xCA45_1A4E: true  // ext, xfs, btrfs, tmpfs, zfs, f2fs, bcachefs
+    // ext, xfs, btrfs, tmpfs, zfs, f2fs, bcachefs
+    case 0xEF53, 0x5846_5342, 0x9123_683E, 0x0102_1994, 0x2FC1_2FC1, 0xF2F5_2010, 0xCA45_1A4E: true
     default: false
     }
   }

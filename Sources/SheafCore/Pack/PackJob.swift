@@ -6,8 +6,9 @@ import Tar
 enum PackItem {
   /// Canonical lines of the point that stay as they are: a stretch of the job's `kept`.
   case kept(Range<Int>)
-  /// A finished line of the manifest that stores nothing; its canonical part ends at `canonical` (0: a note).
-  case line(text: Bytes, canonical: Int)
+  /// A finished line of the manifest that stores nothing; its canonical part ends at `canonical` (0: none is added to
+  /// the point). A `note` is told in the archive, too.
+  case line(text: Bytes, canonical: Int, isNote: Bool)
   /// A directory's own tar entry, at the head of what it holds.
   case directory(path: Bytes, status: Status, dumpdir: Bytes)
   /// Anything but a directory's content: its line, and its tar entry unless it proves unchanged.
@@ -67,6 +68,11 @@ final class PackJob: @unchecked Sendable {
   /// Canonical lines of the point, in order.
   let canonical = Buffer(capacity: 256)
   var gaps: [Gap] = []
+  /// Lines that no tar entry of this set tells of: they go into the archive as text, so that the manifest can be made
+  /// again from it.
+  let notes = Buffer(capacity: 64)
+  /// The first directory's header of the job.
+  var directory: TarHeader?
   var counts = SetFoot.Counts()
   /// Bytes read from the source.
   var bytesRead: Int64 = 0
@@ -83,6 +89,19 @@ final class PackJob: @unchecked Sendable {
     var text: Int
     var canonical: Int
     var fill: Fill
+  }
+
+  /// Ready for other work, keeping its memory.
+  func reset() {
+    items.removeAll(keepingCapacity: true)
+    gaps.removeAll(keepingCapacity: true)
+    for buffer in [kept, member, text, canonical, notes] { buffer.count = 0 }
+    directory = nil
+    estimate = 0
+    tarBytes = 0
+    counts = SetFoot.Counts()
+    bytesRead = 0
+    finished.look { $0 = false }
   }
 
   private let finished = Monitor(false)

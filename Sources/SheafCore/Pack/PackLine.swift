@@ -1,12 +1,16 @@
-/// The assembly line from planner to packers to writer: jobs are worked on in parallel and written in order.
+/// The assembly line from planner to packers to writer: jobs are worked on in parallel, written in order, and hashed
+/// once more behind the writing.
 import Posix
 import Tar
 
 final class PackLine: @unchecked Sendable {
   private let toPack: BoundedQueue<PackJob>
   private let toWrite: BoundedQueue<Step>
+  private let toHash = BoundedQueue<PackJob>(limit: 4)
   private var threads: [Thread] = []
   private let failure = Monitor<SystemError?>(nil)
+  /// Jobs that are done, to be used again.
+  private let spare = Monitor<[PackJob]>([])
 
   private enum Step {
     case job(PackJob)
@@ -18,27 +22,43 @@ final class PackLine: @unchecked Sendable {
     toWrite = BoundedQueue(limit: 2 * packers.count + 4)
     for packer in packers {
       nonisolated(unsafe) let packer = packer
-      threads.append(Thread { [toPack] in
-        while let job = toPack.take() { packer.run(job) }
-      })
+      threads.append(
+        Thread { [toPack] in
+          while let job = toPack.take() { packer.run(job) }
+        })
     }
     nonisolated(unsafe) let writer = writer
-    threads.append(Thread { [toWrite, failure] in
-      while let step = toWrite.take() {
-        if case .job(let job) = step { job.waitUntilFinished() }
-        guard failure.look({ $0 == nil }) else { continue }
-        do throws(SystemError) {
-          switch step {
-          case .begin(let hasher): writer.begin(point: hasher)
-          case .job(let job): try writer.append(job)
-          }
-        } catch { failure.change { $0 = error } }
-      }
-    })
+    threads.append(
+      Thread { [toHash, spare] in
+        while let job = toHash.take() {
+          writer.hash(job)
+          job.reset()
+          spare.look { $0.append(job) }
+        }
+      })
+    threads.append(
+      Thread { [toWrite, toHash, failure] in
+        defer { toHash.close() }
+        while let step = toWrite.take() {
+          if case .job(let job) = step { job.waitUntilFinished() }
+          guard failure.look({ $0 == nil }) else { continue }
+          do throws(SystemError) {
+            switch step {
+            case .begin(let hasher): writer.begin(point: hasher)
+            case .job(let job):
+              let written = try writer.append(job)
+              for job in written { toHash.put(job) }
+            }
+          } catch { failure.change { $0 = error } }
+        }
+      })
   }
 
   /// Begins the point's digest here.
   func begin(point: SHA256) { toWrite.put(.begin(point)) }
+
+  /// An empty job.
+  func newJob() -> PackJob { spare.look { $0.popLast() } ?? PackJob() }
 
   /// Hands a job on; waits while too many are under way. Throws what the writer met.
   func submit(_ job: PackJob) throws(Failure) {

@@ -42,10 +42,11 @@ final class Packer {
     for item in job.items {
       switch item {
       case .kept(let range): job.canonical.append(job.kept.start + range.lowerBound, range.count)
-      case .line(let text, let canonical):
+      case .line(let text, let canonical, let isNote):
         job.text.append(text)
+        if isNote { job.notes.append(text) }
         if canonical > 0 { appendCanonical(text, canonical, job) }
-      case .directory(let path, let status, let dumpdir): packDirectory(path, status, dumpdir)
+      case .directory(let path, let status, let dumpdir): packDirectory(path, status, dumpdir, job)
       case .entry(let entry): pack(entry, job)
       case .chunk(let file, let index):
         startsEntry = index == 0
@@ -83,6 +84,7 @@ final class Packer {
     } else if entry.isTorn {
       reporter.problem("changed while it was read; it is read again next time", path: entry.path)
     }
+    file.group?.entry = entry
     append(entry, job, isNew: file.isNew) { extent in
       .firstMember(file, file.group, extent)
     }
@@ -90,7 +92,7 @@ final class Packer {
   }
 
   /// Appends the line, with a gap for the place where the file has contents.
-  private func append(_ entry: Entry, _ job: PackJob, isNew: Bool, _ fill: (Extent) -> PackJob.Fill) {
+  private func append(_ entry: Entry, _ job: PackJob, isNew: Bool?, _ fill: (Extent) -> PackJob.Fill) {
     let start = job.text.count
     entry.appendCanonical(to: job.text)
     job.canonical.append(job.text.start + start, job.text.count - start)
@@ -113,7 +115,9 @@ final class Packer {
     case false?: job.counts.changed += 1
     case nil: break
     }
-    if reporter.wantsItems { reporter.item(isNew == nil ? .metadata : isNew! ? .new : .changed, entry.path, entry.kind) }
+    if reporter.wantsItems {
+      reporter.item(isNew == nil ? .metadata : isNew! ? .new : .changed, entry.path, entry.kind)
+    }
   }
 
   private func appendCanonical(_ text: Bytes, _ length: Int, _ job: PackJob) {
@@ -123,12 +127,13 @@ final class Packer {
 
   // MARK: - Directories
 
-  private func packDirectory(_ path: Bytes, _ status: Status, _ dumpdir: Bytes) {
+  private func packDirectory(_ path: Bytes, _ status: Status, _ dumpdir: Bytes, _ job: PackJob) {
     var entry = Entry(path: path, status: status)
     name(&entry)
     // What cannot be opened was reported when it could not be listed.
     let attributes = (try? open(path))?.attributesOrNone() ?? []
     var header = TarHeader(entry, attributes: attributes)
+    if job.directory == nil { job.directory = header }
     header.dumpdir = dumpdir
     header.append(to: tar)
   }
@@ -156,11 +161,14 @@ final class Packer {
       packLink(packed, job)
       return
     }
+    let start = tar.count
     do throws(SystemError) {
       let parent = try open(packed.listing.path)
       let item = packed.item
       if item.status.kind == .file { try packFile(packed, parent, job) } else { try packOther(packed, parent, job) }
     } catch {
+      // A file that opens and then cannot be read has its header there already, which would swallow what follows.
+      tar.count = start
       unseen(packed, job, error)
     }
   }
@@ -171,7 +179,8 @@ final class Packer {
     var entry = Entry(path: path, status: packed.item.status)
     name(&entry)
     TarHeader(entry, linkTo: group.first).append(to: tar)
-    job.gaps.append(.init(text: job.text.count, canonical: job.canonical.count, fill: .link(group, path: path, old: packed.old)))
+    job.gaps.append(
+      .init(text: job.text.count, canonical: job.canonical.count, fill: .link(group, path: path, old: packed.old)))
     job.counts.files += 1
     if packed.old == nil { job.counts.new += 1 } else { job.counts.changed += 1 }
     if reporter.wantsItems { reporter.item(packed.old == nil ? .new : .changed, path, entry.kind) }
@@ -186,16 +195,19 @@ final class Packer {
     if isKept(&entry, packed, job) { return }
     if entry.kind != .directory { TarHeader(entry, attributes: entry.attributes).append(to: tar) }
     packed.group?.entry = entry
-    append(entry, job, isNew: packed.old == nil) { _ in fatalError("only files have a place") }
+    append(entry, job, isNew: packed.item.isAbove ? nil : packed.old == nil) { _ in fatalError("only files have a place") }
   }
 
   private func packFile(_ packed: PackEntry, _ parent: Descriptor, _ job: PackJob) throws(SystemError) {
     let item = packed.item
+    let path = packed.path
     let fd = packed.listing.withName(item) { name in
-      parent.open(UnsafeRawPointer(name.baseAddress!).assumingMemoryBound(to: CChar.self), [.read, .noFollow, .nonBlocking, .noAccessTime])
+      parent.open(
+        UnsafeRawPointer(name.baseAddress!).assumingMemoryBound(to: CChar.self),
+        [.read, .noFollow, .nonBlocking, .noAccessTime])
     }
-    if fd < 0 { throw SystemError("open", packed.path, currentError()) }
-    let file = Descriptor.adopting(fd, path: packed.path)
+    if fd < 0 { throw SystemError("open", path, currentError()) }
+    let file = Descriptor.adopting(fd, path: path)
     let start = tar.count
     var tries = 0
     while true {
@@ -203,22 +215,29 @@ final class Packer {
       tar.count = start
       let opened = clock()
       let status = try file.status()
-      guard status.kind == .file else { throw SystemError("open", packed.path, 116) }  // ESTALE: replaced meanwhile
-      var entry = Entry(path: packed.path, status: status)
+      guard status.kind == .file else { throw SystemError.replaced(path) }
+      var entry = Entry(path: path, status: status)
       name(&entry)
       entry.attributes = try file.attributes()
       entry.holes = try file.holes(status)
-      entry.isRacy = max(status.modified, status.changed) >= Timestamp(seconds: opened.seconds - Self.racySeconds, nanoseconds: opened.nanoseconds)
+      entry.isRacy =
+        max(status.modified, status.changed)
+        >= Timestamp(seconds: opened.seconds - Self.racySeconds, nanoseconds: opened.nanoseconds)
       // What grew beyond all measure since it was listed is cut; the next run takes it as the large file it is.
       let size = Int(min(status.size, Self.growthLimit))
-      if Int64(size) < status.size { entry.size = Int64(size); entry.isTorn = true }
+      if Int64(size) < status.size {
+        entry.size = Int64(size)
+        entry.isTorn = true
+      }
       TarHeader(entry, attributes: entry.attributes).append(to: tar)
       let inner = tar.count
       tar.reserve(size + 512)
       let read = try file.read(into: tar.end, count: size, at: 0)
       tar.count += read
       let after = try file.status()
-      let isWhole = read == size && after.size == status.size && after.modified == status.modified && after.changed == status.changed
+      let isWhole =
+        read == size && after.size == status.size && after.modified == status.modified
+        && after.changed == status.changed
       if !isWhole, tries < 4 { continue }
       if read < size { tar.appendZeros(size - read) }
       if !isWhole { entry.isTorn = true }
@@ -262,9 +281,11 @@ final class Packer {
 
   private func unseen(_ packed: PackEntry, _ job: PackJob, _ error: SystemError) {
     let path = packed.path
-    reporter.problem(error.isMissing ? "vanished before it could be read" : "cannot \(error.operation): \(error.cause)", path: path)
+    reporter.problem(
+      error.isMissing ? "vanished before it could be read" : "cannot \(error.operation): \(error.cause)", path: path)
     let lines = UnseenLines(path: path, old: packed.old, isFull: isFull)
     job.text.append(lines.text)
+    job.notes.append(lines.text)
     if let old = packed.old, lines.canonical > 0 { appendCanonical(old, lines.canonical, job) }
     lines.count(in: &job.counts)
     if reporter.wantsItems { reporter.item(.unseen, path, packed.item.status.kind) }

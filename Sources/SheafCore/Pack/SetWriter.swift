@@ -2,7 +2,7 @@
 import Posix
 import Tar
 
-/// Used by one thread at a time.
+/// Used by one thread at a time, but for `hash`.
 final class SetWriter {
   private let set: SetName
   private let head: SetHead
@@ -12,7 +12,8 @@ final class SetWriter {
   private let compressor = Compressor(level: 1)
   private let lines = Buffer(capacity: 1 << 20)
   private let canonical = Buffer(capacity: 1 << 20)
-  private let scratch = Buffer()
+  /// Of the volume's bytes.
+  private let hasher = SHA256()
 
   /// Of the point's canonical lines so far; set when the planner says where to begin.
   private var point: SHA256?
@@ -20,6 +21,12 @@ final class SetWriter {
   private var tableStart: (number: Int64, offset: Int64) = (0, 0)
   private(set) var counts = SetFoot.Counts()
   private(set) var bytesRead: Int64 = 0
+
+  /// Lines to be told in the archive, and the directory whose entry is repeated to carry them.
+  private let notes = Buffer()
+  private var carrier: TarHeader?
+  /// libarchive 3.6.2 takes no pax record above 1 MiB.
+  private static let notesLimit = 500_000
 
   /// How many members one line of the table tells of.
   private static let tableLength = 64
@@ -39,6 +46,7 @@ final class SetWriter {
     let member = Buffer(capacity: tar.count + 64)
     compressor.append(tar.bytes, firstHeader: 0, to: member)
     try append(member: member.bytes, tarBytes: tar.count)
+    hasher.update(member.start, member.count)
   }
 
   private func append(member: UnsafeRawBufferPointer, tarBytes: Int) throws(SystemError) {
@@ -64,12 +72,20 @@ final class SetWriter {
     table.removeAll(keepingCapacity: true)
   }
 
+  /// Hashes a job's member for the volume's digest, in the order of `append` and after it; a thread of its own does it.
+  func hash(_ job: PackJob) { if job.member.count > 0 { hasher.update(job.member.start, job.member.count) } }
+
   /// Begins the point's digest with what has been hashed already.
   func begin(point: SHA256) { self.point = point }
 
-  func append(_ job: PackJob) throws(SystemError) {
+  /// Gives what is to be hashed for the volume's digest, in order.
+  func append(_ job: PackJob) throws(SystemError) -> [PackJob] {
+    var written: [PackJob] = []
     lines.count = 0
     canonical.count = 0
+    if carrier == nil { carrier = job.directory }
+    if notes.count > Self.notesLimit, !isInsideFile(job), let more = try flushNotes() { written.append(more) }
+    notes.append(job.notes)
     let place = (offset: archive.offset, number: archive.members)
     if job.member.count > 0 {
       for case .chunk(let file, 0) in job.items { file.firstMember = place }
@@ -90,6 +106,32 @@ final class SetWriter {
     try manifest.append(lines.bytes)
     add(job.counts)
     bytesRead += job.bytesRead
+    written.append(job)
+    return written
+  }
+
+  private func isInsideFile(_ job: PackJob) -> Bool {
+    if case .chunk(_, let piece)? = job.items.first { return piece > 0 }
+    return false
+  }
+
+  /// Puts the notes into `comment` records, which every reader passes over in silence, each of its own entry.
+  private func flushNotes() throws(SystemError) -> PackJob? {
+    guard var header = carrier, notes.count > 0 else { return nil }
+    let job = PackJob()
+    let tar = Buffer()
+    var rest = notes.bytes
+    while !rest.isEmpty {
+      var length = min(rest.count, Self.notesLimit)
+      if length < rest.count, let newline = rest[..<length].lastIndex(of: 10) { length = newline + 1 }
+      header.comment = Bytes("sheaf notes\n") + Bytes(rest[..<length])
+      header.append(to: tar)
+      rest = UnsafeRawBufferPointer(rebasing: rest[length...])
+    }
+    notes.count = 0
+    compressor.append(tar.bytes, firstHeader: 0, to: job.member)
+    try append(member: job.member.bytes, tarBytes: tar.count)
+    return job
   }
 
   private func fill(_ fill: PackJob.Fill, _ place: (offset: Int64, number: Int64)) {
@@ -103,6 +145,7 @@ final class SetWriter {
         // Its first name could not be read, so this one was not either.
         let unseen = UnseenLines(path: path, old: old, isFull: head.kind == .full)
         lines.append(unseen.text)
+        notes.append(unseen.text)
         if let old, unseen.canonical > 0 { appendCanonical(old, unseen.canonical) }
         counts.unseen += 1
         return
@@ -152,6 +195,7 @@ final class SetWriter {
   /// `point`: the digest where nothing differed from the parent.
   func finish(unchangedPoint: Digest?, unchanged: SetFoot.Counts) throws(SystemError) -> SetFoot {
     lines.count = 0
+    if let job = try flushNotes() { hash(job) }
     let end = Buffer()
     TarHeader.appendEnd(to: end)
     try append(end)
@@ -159,7 +203,7 @@ final class SetWriter {
     try manifest.append(lines.bytes)
     add(unchanged)
     var foot = SetFoot()
-    foot.volumes = try archive.seal()
+    foot.volumes = try archive.seal(digest: hasher.finish())
     foot.tarBytes = archive.tarBytes
     foot.members = archive.members
     foot.counts = counts

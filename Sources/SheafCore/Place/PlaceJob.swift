@@ -31,7 +31,10 @@ final class Unpacker {
   private let content = ContentReader()
   private let hasher = SHA256()
 
-  init(_ placer: Placer, _ shelf: ArchiveShelf, reporter: any Reporter, progress: Progress, damage: @escaping @Sendable () -> Void) {
+  init(
+    _ placer: Placer, _ shelf: ArchiveShelf, reporter: any Reporter, progress: Progress,
+    damage: @escaping @Sendable () -> Void
+  ) {
     self.placer = placer
     self.shelf = shelf
     self.reporter = reporter

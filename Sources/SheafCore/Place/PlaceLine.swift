@@ -51,7 +51,8 @@ final class PlaceLine {
   private var unseen: Int64 = 0
 
   init(
-    _ target: Descriptor?, series: Series, _ options: RestoreOptions, roots: [Bytes], reporter: any Reporter, progress: Progress
+    _ target: Descriptor?, series: Series, _ options: RestoreOptions, roots: [Bytes], reporter: any Reporter,
+    progress: Progress
   ) {
     self.target = target
     self.options = options
@@ -63,19 +64,24 @@ final class PlaceLine {
     shelf = ArchiveShelf(series)
     queue = BoundedQueue(limit: 2 * processorCount())
     for _ in 0..<processorCount() {
-      nonisolated(unsafe) let unpacker = Unpacker(placer, shelf, reporter: reporter, progress: progress) { [isDamaged] in isDamaged.change { $0 = true } }
-      threads.append(Thread { [queue, under] in
-        while let job = queue.take() {
-          unpacker.run(job)
-          under.change { $0.jobs.removeAll { $0 == job.firstSequence } }
-        }
-      })
+      nonisolated(unsafe) let unpacker = Unpacker(placer, shelf, reporter: reporter, progress: progress) {
+        [isDamaged] in isDamaged.change { $0 = true }
+      }
+      threads.append(
+        Thread { [queue, under] in
+          while let job = queue.take() {
+            unpacker.run(job)
+            under.change { $0.jobs.removeAll { $0 == job.firstSequence } }
+          }
+        })
     }
   }
 
   /// A directory above what was asked for: made where it is missing.
   func add(above entry: Entry) throws(Failure) {
-    guard let path = stripped(entry.path), waiting[path] == nil, !open.contains(where: { $0.path == path }) else { return }
+    guard let path = stripped(entry.path), waiting[path] == nil, !open.contains(where: { $0.path == path }) else {
+      return
+    }
     try addDirectory(entry, path)
   }
 
@@ -96,7 +102,7 @@ final class PlaceLine {
       let directory = try enter(parent, of: entry)
       names.insert(name)
       if entry.hardLink != nil {
-        defer_(.hardLink(entry, name: name, directory: directory))
+        postpone(.hardLink(entry, name: name, directory: directory))
       } else if entry.kind == .file {
         try addFile(entry, name, directory)
       } else if try placer.mayPlace(entry, name, in: directory) {
@@ -145,7 +151,9 @@ final class PlaceLine {
 
   /// Directories that are not above the next one are complete, each after those in it.
   private func leave(until next: Bytes?) {
-    if let directory, options.deletes, directory.isBelowRoot { defer_(.prune(target: directory.path, keeping: names)) }
+    if let directory, options.deletes, directory.isBelowRoot {
+      postpone(.prune(target: directory.path, keeping: names))
+    }
     directory = nil
     names = []
     while let last = open.last, next.map({ !$0.isAtOrBelow(last.path) }) ?? true {
@@ -153,10 +161,12 @@ final class PlaceLine {
       for child in last.children {
         guard let entry = waiting.removeValue(forKey: child) else { continue }
         // Nothing came for it: it is empty.
-        if options.deletes, roots.contains(where: { entry.path.isAtOrBelow($0) }) { defer_(.prune(target: child, keeping: [])) }
-        defer_(.directory(entry, target: child))
+        if options.deletes, roots.contains(where: { entry.path.isAtOrBelow($0) }) {
+          postpone(.prune(target: child, keeping: []))
+        }
+        postpone(.directory(entry, target: child))
       }
-      if let entry = last.entry { defer_(.directory(entry, target: last.path)) }
+      if let entry = last.entry { postpone(.directory(entry, target: last.path)) }
     }
   }
 
@@ -202,7 +212,7 @@ final class PlaceLine {
 
   // MARK: - What comes later
 
-  private func defer_(_ what: Later) { later.append((sequence, what)) }
+  private func postpone(_ what: Later) { later.append((sequence, what)) }
 
   /// Does what can be done by now.
   private func drain(force: Bool) throws(Failure) {
@@ -245,9 +255,13 @@ final class PlaceLine {
   /// A second name where the first is here too, else a file of its own.
   private func placeHardLink(_ entry: Entry, _ name: Bytes, _ directory: Descriptor) {
     do throws(SystemError) {
-      if let first = stripped(entry.hardLink!), isSelected(entry.hardLink!), try placer.mayPlace(entry, name, in: directory) {
+      if let first = stripped(entry.hardLink!), isSelected(entry.hardLink!),
+        try placer.mayPlace(entry, name, in: directory)
+      {
         let (parent, firstName) = first.splitAtName
-        if let from = try? target!.openBeneath(parent, [.pathOnly, .directory]), (try? from.status(of: firstName))?.kind == entry.kind {
+        if let from = try? target!.openBeneath(parent, [.pathOnly, .directory]),
+          (try? from.status(of: firstName))?.kind == entry.kind
+        {
           var isLinked = false
           do throws(SystemError) {
             try placer.replacing(name, in: directory) { name throws(SystemError) in
@@ -255,7 +269,7 @@ final class PlaceLine {
             }
             isLinked = true
           } catch {
-            guard error.code == 1 || error.code == 95 || error.code == 31 || error.code == 18 else { throw error }  // EPERM, ENOTSUP, EMLINK, EXDEV
+            guard error.isNoLink else { throw error }
             counted.add("hard link")
           }
           if isLinked {
@@ -264,7 +278,11 @@ final class PlaceLine {
           }
         }
       }
-      if entry.kind == .file { try addFile(entry, name, directory) } else { try placer.place(entry, name, in: directory) }
+      if entry.kind == .file {
+        try addFile(entry, name, directory)
+      } else {
+        try placer.place(entry, name, in: directory)
+      }
     } catch { reporter.problem("cannot \(error.operation): \(error.cause)", path: entry.path) }
   }
 

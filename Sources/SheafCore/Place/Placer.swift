@@ -37,14 +37,15 @@ struct Placer: Sendable {
     case .never: return false
     case .ifNewer: return entry.modified > there.modified
     case .ifChanged:
-      return there.kind != entry.kind || there.modified != entry.modified || (entry.kind == .file && there.size != entry.size)
+      return there.kind != entry.kind || there.modified != entry.modified
+        || (entry.kind == .file && there.size != entry.size)
     }
   }
 
   /// Makes a directory that its owner can write to; its own mode comes last. One that is there already serves.
   func makeDirectory(_ name: Bytes, in parent: Descriptor) throws(SystemError) {
     do throws(SystemError) { try parent.makeDirectory(name, mode: 0o700) } catch {
-      guard error.code == 17, overwrite != nil else { throw error }  // EEXIST
+      guard error.isExisting, overwrite != nil else { throw error }
       if try parent.status(of: name).kind == .directory { return }
       guard overwrite != .never else { throw error }
       try parent.removeFile(name)
@@ -58,9 +59,11 @@ struct Placer: Sendable {
   }
 
   /// Runs `make` with a name that is free, and puts the result in the place of what is there.
-  func replacing(_ name: Bytes, in directory: Descriptor, _ make: (Bytes) throws(SystemError) -> Void) throws(SystemError) {
+  func replacing(_ name: Bytes, in directory: Descriptor, _ make: (Bytes) throws(SystemError) -> Void)
+    throws(SystemError)
+  {
     do throws(SystemError) { return try make(name) } catch {
-      guard error.code == 17, overwrite != nil else { throw error }  // EEXIST
+      guard error.isExisting, overwrite != nil else { throw error }
     }
     if try directory.status(of: name).kind == .directory { try directory.removeTree(name) }
     let temporary = Bytes(".sheaf-\(Host.random(6).hex)".utf8)
@@ -79,7 +82,8 @@ struct Placer: Sendable {
       } else {
         try directory.makeNode(name, kind: entry.kind, mode: 0o600, major: entry.major, minor: entry.minor)
       }
-      try attend(entry, owner: { (uid, gid) throws(SystemError) in try directory.setOwner(name, uid: uid, gid: gid) },
+      try attend(
+        entry, owner: { (uid, gid) throws(SystemError) in try directory.setOwner(name, uid: uid, gid: gid) },
         mode: { (mode) throws(SystemError) in if entry.kind != .symlink { try directory.setMode(name, mode) } },
         attribute: { (attribute) throws(SystemError) in try directory.setAttribute(attribute, of: name) })
       try directory.setModified(name, entry.modified)
@@ -88,7 +92,8 @@ struct Placer: Sendable {
 
   /// The metadata of an open file or directory, its time last.
   func finish(_ entry: Entry, _ file: Descriptor) throws(SystemError) {
-    try attend(entry, owner: { (uid, gid) throws(SystemError) in try file.setOwner(uid: uid, gid: gid) },
+    try attend(
+      entry, owner: { (uid, gid) throws(SystemError) in try file.setOwner(uid: uid, gid: gid) },
       mode: { (mode) throws(SystemError) in try file.setMode(mode) },
       attribute: { (attribute) throws(SystemError) in try file.setAttribute(attribute) })
     try file.setModified(entry.modified)
@@ -102,7 +107,7 @@ struct Placer: Sendable {
     var bits = entry.mode
     if isRoot {
       do throws(SystemError) { try owner(entry.uid, entry.gid) } catch {
-        guard error.code == 1 || error.code == 22 else { throw error }  // EPERM, EINVAL: the file system has no owners
+        guard error.isUnsupported else { throw error }
         shortfalls.add("owner")
       }
     } else if entry.uid != user {
@@ -111,12 +116,14 @@ struct Placer: Sendable {
       shortfalls.add("owner")
     }
     do throws(SystemError) { try mode(bits) } catch {
-      guard error.code == 1 else { throw error }  // EPERM
+      guard error.isForbidden else { throw error }
       shortfalls.add("mode")
     }
     for one in entry.attributes {
       do throws(SystemError) { try attribute(one) } catch {
-        guard error.code == 1 || error.code == 95 || error.code == 28 || error.code == 22 || error.code == 13 else { throw error }
+        guard error.isUnsupported || error.isForbidden || error.isFull else {
+          throw error
+        }
         shortfalls.add("attribute")
       }
     }

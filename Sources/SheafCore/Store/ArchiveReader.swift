@@ -63,7 +63,9 @@ final class ArchiveShelf: @unchecked Sendable {
     if let known = open.look({ $0[id] }) { return try known.get() }
     var result: Result<ArchiveReader, Failure>
     do throws(Failure) {
-      guard let set = try series.set(id) else { throw .damaged("the set with the identity \(id.text) is not in the store") }
+      guard let set = try series.set(id) else {
+        throw .damaged("the set with the identity \(id.text) is not in the store")
+      }
       result = .success(try ArchiveReader(set, in: series))
     } catch { result = .failure(error) }
     open.look { $0[id] = result }

@@ -1,4 +1,4 @@
-/// Writes a set's archive: gzip members one after another, with the digest of what is stored.
+/// Writes a set's archive: gzip members one after another.
 import Posix
 import Tar
 
@@ -6,7 +6,6 @@ import Tar
 struct ArchiveWriter {
   private let name: String
   private let file: NewFile
-  private let digest = SHA256()
   /// Where the next member begins.
   private(set) var offset: Int64 = 0
   private(set) var members: Int64 = 0
@@ -20,16 +19,16 @@ struct ArchiveWriter {
   /// Appends one whole member, which inflates to `tarBytes`.
   mutating func append(_ member: UnsafeRawBufferPointer, tarBytes: Int) throws(SystemError) {
     try file.descriptor.write(member)
-    digest.update(member.baseAddress!, member.count)
     offset += Int64(member.count)
     members += 1
     self.tarBytes += Int64(tarBytes)
   }
 
   /// Makes the archive durable under its partial name.
-  func seal() throws(SystemError) -> [SetFoot.Volume] {
+  /// `digest`: of all that was appended.
+  func seal(digest: Digest) throws(SystemError) -> [SetFoot.Volume] {
     try file.seal()
-    return [SetFoot.Volume(name: name, size: offset, digest: digest.finish())]
+    return [SetFoot.Volume(name: name, size: offset, digest: digest)]
   }
 
   func publish() throws(SystemError) { try file.publish() }

@@ -14,7 +14,9 @@ final class ContentReader {
   private func hold(_ archive: ArchiveReader, _ offset: Int64) throws(Failure) {
     if let held, held.archive === archive, held.offset == offset { return }
     held = nil
-    func damaged(_ what: String) -> Failure { .damaged("\(archive.set.archive): the gzip member at byte \(offset) \(what)") }
+    func damaged(_ what: String) -> Failure {
+      .damaged("\(archive.set.archive): the gzip member at byte \(offset) \(what)")
+    }
     // Most members are smaller than this: then one call reads all of it.
     let guess = 384 << 10
     compressed.count = 0
@@ -24,7 +26,9 @@ final class ContentReader {
       throw damaged("cannot be read")
     }
     guard Int64(member.length) <= archive.size - offset else { throw damaged("reaches beyond the archive's end") }
-    if member.length > compressed.count { try read(archive, member.length - compressed.count, offset + Int64(compressed.count)) }
+    if member.length > compressed.count {
+      try read(archive, member.length - compressed.count, offset + Int64(compressed.count))
+    }
     guard compressed.count >= member.length else { throw damaged("is cut short") }
     do throws(Decompressor.Failure) {
       try inflater.inflate(UnsafeRawBufferPointer(start: compressed.start, count: member.length), into: inflated)
@@ -34,7 +38,9 @@ final class ContentReader {
 
   private func read(_ archive: ArchiveReader, _ count: Int, _ offset: Int64) throws(Failure) {
     compressed.reserve(count)
-    do throws(SystemError) { compressed.count += try archive.read(into: compressed.end, count: count, at: offset) } catch {
+    do throws(SystemError) {
+      compressed.count += try archive.read(into: compressed.end, count: count, at: offset)
+    } catch {
       throw Failure(error)
     }
   }
@@ -51,9 +57,13 @@ final class ContentReader {
     var left = extent.length
     while left > 0 {
       try hold(archive, offset)
-      guard inner <= Int64(inflated.count) else { throw .damaged("\(archive.set.archive): a file is said to lie outside the member at byte \(offset)") }
+      guard inner <= Int64(inflated.count) else {
+        throw .damaged("\(archive.set.archive): a file is said to lie outside the member at byte \(offset)")
+      }
       let count = min(left, Int64(inflated.count) - inner)
-      guard count > 0 || inner > 0 else { throw .damaged("\(archive.set.archive): the member at byte \(offset) is empty") }
+      guard count > 0 || inner > 0 else {
+        throw .damaged("\(archive.set.archive): the member at byte \(offset) is empty")
+      }
       try body(UnsafeRawBufferPointer(start: inflated.start + Int(inner), count: Int(count)))
       left -= count
       inner = 0

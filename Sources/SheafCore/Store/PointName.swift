@@ -14,7 +14,9 @@ enum PointName {
   /// nil where it is not such a text.
   static func time(_ text: String) -> Timestamp? {
     let t = Bytes(text.utf8)
-    guard t.count == 18, t[4] == 45, t[7] == 45, t[10] == UInt8(ascii: "T"), t[17] == UInt8(ascii: "Z") else { return nil }
+    guard t.count == 18, t[4] == 45, t[7] == 45, t[10] == UInt8(ascii: "T"), t[17] == UInt8(ascii: "Z") else {
+      return nil
+    }
     func number(_ range: Range<Int>) -> Int? {
       t[range].allSatisfy { (48...57).contains($0) } ? t[range].reduce(0) { $0 * 10 + Int($1 - 48) } : nil
     }
@@ -44,7 +46,9 @@ public struct SetName: Hashable, Comparable, Sendable {
     let point = String(text.prefix(18))
     guard PointName.time(point) != nil else { return nil }
     let rest = text.dropFirst(18).split(separator: "-", omittingEmptySubsequences: false)
-    guard rest.count == 2 || rest.count == 3, rest[0].isEmpty, let kind = SetKind(suffix: String(rest[1])) else { return nil }
+    guard rest.count == 2 || rest.count == 3, rest[0].isEmpty, let kind = SetKind(suffix: String(rest[1])) else {
+      return nil
+    }
     self.init(point: point, kind: kind)
     if rest.count == 3 {
       guard let n = Int(rest[2]), n >= 2, String(n) == rest[2] else { return nil }

@@ -11,7 +11,8 @@ extension Series {
     if let exact = all.last(where: { $0.text == words || $0.point == words }) { return exact }
     guard let limit = Self.end(of: words, now: now) else {
       throw Failure(
-        .usage, "'\(Show.path(text))' is not a point", hint: "latest, a set's name, a date like 2026-11-24, a time like 2026-11-24T06:00, or an age like 3d")
+        .usage, "'\(Show.path(text))' is not a point",
+        hint: "latest, a set's name, a date like 2026-11-24, a time like 2026-11-24T06:00, or an age like 3d")
     }
     guard let found = all.last(where: { $0.time < limit }) else {
       throw Failure(.failed, "there is no point at or before \(Show.path(text))", hint: "the oldest is \(all[0].text)")
@@ -28,13 +29,26 @@ extension Series {
     let halves = body.split(separator: "T", omittingEmptySubsequences: false)
     guard halves.count <= 2, let date = numbers(halves[0], "-", [4, 2, 2]) else { return nil }
     guard (1...12).contains(date[1]), (1...31).contains(date[2]) else { return nil }
-    var year = date[0], month = date[1], day = date[2], hour = 0, minute = 0, second = 0
+    var year = date[0]
+    var month = date[1]
+    var day = date[2]
+    var hour = 0
+    var minute = 0
+    var second = 0
     if halves.count == 2 {
       let clock: [Int]
-      if let full = numbers(halves[1], ":", [2, 2, 2]) { clock = full; second = 1 }
-      else if let short = numbers(halves[1], ":", [2, 2]) { clock = short; minute = 1 }
-      else if let hours = numbers(halves[1], ":", [2]) { clock = hours; hour = 1 }
-      else { return nil }
+      if let full = numbers(halves[1], ":", [2, 2, 2]) {
+        clock = full
+        second = 1
+      } else if let short = numbers(halves[1], ":", [2, 2]) {
+        clock = short
+        minute = 1
+      } else if let hours = numbers(halves[1], ":", [2]) {
+        clock = hours
+        hour = 1
+      } else {
+        return nil
+      }
       guard clock[0] < 24, clock.count < 2 || clock[1] < 60, clock.count < 3 || clock[2] < 60 else { return nil }
       hour += clock[0]
       if clock.count > 1 { minute += clock[1] }
@@ -42,7 +56,10 @@ extension Series {
     } else {
       day += 1
     }
-    if month > 12 { year += 1; month = 1 }
+    if month > 12 {
+      year += 1
+      month = 1
+    }
     return Timestamp(year: year, month: month, day: day, hour: hour, minute: minute, second: second, local: local)
   }
 
@@ -51,7 +68,9 @@ extension Series {
     guard parts.count == widths.count else { return nil }
     var result: [Int] = []
     for (part, width) in zip(parts, widths) {
-      guard part.utf8.count == width, part.utf8.allSatisfy({ (48...57).contains($0) }), let n = Int(part) else { return nil }
+      guard part.utf8.count == width, part.utf8.allSatisfy({ (48...57).contains($0) }), let n = Int(part) else {
+        return nil
+      }
       result.append(n)
     }
     return result

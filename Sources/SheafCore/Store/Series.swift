@@ -20,14 +20,15 @@ public final class Series {
       try store.directory.makeDirectory(name)
       try store.directory.sync(directory: true)
     } catch {
-      guard error.code == 17 else { throw Failure(error) }  // EEXIST
+      guard error.isExisting else { throw Failure(error) }
     }
     return try Series(name, in: store)
   }
 
   /// A name that is a directory's on every file system, and not one of the store's own files.
   static func isName(_ name: Bytes) -> Bool {
-    guard (1...100).contains(name.count), name.first != UInt8(ascii: "."), name.last != UInt8(ascii: "."), name.last != 32,
+    guard (1...100).contains(name.count), name.first != UInt8(ascii: "."), name.last != UInt8(ascii: "."),
+      name.last != 32,
       ![Store.marker, Store.readme, Store.script].contains(name)
     else { return false }
     let forbidden = Set(Bytes("/\\:*?\"<>|"))
@@ -59,7 +60,9 @@ public final class Series {
     return reader
   }
 
-  func index(_ set: SetName) throws(Failure) -> ManifestIndex { try ManifestIndex(manifestFile(set), name: set.manifest) }
+  func index(_ set: SetName) throws(Failure) -> ManifestIndex {
+    try ManifestIndex(manifestFile(set), name: set.manifest)
+  }
 
   public func foot(_ set: SetName) throws(Failure) -> SetFoot { try index(set).foot }
 

@@ -21,7 +21,8 @@ final class SeriesLock {
     do throws(Failure) {
       for other in try system({ () throws(SystemError) in try directory.sortedNames() })
       where other.starts(with: Self.prefix) && other != name {
-        let parts = other.dropFirst(Self.prefix.count).split(separator: UInt8(ascii: "_"), omittingEmptySubsequences: false)
+        let parts = other.dropFirst(Self.prefix.count).split(
+          separator: UInt8(ascii: "_"), omittingEmptySubsequences: false)
         let process = parts.last.flatMap { Int32(String(decoding: $0, as: UTF8.self)) }
         let holder = parts.dropLast(2).joined(separator: [UInt8(ascii: "_")])
         let isHere = parts.count >= 3 && Bytes(holder) == host
@@ -31,8 +32,10 @@ final class SeriesLock {
           continue
         }
         throw Failure(
-          .locked, "the series '\(Show.path(series.name))' is in use by process \(process ?? 0) on \(Show.path(Bytes(holder)))",
-          hint: isHere ? nil : "if that machine is not writing here any more, remove \(Show.path(directory.path.joined(other)))")
+          .locked,
+          "the series '\(Show.path(series.name))' is in use by process \(process ?? 0) on \(Show.path(Bytes(holder)))",
+          hint: isHere
+            ? nil : "if that machine is not writing here any more, remove \(Show.path(directory.path.joined(other)))")
       }
     } catch {
       try? directory.removeFile(name)

@@ -39,14 +39,19 @@ public final class Store: Sendable {
       throw .damaged("\(Show.path(path.joined(marker))) cannot be read as a store's marker")
     }
     guard format == Bytes("1") else {
-      throw Failure(.failed, "the store at \(Show.path(path)) has format \(Show.path(format)), this version knows format 1", hint: "use a newer sheaf")
+      throw Failure(
+        .failed, "the store at \(Show.path(path)) has format \(Show.path(format)), this version knows format 1",
+        hint: "use a newer sheaf")
     }
     if let unknown = fields["requires", default: []].split(separator: 32).first {
       throw Failure(
-        .failed, "the store at \(Show.path(path)) requires the feature '\(Show.path(Bytes(unknown)))', which this version does not know",
+        .failed,
+        "the store at \(Show.path(path)) requires the feature '\(Show.path(Bytes(unknown)))', which this version does not know",
         hint: "use a newer sheaf")
     }
-    return Store(directory: directory, uuid: uuid.shown, label: fields["label", default: []], created: fields["created", default: []].shown)
+    return Store(
+      directory: directory, uuid: uuid.shown, label: fields["label", default: []],
+      created: fields["created", default: []].shown)
   }
 
   private static func fields(_ text: Bytes) -> [String: Bytes] {
@@ -61,11 +66,13 @@ public final class Store: Sendable {
   /// Makes a store of the directory at `path`, which is created where it is missing (its parent must be there).
   public static func create(_ path: Bytes, label: Bytes, now: Timestamp) throws(Failure) -> Store {
     do throws(SystemError) { try Descriptor.workingDirectory.makeDirectory(path) } catch {
-      guard error.code == 17 else { throw Failure(error, hint: error.isMissing ? "is the drive mounted?" : nil) }  // EEXIST
+      guard error.isExisting else { throw Failure(error, hint: error.isMissing ? "is the drive mounted?" : nil) }
     }
     let directory = try system { () throws(SystemError) in try Descriptor.open(path, [.read, .directory]) }
     if (try? directory.status(of: marker)) != nil {
-      throw Failure(.failed, "there is a store at \(Show.path(path)) already", hint: "back up to it with 'sheaf backup -s \(Show.path(path)) SOURCE'")
+      throw Failure(
+        .failed, "there is a store at \(Show.path(path)) already",
+        hint: "back up to it with 'sheaf backup -s \(Show.path(path)) SOURCE'")
     }
     guard !label.contains(10) else { throw Failure(.usage, "a label is one line") }
     let uuid = newUUID()
@@ -104,7 +111,9 @@ public final class Store: Sendable {
 
   /// Writes `README.txt` and `restore.sh` where they are missing or not what this version writes.
   func refreshHelpers() throws(Failure) {
-    for (name, text, mode) in [(Self.readme, StoreReadme.text, UInt16(0o644)), (Self.script, RestoreScript.text, 0o755)] {
+    for (name, text, mode) in [
+      (Self.readme, StoreReadme.text, UInt16(0o644)), (Self.script, RestoreScript.text, 0o755),
+    ] {
       let wanted = Bytes(text.utf8)
       let present = try? directory.open(name, [.read, .noFollow]).readAll(atMost: wanted.count + 1)
       if present == wanted { continue }
@@ -113,7 +122,8 @@ public final class Store: Sendable {
         continue
       }
       // By new, old, final: exFAT and vfat do not rename over an existing name in one step.
-      let new = name + Bytes(".new"), old = name + Bytes(".old")
+      let new = name + Bytes(".new")
+      let old = name + Bytes(".old")
       try? directory.removeFile(new)
       try? directory.removeFile(old)
       try publish(new, wanted, mode: mode)
@@ -130,7 +140,9 @@ public final class Store: Sendable {
   public func seriesNames() throws(Failure) -> [Bytes] {
     let names = try system { () throws(SystemError) in try directory.sortedNames() }
     return names.filter { name in
-      guard (try? directory.status(of: name))?.kind == .directory, let series = try? Series(name, in: self) else { return false }
+      guard (try? directory.status(of: name))?.kind == .directory, let series = try? Series(name, in: self) else {
+        return false
+      }
       return (try? series.sets())?.isEmpty == false
     }
   }
@@ -141,14 +153,21 @@ public final class Store: Sendable {
       guard Series.isName(wanted) else { throw Failure(.usage, "'\(Show.path(wanted))' cannot be a series' name") }
       if (try? directory.status(of: wanted))?.kind != .directory {
         let known = try seriesNames().map(Show.path).joined(separator: ", ")
-        throw Failure(.failed, "no series '\(Show.path(wanted))' in this store", hint: known.isEmpty ? nil : "there is: \(known)")
+        throw Failure(
+          .failed, "no series '\(Show.path(wanted))' in this store", hint: known.isEmpty ? nil : "there is: \(known)")
       }
       return try Series(wanted, in: self)
     }
     let names = try seriesNames()
-    if names.isEmpty { throw Failure(.failed, "there is no backup in this store yet", hint: "make one with 'sheaf backup -s \(Show.path(path)) SOURCE'") }
+    if names.isEmpty {
+      throw Failure(
+        .failed, "there is no backup in this store yet",
+        hint: "make one with 'sheaf backup -s \(Show.path(path)) SOURCE'")
+    }
     if names.count == 1 { return try Series(names[0], in: self) }
     if names.contains(host) { return try Series(host, in: self) }
-    throw Failure(.usage, "this store has several series", hint: "choose one with --series: \(names.map(Show.path).joined(separator: ", "))")
+    throw Failure(
+      .usage, "this store has several series",
+      hint: "choose one with --series: \(names.map(Show.path).joined(separator: ", "))")
   }
 }

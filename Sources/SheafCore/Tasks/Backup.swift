@@ -69,7 +69,9 @@ public struct Backup {
     let rules = try rules()
     let isNew = (try? store.directory.status(of: name)) == nil
     if isNew, options.sources.isEmpty {
-      throw Failure(.usage, "nothing to back up: the series '\(Show.path(name))' is new and remembers no sources", hint: "name a SOURCE")
+      throw Failure(
+        .usage, "nothing to back up: the series '\(Show.path(name))' is new and remembers no sources",
+        hint: "name a SOURCE")
     }
     if isNew, options.isDryRun {
       // Nothing may be written, so there is no directory to lock.
@@ -161,7 +163,9 @@ private struct Previous {
     for set in chain {
       for volume in try series.foot(set).volumes {
         let size = (try? series.directory.status(of: Bytes(volume.name.utf8)))?.size
-        if size != volume.size { throw .damaged("\(volume.name) \(size == nil ? "is missing" : "has another size than its manifest says")") }
+        if size != volume.size {
+          throw .damaged("\(volume.name) \(size == nil ? "is missing" : "has another size than its manifest says")")
+        }
       }
     }
   }
@@ -206,15 +210,18 @@ private struct Run {
     if let newest = try series?.sets().last?.time, newest >= time { time = Timestamp(seconds: newest.seconds + 1) }
     let head = SetHead(
       id: .random(), kind: isFull ? .full : .incremental, series: name, host: host, time: time, started: started,
-      parent: isFull ? nil : previous.map { ($0.set.point, $0.foot.point) }, sources: sources.sources, exclusions: task.ruleTexts,
+      parent: isFull ? nil : previous.map { ($0.set.point, $0.foot.point) }, sources: sources.sources,
+      exclusions: task.ruleTexts,
       comment: options.comment)
-    var summary = BackupSummary(kind: head.kind, parent: isFull ? nil : previous?.set.text, series: name, sources: sources.sources)
+    var summary = BackupSummary(
+      kind: head.kind, parent: isFull ? nil : previous?.set.text, series: name, sources: sources.sources)
     summary.missing = missing
     summary.fullBecause = previous == nil ? nil : reason
 
     func comparison(_ sink: any ComparisonSink) -> Comparison {
       Comparison(
-        walk: walk, old: old, root: root, to: sink, ComparisonOptions(isFull: isFull, readsContents: options.readsContents),
+        walk: walk, old: old, root: root, to: sink,
+        ComparisonOptions(isFull: isFull, readsContents: options.readsContents),
         reader: reader, purge: LargePurge(lister: lister), reporter: task.reporter, progress: task.progress)
     }
     if options.isDryRun {
@@ -249,14 +256,20 @@ private struct Run {
       summary.unchanged = comparison.unchanged
       summary.excluded = comparison.excluded
       summary.bytesRead = writer.bytesRead
-      if options.skipsUnchanged, !isFull, summary.counts.new + summary.counts.changed + summary.counts.deleted + summary.counts.unseen == 0 {
+      if options.skipsUnchanged, !isFull,
+        summary.counts.new + summary.counts.changed + summary.counts.deleted + summary.counts.unseen == 0
+      {
         writer.discard()
         return summary
       }
       for path in comparison.inexact {
-        task.reporter.note("\(Show.path([47] + path)): what went away there is deleted by sheaf restore and restore.sh, not by tar alone")
+        task.reporter.note(
+          "\(Show.path([47] + path)): what went away there is deleted by sheaf restore and restore.sh, not by tar alone"
+        )
       }
-      let foot = try system { () throws(SystemError) in try writer.finish(unchangedPoint: digest, unchanged: comparison.counts) }
+      let foot = try system { () throws(SystemError) in
+        try writer.finish(unchangedPoint: digest, unchanged: comparison.counts)
+      }
       try system { () throws(SystemError) in try writer.publish() }
       summary.bytesWritten = foot.storedBytes
       summary.set = set
@@ -278,7 +291,9 @@ private struct Run {
     }
     if missing.count == sources.sources.count {
       let names = missing.map { Show.path([47] + $0) }.joined(separator: ", ")
-      throw Failure(.failed, missing.count == 1 ? "the source \(names) is not there" : "none of the sources is there: \(names)", hint: "is it mounted?")
+      throw Failure(
+        .failed, missing.count == 1 ? "the source \(names) is not there" : "none of the sources is there: \(names)",
+        hint: "is it mounted?")
     }
     return missing
   }
@@ -311,6 +326,7 @@ private final class DryRunSink: ComparisonSink {
       bytes += status.size
       counts.bytes += status.size
     }
+    if entry.item.isAbove { return }
     if entry.old == nil { counts.new += 1 } else if !entry.onlyIfDifferent { counts.changed += 1 }
     if reporter.wantsItems { reporter.item(entry.old == nil ? .new : .changed, entry.path, status.kind) }
   }
@@ -319,7 +335,8 @@ private final class DryRunSink: ComparisonSink {
 extension SetFoot.Counts {
   static func + (a: Self, b: Self) -> Self {
     Self(
-      files: a.files + b.files, directories: a.directories + b.directories, bytes: a.bytes + b.bytes, new: a.new + b.new,
+      files: a.files + b.files, directories: a.directories + b.directories, bytes: a.bytes + b.bytes,
+      new: a.new + b.new,
       changed: a.changed + b.changed, deleted: a.deleted + b.deleted, unseen: a.unseen + b.unseen)
   }
 }

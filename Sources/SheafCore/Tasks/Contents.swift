@@ -15,7 +15,9 @@ public struct Contents {
 
   /// Calls `body` with the entries of a directory (`recursive`: and of all below), or with the one entry that `path`
   /// names. The empty path is the top.
-  public func list(_ path: Bytes, recursive: Bool, _ body: (Entry, _ isUnseen: Bool) throws(Failure) -> Void) throws(Failure) {
+  public func list(_ path: Bytes, recursive: Bool, _ body: (Entry, _ isUnseen: Bool) throws(Failure) -> Void)
+    throws(Failure)
+  {
     if !path.isEmpty {
       let entry = try find(path)
       if entry.entry.kind != .directory { return try body(entry.entry, entry.isUnseen) }
@@ -24,7 +26,9 @@ public struct Contents {
     while try tree.next() {
       let parent = Bytes(tree.line.parent)
       guard recursive ? parent.isAtOrBelow(path) : parent == path else { return }
-      guard let entry = tree.line.entry() else { throw .damaged("\(tree.manifest.name): line \(tree.manifest.lineNumber) cannot be read") }
+      guard let entry = tree.line.entry() else {
+        throw .damaged("\(tree.manifest.name): line \(tree.manifest.lineNumber) cannot be read")
+      }
       try body(entry, tree.isUnseen)
     }
   }
@@ -34,7 +38,9 @@ public struct Contents {
     guard try tree.next(), Bytes(tree.line.path) == path else {
       throw Failure(.failed, "\(Show.path(path)) is not in the point \(set.text)", hint: "look for it with 'sheaf ls'")
     }
-    guard let entry = tree.line.entry() else { throw .damaged("\(tree.manifest.name): the line of \(Show.path(path)) cannot be read") }
+    guard let entry = tree.line.entry() else {
+      throw .damaged("\(tree.manifest.name): the line of \(Show.path(path)) cannot be read")
+    }
     return (entry, tree.isUnseen)
   }
 

@@ -43,7 +43,9 @@ public struct LoneArchive {
       do throws(ForeignArchive.Failure) { result = try archive.data(body) } catch { throw damaged(error) }
       return try result.get()
     }
-    throw Failure(.failed, "\(Show.path(wanted)) is not in \(Show.path(path))", hint: "look for it with 'sheaf ls \(Show.path(path))'")
+    throw Failure(
+      .failed, "\(Show.path(wanted)) is not in \(Show.path(path))",
+      hint: "look for it with 'sheaf ls \(Show.path(path))'")
   }
 
   /// Reads everything: each gzip member's checksum, each entry. Gives how many entries there are.
@@ -63,7 +65,9 @@ public struct LoneArchive {
     let archive = try open()
     while let entry = try next(archive) {
       entries += 1
-      do throws(ForeignArchive.Failure) { _ = try archive.data { (data) throws(Failure) in bytes += Int64(data.count) } } catch {
+      do throws(ForeignArchive.Failure) {
+        _ = try archive.data { (data) throws(Failure) in bytes += Int64(data.count) }
+      } catch {
         throw .damaged("\(Show.path(path)): \(Show.path(entry.path)): \(error.message)")
       }
     }

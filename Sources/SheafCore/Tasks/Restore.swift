@@ -55,14 +55,16 @@ public struct Restore {
     for path in paths {
       let (tree, _) = try series.tree(chain, from: path)
       guard try tree.next(), Bytes(tree.line.path) == path else {
-        throw Failure(.failed, "\(Show.path(path)) is not in the point \(set.text)", hint: "look for it with 'sheaf ls'")
+        throw Failure(
+          .failed, "\(Show.path(path)) is not in the point \(set.text)", hint: "look for it with 'sheaf ls'")
       }
     }
     let whole = try series.foot(set).counts.bytes
     if paths.isEmpty { progress.expected.store(Int(whole), ordering: .relaxed) }
     let target = try options.isDryRun ? nil : openTarget()
     let line = PlaceLine(
-      target, series: series, options, roots: paths.isEmpty ? try series.head(set).sources : paths, reporter: reporter, progress: progress)
+      target, series: series, options, roots: paths.isEmpty ? try series.head(set).sources : paths, reporter: reporter,
+      progress: progress)
     do throws(Failure) {
       if paths.isEmpty { try place(try series.tree(chain), to: line, while: nil) }
       for path in paths {
@@ -94,13 +96,15 @@ public struct Restore {
   private func openTarget() throws(Failure) -> Descriptor {
     let path = options.target
     do throws(SystemError) { try Descriptor.workingDirectory.makeDirectory(path) } catch {
-      guard error.code == 17 else { throw Failure(error) }  // EEXIST
+      guard error.isExisting else { throw Failure(error) }
     }
     let target = try system { () throws(SystemError) in try Descriptor.open(path, [.read, .directory]) }
     if options.overwrite == nil {
       let names = try system { () throws(SystemError) in try target.sortedNames() }
       if !names.isEmpty {
-        throw Failure(.failed, "the target \(Show.path(path)) is not empty", hint: "choose another directory, or say what may be replaced with --overwrite")
+        throw Failure(
+          .failed, "the target \(Show.path(path)) is not empty",
+          hint: "choose another directory, or say what may be replaced with --overwrite")
       }
     }
     return target
@@ -115,7 +119,9 @@ public struct Restore {
 
   private func add(_ tree: PointReader, to line: PlaceLine) throws(Failure) {
     try progress.checkCancelled()
-    guard let entry = tree.line.entry() else { throw .damaged("\(tree.manifest.name): line \(tree.manifest.lineNumber) cannot be read") }
+    guard let entry = tree.line.entry() else {
+      throw .damaged("\(tree.manifest.name): line \(tree.manifest.lineNumber) cannot be read")
+    }
     try line.add(entry, isUnseen: tree.isUnseen)
   }
 }

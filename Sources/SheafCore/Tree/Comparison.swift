@@ -168,13 +168,16 @@ final class Comparison {
     excluded += listing.excluded
     sockets += listing.sockets.count
     for socket in listing.sockets { reporter.note("\(Show.path(listing.path.joined(socket))): socket skipped") }
-    if listing.holdsStore { reporter.note("the store lies in \(Show.path([47] + listing.path)) and is not backed up into itself") }
+    if listing.holdsStore {
+      reporter.note("the store lies in \(Show.path([47] + listing.path)) and is not backed up into itself")
+    }
     let isChanged = changedDirectories.remove(listing.path) != nil
     if let failure = listing.failure {
       reporter.problem("cannot \(failure.operation): \(failure.cause)", path: listing.path)
       unseenDirectories.append(listing.path)
       hasOwnEntry = hasOwnEntry || isChanged
-      return try sink.endDirectory(own: isChanged && status != nil ? .directory(path: listing.path, status: status!, dumpdir: []) : nil)
+      return try sink.endDirectory(
+        own: isChanged && status != nil ? .directory(path: listing.path, status: status!, dumpdir: []) : nil)
     }
     lost.removeAll(keepingCapacity: true)
     typeChanged = false
@@ -193,6 +196,7 @@ final class Comparison {
     }
     while oldIsHere { try lose() }
     progress.add(entries: listing.items.count)
+    progress.current = listing.path
     try endDirectory(listing, status, isChanged)
   }
 
@@ -216,7 +220,7 @@ final class Comparison {
     if !options.isFull {
       let text = Buffer()
       ManifestSyntax.appendNote(ManifestSyntax.deleted, path, to: text)
-      sink.add(.line(text: Bytes(text), canonical: 0), estimate: 0)
+      sink.add(.line(text: Bytes(text), canonical: 0, isNote: true), estimate: 0)
     }
     if reporter.wantsItems { reporter.item(.deleted, path, line.kind) }
     try advance()
@@ -224,7 +228,9 @@ final class Comparison {
   }
 
   private func endDirectory(_ listing: Listing, _ status: Status?, _ isChanged: Bool) throws(Failure) {
-    guard let status, isChanged || stores || !lost.isEmpty || options.isFull || !hasOwnEntry else { return try sink.endDirectory(own: nil) }
+    guard let status, isChanged || stores || !lost.isEmpty || options.isFull || !hasOwnEntry else {
+      return try sink.endDirectory(own: nil)
+    }
     hasOwnEntry = true
     var dumpdir = Bytes()
     if !options.isFull, !lost.isEmpty || typeChanged {
@@ -251,12 +257,15 @@ final class Comparison {
 
   @inline(__always)
   private func verdict(_ line: Line, _ s: Status, _ directory: Bytes) -> Verdict {
-    if options.isFull || line.kind != s.kind || line.modified != s.modified || line.mode != s.mode || line.uid != s.uid || line.gid != s.gid
+    if options.isFull || line.kind != s.kind || line.modified != s.modified || line.mode != s.mode || line.uid != s.uid
+      || line.gid != s.gid
       || (s.kind == .file && line.size != s.size) || line.hasHardLink && s.links == 1
     {
       return .different
     }
-    if (s.kind == .characterDevice || s.kind == .blockDevice) && (line.major != s.specialMajor || line.minor != s.specialMinor) {
+    if (s.kind == .characterDevice || s.kind == .blockDevice)
+      && (line.major != s.specialMajor || line.minor != s.specialMinor)
+    {
       return .different
     }
     if line.changed != s.changed || line.mustReread || (options.readsContents && s.kind == .file) { return .look }
@@ -265,7 +274,8 @@ final class Comparison {
 
   private func hasStableInodes(_ device: UInt64, _ directory: Bytes) -> Bool {
     if let known = stableInodes[device] { return known }
-    guard let here = try? root.openBeneath(directory, [.pathOnly, .directory]), (try? here.status().device) == device else { return false }
+    guard let here = try? root.openBeneath(directory, [.pathOnly, .directory]), (try? here.status().device) == device
+    else { return false }
     let stable = here.hasStableInodes
     stableInodes[device] = stable
     return stable
@@ -313,7 +323,7 @@ final class Comparison {
     if entry.onlyIfDifferent, item.status.kind == .file, item.status.size > Packer.smallLimit,
       let kept = reader.refreshedIfEqual(entry)
     {
-      sink.add(.line(text: kept.text, canonical: kept.canonical), estimate: 0)
+      sink.add(.line(text: kept.text, canonical: kept.canonical, isNote: false), estimate: 0)
       count(self.old!.line)
       return
     }
@@ -341,7 +351,7 @@ final class Comparison {
         } else if let kept = reader.refreshedIfEqual(entry) {
           diverge()
           group.entry = kept.entry
-          sink.add(.line(text: kept.text, canonical: kept.canonical), estimate: 0)
+          sink.add(.line(text: kept.text, canonical: kept.canonical, isNote: false), estimate: 0)
           count(self.old!.line)
           return .done
         }
@@ -355,7 +365,8 @@ final class Comparison {
     entry.group = group
     entry.isLink = true
     entry.onlyIfDifferent = false
-    guard !group.isStored, mayBeKept, let old = entry.old, let first = group.entry, parsed(old, { $0.hardLink == group.first })
+    guard !group.isStored, mayBeKept, let old = entry.old, let first = group.entry,
+      parsed(old, { $0.hardLink == group.first })
     else { return .store }
     if isSame { return .same }
     diverge()
@@ -363,7 +374,7 @@ final class Comparison {
     link.path = entry.path
     link.hardLink = group.first
     let line = link.line
-    sink.add(.line(text: line.text, canonical: line.canonical), estimate: 0)
+    sink.add(.line(text: line.text, canonical: line.canonical, isNote: false), estimate: 0)
     count(self.old!.line)
     return .done
   }
@@ -386,7 +397,7 @@ final class Comparison {
 
   private func addUnseen(_ path: Bytes, old: Bytes?) {
     let lines = UnseenLines(path: path, old: old, isFull: options.isFull)
-    sink.add(.line(text: lines.text, canonical: 0), estimate: 0)
+    sink.add(.line(text: lines.text, canonical: 0, isNote: true), estimate: 0)
     if let old, lines.canonical > 0 {
       old.withUnsafeBytes { sink.keep(UnsafeRawBufferPointer(rebasing: $0[..<lines.canonical])) }
     }

@@ -9,6 +9,8 @@ final class Listing: @unchecked Sendable {
     var nameLength: Int32
     /// The error number where the name could not be looked at; 0 where it could.
     var failure: Int32
+    /// A directory that only leads to sources: it is saved for its owner and mode, but not itself asked for.
+    var isAbove = false
     /// Of no meaning where `failure` is set.
     var status: Status
   }
@@ -113,7 +115,11 @@ struct Lister: Sendable {
           UnsafeBufferPointer(rebasing: bytes[Int(a.start)..<Int(a.start + a.length)]),
           UnsafeBufferPointer(rebasing: bytes[Int(b.start)..<Int(b.start + b.length)])) < 0
       }
-      let kept = listing.isAboveSource ? nil : keptAlone(sorted.map { UnsafeBufferPointer(rebasing: bytes[Int($0.start)..<Int($0.start + $0.length)]) }, directory)
+      let kept =
+        listing.isAboveSource
+        ? nil
+        : keptAlone(
+          sorted.map { UnsafeBufferPointer(rebasing: bytes[Int($0.start)..<Int($0.start + $0.length)]) }, directory)
       listing.items.reserveCapacity(sorted.count)
       for (start, length, _) in sorted {
         let name = UnsafeBufferPointer(rebasing: bytes[Int(start)..<Int(start + length)])
@@ -124,6 +130,7 @@ struct Lister: Sendable {
         var item = Listing.Item(nameStart: start, nameLength: length, failure: 0, status: .unknown)
         if let status = directory.status(of: base + Int(start)) {
           item.status = status
+          item.isAbove = listing.isAboveSource && sources.names(above: listing.path.joined(Bytes(name))) != nil
           if let store = rules.store, status.inode == store.inode, status.device == store.device {
             listing.holdsStore = true
             continue
@@ -146,7 +153,8 @@ struct Lister: Sendable {
 
   private func isExcluded(_ directory: Bytes, _ name: UnsafeBufferPointer<UInt8>, _ status: Status) -> Bool {
     if let largest = rules.largest, status.kind == .file, status.size > largest { return true }
-    return !rules.exclusions.isEmpty && rules.exclusions.excludes(directory: directory, name: name, isDirectory: status.kind == .directory)
+    return !rules.exclusions.isEmpty
+      && rules.exclusions.excludes(directory: directory, name: name, isDirectory: status.kind == .directory)
   }
 
   /// The names that stay where a marker says that the rest of the directory goes.

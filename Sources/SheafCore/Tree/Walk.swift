@@ -29,6 +29,9 @@ final class Walk {
     /// Entries listed and not yet asked for.
     var ahead = 0
     var stopped = false
+    /// Who sleeps, so that no one is woken for nothing.
+    var asker = false
+    var idle = 0
   }
 
   private let lister: Lister
@@ -36,7 +39,9 @@ final class Walk {
   private var threads: [Thread] = []
   /// The next to be given is last.
   private var stack: [Node]
+  /// Entries listed ahead at the most, and at how few those who list go on.
   private static let limit = 20_000
+  private static let resume = 10_000
 
   init(_ lister: Lister, threads count: Int) {
     self.lister = lister
@@ -56,14 +61,20 @@ final class Walk {
   /// The next directory; nil after the last.
   func next() -> (listing: Listing, status: Status?)? {
     guard let node = stack.popLast() else { return nil }
-    let mine = shared.wait { s -> Bool? in
+    var wakes = false
+    let mine = shared.wait(changes: false) { s -> Bool? in
+      s.asker = false
       switch node.state {
       case .waiting:
         node.state = .taken
         return true
-      case .taken: return nil
+      case .taken:
+        s.asker = true
+        return nil
       case .done:
+        let before = s.ahead
         s.ahead -= node.listing!.items.count + 1
+        wakes = s.idle > 0 && before >= Self.resume && s.ahead < Self.resume
         return false
       }
     }
@@ -71,8 +82,12 @@ final class Walk {
       let (listing, children) = Self.list(node, lister)
       node.listing = listing
       node.children = children
-      shared.change { $0.waiting.append(contentsOf: children.reversed()) }
+      wakes = shared.look { s in
+        s.waiting.append(contentsOf: children.reversed())
+        return s.idle > 0 && !children.isEmpty
+      }
     }
+    if wakes { shared.wake() }
     stack.append(contentsOf: node.children.reversed())
     let listing = node.listing!
     node.listing = nil
@@ -80,27 +95,34 @@ final class Walk {
   }
 
   private static func listAhead(_ shared: Monitor<Shared>, _ lister: Lister) {
+    var isFull = false
     while true {
-      let node: Node? = shared.wait { s -> Node?? in
+      let node: Node? = shared.wait(changes: false) { s -> Node?? in
         if s.stopped { return .some(nil) }
-        guard s.ahead < limit else { return nil }
-        while let node = s.waiting.popLast() {
-          if node.state == .waiting {
+        isFull = s.ahead >= (isFull ? resume : limit)
+        if !isFull {
+          while let node = s.waiting.popLast() {
+            guard node.state == .waiting else { continue }
             node.state = .taken
             return .some(node)
           }
         }
+        s.idle += 1
         return nil
       }
       guard let node else { return }
       let (listing, children) = list(node, lister)
-      shared.change { s in
+      let wakes = shared.look { s in
         node.listing = listing
         node.children = children
         node.state = .done
         s.ahead += listing.items.count + 1
         s.waiting.append(contentsOf: children.reversed())
+        let wakes = s.asker || (s.idle > 0 && !children.isEmpty)
+        s.idle = wakes ? 0 : s.idle
+        return wakes
       }
+      if wakes { shared.wake() }
     }
   }
 

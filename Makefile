@@ -1,0 +1,69 @@
+# Everything starts here: make demo, make test, make bench, make install PREFIX=/usr/local
+
+PREFIX ?= /usr/local
+SWIFT ?= swift
+SOURCE ?=
+
+# Debian packages: to build, and to compare with in tests and benchmarks.
+BUILD_PACKAGES = libarchive-dev zlib1g-dev libisal-dev libdeflate-dev libssl-dev pkg-config
+TEST_PACKAGES = $(BUILD_PACKAGES) tar gzip libarchive-tools busybox python3 p7zip-full mtree-netbsd rsync acl attr \
+  libcap2-bin strace util-linux
+BENCH_PACKAGES = $(BUILD_PACKAGES) isal openssl python3 xz-utils
+
+SHEAF = .build/release/sheaf
+
+.PHONY: all build demo test bench install lint clean packages
+
+all: build
+
+build:
+	@$(MAKE) --no-print-directory packages WANTED="$(BUILD_PACKAGES)"
+	$(SWIFT) build -c release --product sheaf
+
+demo:
+	@$(MAKE) --no-print-directory build
+	@sh fixtures/demo.sh "$(SHEAF)" "$(SOURCE)"
+
+test:
+	@$(MAKE) --no-print-directory packages WANTED="$(TEST_PACKAGES)"
+	$(SWIFT) build -c release --build-tests
+	$(SWIFT) test -c release --skip-build
+
+bench:
+	@$(MAKE) --no-print-directory packages WANTED="$(BENCH_PACKAGES)"
+	@$(MAKE) --no-print-directory build
+	python3 Tests/Benchmarks/bench.py --sheaf $(SHEAF) $(BENCH)
+
+# The installed program carries the Swift library in itself: it runs where there is no toolchain.
+install:
+	@$(MAKE) --no-print-directory packages WANTED="$(BUILD_PACKAGES)"
+	$(SWIFT) build -c release --product sheaf --static-swift-stdlib --scratch-path .build-static
+	install -D -m 755 .build-static/release/sheaf $(DESTDIR)$(PREFIX)/bin/sheaf
+	install -D -m 644 man/sheaf.1 $(DESTDIR)$(PREFIX)/share/man/man1/sheaf.1
+	install -D -m 644 man/sheaf-format.5 $(DESTDIR)$(PREFIX)/share/man/man5/sheaf-format.5
+	for shell in bash:share/bash-completion/completions/sheaf zsh:share/zsh/site-functions/_sheaf \
+	    fish:share/fish/vendor_completions.d/sheaf.fish; do \
+	  file=$(DESTDIR)$(PREFIX)/$${shell#*:}; mkdir -p "$$(dirname "$$file")"; \
+	  .build-static/release/sheaf --generate-completion-script $${shell%%:*} > "$$file"; \
+	done
+
+lint:
+	$(SWIFT) format lint --strict -r Package.swift Sources Tests
+
+clean:
+	rm -rf .build .build-static .demo .bench
+
+# Installs what is missing of WANTED, where that can be done.
+packages:
+	@missing=; for package in $(WANTED); do \
+	  dpkg -s "$$package" >/dev/null 2>&1 || missing="$$missing $$package"; \
+	done; \
+	if [ -n "$$missing" ]; then \
+	  if ! command -v apt-get >/dev/null 2>&1; then echo "install these Debian packages first:$$missing" >&2; exit 1; fi; \
+	  sudo=; if [ "$$(id -u)" != 0 ]; then sudo=sudo; \
+	    command -v sudo >/dev/null 2>&1 || { echo "install these Debian packages first:$$missing" >&2; exit 1; }; fi; \
+	  echo "installing:$$missing"; \
+	  $$sudo apt-get update -qq && \
+	    $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null || \
+	    { echo "install these Debian packages first:$$missing" >&2; exit 1; }; \
+	fi

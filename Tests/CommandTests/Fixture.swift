@@ -1,0 +1,175 @@
+/// What most tests of the command need: a source, a store, the program between them, and what the source was at
+/// each point.
+import Foundation
+import Posix
+import TestSupport
+import Testing
+
+final class Fixture {
+  struct Point {
+    let set: String
+    /// The source when the point was made.
+    let tree: Snapshot
+  }
+
+  let scratch: Scratch
+  let store: Bytes
+  let source: Bytes
+  private(set) var points: [Point] = []
+  private var restores = 0
+
+  /// With an empty store, and a source that is made of `tree`.
+  init(_ tree: TestTree = TestTree([:])) throws {
+    scratch = try Scratch()
+    store = scratch.path("store")
+    // In a directory of its own: the one above a source belongs to the point too, and is not to change by itself.
+    let box = scratch.path("box")
+    try Descriptor.workingDirectory.makeDirectory(box)
+    source = box.joined(Bytes("source"))
+    try tree.make(at: source)
+    try sheaf(["init", "-s", Raw(store)])
+  }
+
+  /// Where the source stands in a point.
+  var inside: Raw { Raw(Bytes(source.dropFirst())) }
+  var newest: Point { points[points.count - 1] }
+
+  /// Runs the program and expects how it ends.
+  @discardableResult
+  func sheaf(
+    _ arguments: [Raw], status: Int32 = 0, environment: [String: Raw?] = [:], input: Bytes? = nil,
+    in directory: Bytes? = nil, as user: Command.User? = nil, at location: SourceLocation = #_sourceLocation
+  ) throws -> Output {
+    let command = try Command.sheaf(
+      arguments, environment: environment, input: input, in: directory, as: user)
+    let output = try command.run()
+    #expect(output.status == status, "\(output)", sourceLocation: location)
+    return output
+  }
+
+  /// Edits the source with a shell script that runs in it.
+  func edit(_ script: Raw) throws {
+    try Command("sh", ["-ec", script], in: source).run().checked()
+  }
+
+  /// Backs up the source, or `sources`, and remembers what the source is now where a set is written.
+  @discardableResult
+  func save(
+    _ more: [Raw] = [], sources: [Raw]? = nil, status: Int32 = 0, input: Bytes? = nil, as user: Command.User? = nil,
+    at location: SourceLocation = #_sourceLocation
+  ) throws -> Summary {
+    let arguments = ["backup", "-s", Raw(store), "--json"] + more + (sources ?? [Raw(source)])
+    let output = try sheaf(arguments, status: status, input: input, as: user, at: location)
+    let summary = try Summary(output)
+    if let set = summary.set { points.append(Point(set: set, tree: try Snapshot(of: source))) }
+    return summary
+  }
+
+  /// Restores a point, the newest where none is named, into a new directory and gives that.
+  @discardableResult
+  func restore(
+    _ paths: [Raw] = [], at point: String = "latest", _ more: [Raw] = [], status: Int32 = 0,
+    as user: Command.User? = nil, at location: SourceLocation = #_sourceLocation
+  ) throws -> Bytes {
+    restores += 1
+    let target = scratch.path("restored-\(restores)")
+    if let user {
+      try Descriptor.workingDirectory.makeDirectory(target)
+      try Descriptor.open(scratch.path, [.read, .directory])
+        .setOwner(target.splitAtName.name, uid: user.uid, gid: user.gid)
+    }
+    let arguments = ["restore", "-s", Raw(store), "--at", Raw(point), "--to", Raw(target)] + more + paths
+    try sheaf(arguments, status: status, as: user, at: location)
+    return target
+  }
+
+  /// Restores the point and gives what differs from the source as it was then.
+  func differences(at point: Point, _ options: Snapshot.Options = .init()) throws -> [String] {
+    let target = try restore(at: point.set)
+    defer { Scratch.remove(target) }
+    return point.tree.differences(to: try Snapshot(of: target.joined(inside.bytes)), options)
+  }
+
+  /// Every point comes back as the source was when it was made.
+  func expectEveryPoint(
+    _ options: Snapshot.Options = .init(), at location: SourceLocation = #_sourceLocation
+  ) throws {
+    for point in points {
+      let lines = try differences(at: point, options)
+      #expect(lines.isEmpty, "\(point.set): \(lines.joined(separator: "\n"))", sourceLocation: location)
+    }
+  }
+
+  // MARK: Looking into the store
+
+  /// The series' directory; there must be one only.
+  func series() throws -> Bytes {
+    let names = try Descriptor.open(store, [.read, .directory]).sortedNames()
+    let known = ["sheaf.store", "README.txt", "restore.sh"].map { Bytes($0.utf8) }
+    let own = names.filter { !known.contains($0) }
+    guard own.count == 1 else { throw Unexpected(description: "\(own.count) series in the store") }
+    return store.joined(own[0])
+  }
+
+  func names() throws -> [String] {
+    try Descriptor.open(series(), [.read, .directory]).sortedNames().map(\.shown)
+  }
+
+  func archive(_ point: Point) throws -> Bytes { try series().joined(Bytes("\(point.set).tar.gz".utf8)) }
+  func manifest(_ point: Point) throws -> Bytes { try series().joined(Bytes("\(point.set).mtree.gz".utf8)) }
+}
+
+/// The last line of `backup --json`.
+struct Summary: Decodable {
+  let set: String?
+  let kind: String
+  let parent: String?
+  let series: String
+  let new: Int
+  let changed: Int
+  let unchanged: Int
+  let deleted: Int
+  let unseen: Int
+  let excluded: Int
+  let problems: Int
+  let bytesRead: Int
+  let bytesWritten: Int
+
+  enum CodingKeys: String, CodingKey {
+    case set, kind, parent, series, excluded, problems
+    case new = "files_new"
+    case changed = "files_changed"
+    case unchanged = "files_unchanged"
+    case deleted = "files_deleted"
+    case unseen = "files_unseen"
+    case bytesRead = "bytes_read"
+    case bytesWritten = "bytes_written"
+  }
+
+  init(_ output: Output) throws {
+    guard let line = output.lines.last else { throw Unexpected(description: output.description) }
+    self = try JSONDecoder().decode(Self.self, from: Data(line.utf8))
+  }
+}
+
+struct Unexpected: Error, CustomStringConvertible {
+  let description: String
+}
+
+extension Output {
+  /// Standard output as JSON, a line each.
+  func json() throws -> [[String: Any]] {
+    try lines.map { try #require(try JSONSerialization.jsonObject(with: Data($0.utf8)) as? [String: Any]) }
+  }
+}
+
+extension Bytes {
+  /// What stands in the file.
+  static func read(_ path: Bytes) throws -> Bytes { try Descriptor.open(path, .read).readAll() }
+}
+
+func exists(_ path: Bytes) -> Bool {
+  let (parent, name) = path.splitAtName
+  guard let directory = try? Descriptor.open(parent, [.pathOnly, .directory]) else { return false }
+  return (try? directory.status(of: name)) != nil
+}
