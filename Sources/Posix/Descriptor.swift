@@ -66,6 +66,18 @@ public final class Descriptor: Sendable {
     return fd
   }
 
+  /// A file in this directory that has no name and is gone when it is closed.
+  public func openNameless() throws(SystemError) -> Descriptor {
+    let flags = O_RDWR | Int32(SHEAF_O_TMPFILE) | O_CLOEXEC
+    let fd = retrying { sheaf_openat(raw, ".", flags, 0o600) }
+    if fd >= 0 { return Descriptor(raw: fd, path: path) }
+    // Not every file system has such files: then one whose name goes at once.
+    let name = Bytes(".sheaf-\(getpid())-\(Timestamp.monotonicNanoseconds())".utf8)
+    let file = try open(name, [.readWrite, .create, .exclusive, .noFollow], mode: 0o600)
+    try removeFile(name)
+    return file
+  }
+
   /// Adopts a descriptor that `open(_:_:mode:)` on a C string gave.
   public static func adopting(_ raw: Int32, path: Bytes) -> Descriptor { Descriptor(raw: raw, path: path) }
 

@@ -21,8 +21,15 @@ public enum Host {
   public static var isRoot: Bool { geteuid() == 0 }
   public static var userID: UInt32 { geteuid() }
 
-  /// False only where no such process is there.
-  public static func isRunning(process: Int32) -> Bool { kill(process, 0) == 0 || errno != ESRCH }
+  /// False where no such process is there, or where it has ended and only waits to be asked for (a zombie).
+  public static func isRunning(process: Int32) -> Bool {
+    guard kill(process, 0) == 0 || errno != ESRCH else { return false }
+    // proc(5): the state stands behind the name, which is in brackets and may hold anything.
+    guard let stat = try? Descriptor.open(Bytes("/proc/\(process)/stat".utf8), .read).readAll(atMost: 4096),
+      let bracket = stat.lastIndex(of: UInt8(ascii: ")")), bracket + 2 < stat.count
+    else { return true }
+    return stat[bracket + 2] != UInt8(ascii: "Z")
+  }
 
   /// `count` bytes from the kernel's random source.
   public static func random(_ count: Int) -> Bytes {

@@ -31,6 +31,17 @@ public final class SHA256: @unchecked Sendable {
     bytes.withUnsafeBytes { if let base = $0.baseAddress { update(base, $0.count) } }
   }
 
+  /// As if `count` zeros had been given.
+  public func updateZeros(_ count: Int64) {
+    var left = count
+    while left > 0 {
+      let length = Int(min(left, Int64(Self.zeros.count)))
+      Self.zeros.withUnsafeBytes { update($0.baseAddress!, length) }
+      left -= Int64(length)
+    }
+  }
+  private static let zeros = Bytes(repeating: 0, count: 1 << 16)
+
   /// Another that has seen the same so far.
   public func copy() -> SHA256 { SHA256(copying: self) }
 

@@ -24,6 +24,7 @@ struct Sheaf: ParsableCommand {
     subcommands: [
       InitCommand.self, BackupCommand.self, PointsCommand.self, ListCommand.self, CatCommand.self,
       ManifestCommand.self, RestoreCommand.self, VerifyCommand.self,
+      RebuildCommand.self,
     ])
 
   static let version = "0.1.0"

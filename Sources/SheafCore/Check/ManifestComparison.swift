@@ -13,8 +13,7 @@ final class ManifestComparison {
   /// Directories of the manifest whose tar entry comes at the head of their own names.
   private var directories: [Bytes: Entry] = [:]
   /// A file that goes on in the members that follow.
-  private var long: (entry: Entry, left: Int64, position: Int64, isDamaged: Bool)?
-  private var segments: [Range<Int64>] = []
+  private var long: (entry: Entry, hash: LogicalHash, isDamaged: Bool)?
   private let hasher = SHA256()
   private var sawEnd = false
   private var first = true
@@ -172,13 +171,11 @@ final class ManifestComparison {
     }
     if entry.storedSize == 0 {
       hasher.restart()
-      hashZeros(entry.size)
+      hasher.updateZeros(entry.size)
       return check(entry, hasher.finish())
     }
     if let digest { return check(entry, digest) }
-    long = (entry, entry.storedSize, 0, false)
-    segments = entry.isStoredSparse ? entry.segments.reversed() : [0..<entry.size]
-    hasher.restart()
+    long = (entry, LogicalHash(entry), false)
     takeLong(UnsafeRawBufferPointer(rebasing: job.inflated.bytes[tar.data...]))
   }
 
@@ -195,44 +192,20 @@ final class ManifestComparison {
   }
 
   private func takeLong(_ data: UnsafeRawBufferPointer) {
-    guard var file = long else { return }
-    var rest = UnsafeRawBufferPointer(rebasing: data[..<Int(min(Int64(data.count), file.left))])
-    file.left -= Int64(rest.count)
-    while !rest.isEmpty, let segment = segments.last {
-      if file.position < segment.lowerBound {
-        hashZeros(segment.lowerBound - file.position)
-        file.position = segment.lowerBound
-      }
-      let count = min(rest.count, Int(segment.upperBound - file.position))
-      hasher.update(rest.baseAddress!, count)
-      file.position += Int64(count)
-      if file.position == segment.upperBound { segments.removeLast() }
-      rest = UnsafeRawBufferPointer(rebasing: rest[count...])
-    }
-    long = file
-    if file.left == 0 { endLong() }
+    guard let file = long else { return }
+    file.hash.take(data)
+    if file.hash.isComplete { endLong() }
   }
 
   /// A damaged member in the middle of a file: its other members still belong to it.
-  private func skipLong(_ job: MemberJob) { long!.left = max(0, long!.left - LargeFile.pieceSize) }
+  private func skipLong(_ job: MemberJob) { long!.hash.skip(LargeFile.pieceSize) }
 
   private func endLong() {
     guard let file = long else { return }
     long = nil
     if file.isDamaged { return report(file.entry.path, "lies in a damaged gzip member") }
-    if file.left > 0 { return report(file.entry.path, "is cut short in the archive") }
-    hashZeros(file.entry.size - file.position)
-    check(file.entry, hasher.finish())
-  }
-
-  private static let zeros = Bytes(repeating: 0, count: 65536)
-  private func hashZeros(_ count: Int64) {
-    var left = count
-    while left > 0 {
-      let length = Int(min(left, Int64(Self.zeros.count)))
-      Self.zeros.withUnsafeBytes { hasher.update($0.baseAddress!, length) }
-      left -= Int64(length)
-    }
+    if !file.hash.isComplete { return report(file.entry.path, "is cut short in the archive") }
+    check(file.entry, file.hash.finish())
   }
 
   /// After the last member: what is left of the manifest must not lie in this archive.

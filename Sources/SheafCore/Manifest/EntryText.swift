@@ -42,7 +42,7 @@ extension Entry {
       Escape.append(path: linkTarget, to: out)
     }
     if kind == .characterDevice || kind == .blockDevice {
-      out.append(" device=linux,")
+      out.append(" device=native,")
       out.append(decimal: UInt64(major))
       out.append(",")
       out.append(decimal: UInt64(minor))

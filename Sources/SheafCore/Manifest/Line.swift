@@ -80,7 +80,7 @@ struct Line {
       while p.at < end, p.at.pointee != 32 { p.at += 1 }
       linkEnd = p.at - base
     } else if kind == .characterDevice || kind == .blockDevice {
-      guard p.skip(" device=linux,"), let major = p.number(), p.skip(","), let minor = p.number(),
+      guard p.skip(" device=native,"), let major = p.number(), p.skip(","), let minor = p.number(),
         major <= UInt64(UInt32.max), minor <= UInt64(UInt32.max)
       else { return false }
       self.major = UInt32(major)
@@ -291,6 +291,9 @@ struct Line {
     }
     return e
   }
+
+  /// Whether no component is empty, `.` or `..`.
+  static func isPlain(_ path: UnsafeBufferPointer<UInt8>) -> Bool { path.count > 0 && checkComponents(path) != nil }
 
   private static func isSafe(_ path: Bytes) -> Bool { path.withUnsafeBufferPointer { checkComponents($0) != nil } }
 

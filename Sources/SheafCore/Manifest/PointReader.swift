@@ -28,6 +28,8 @@ final class PointReader {
 
   /// The manifest it stands in.
   var manifest: ManifestReader { readers[current] }
+  /// Whether an older set, too, has a line of the entry just read.
+  var isInOlder: Bool { used.contains { $0 > current && readers[$0].line.what == .entry } }
   /// That manifest's place in the chain: 0 is the newest.
   var age: Int { current }
 

@@ -38,7 +38,7 @@ public struct SetHead: Sendable, Equatable {
   public var parent: (point: String, digest: Digest)?
   /// Absolute paths without the leading slash, sorted.
   public var sources: [Bytes]
-  /// The options that say what is left out, one per line, for the reader and for the next run.
+  /// The options that said what was left out, one per line, for a person to read.
   public var exclusions: [Bytes]
   public var comment: Bytes = []
   /// Tokens of features a reader must understand, and of those it may ignore.

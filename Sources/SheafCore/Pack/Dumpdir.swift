@@ -42,6 +42,9 @@ enum Dumpdir {
 struct LargePurge {
   let lister: Lister
 
+  /// The comment of entries that are no part of the tree.
+  static let mark = Bytes("sheaf purge")
+
   /// Tar entries that come before the directory's own. nil where the directory above is above a source, or too large
   /// itself.
   func entries(of lost: [Bytes], in directory: Bytes) -> [PackItem]? {
@@ -58,20 +61,20 @@ struct LargePurge {
     while taken.contains(name()) { number += 1 }
     let trash = parent.joined(name())
 
-    var items: [PackItem] = [.directory(path: trash, status: status, dumpdir: [])]
+    var items: [PackItem] = [.directory(path: trash, status: status, dumpdir: [], comment: Self.mark)]
     var pairs: [(from: Bytes, to: Bytes)] = []
     var size = 0
     for (index, name) in lost.enumerated() {
       let pair = (from: directory.joined(name), to: trash.joined(Bytes("\(index)".utf8)))
       size += pair.from.count + pair.to.count + 4
       if size > Dumpdir.limit {
-        items.append(.directory(path: trash, status: status, dumpdir: Dumpdir.renames(pairs)))
+        items.append(.directory(path: trash, status: status, dumpdir: Dumpdir.renames(pairs), comment: Self.mark))
         pairs = []
         size = pair.from.count + pair.to.count + 4
       }
       pairs.append(pair)
     }
-    items.append(.directory(path: trash, status: status, dumpdir: Dumpdir.renames(pairs)))
+    items.append(.directory(path: trash, status: status, dumpdir: Dumpdir.renames(pairs), comment: Self.mark))
     items.append(.directory(path: parent, status: status, dumpdir: parentList))
     return items
   }

@@ -40,10 +40,11 @@ final class JobBuilder: ComparisonSink {
     }
   }
 
-  func endDirectory(own: PackItem?) throws(Failure) {
+  func endDirectory(before: [PackItem], own: PackItem?) throws(Failure) {
+    for item in before { try move(item, Self.memberSize) }
     if let own {
       var estimate = 1024
-      if case .directory(_, _, let dumpdir) = own { estimate += dumpdir.count }
+      if case .directory(_, _, let dumpdir, _) = own { estimate += dumpdir.count }
       try move(own, estimate)
     }
     for (item, estimate) in block { try move(item, estimate) }

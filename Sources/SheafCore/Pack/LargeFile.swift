@@ -104,7 +104,7 @@ final class LargeFile: @unchecked Sendable {
     let first = Int64(index) * Self.pieceSize
     var done = 0
     for part in parts(first..<min(first + Self.pieceSize, storedSize)) {
-      hashZeros(part.lowerBound - position)
+      hasher.updateZeros(part.lowerBound - position)
       hasher.update(bytes.baseAddress! + done, part.count)
       done += part.count
       position = part.upperBound
@@ -115,20 +115,10 @@ final class LargeFile: @unchecked Sendable {
     }
   }
 
-  private func hashZeros(_ count: Int64) {
-    var left = count
-    while left > 0 {
-      let length = Int(min(left, Int64(Self.zeros.count)))
-      Self.zeros.withUnsafeBytes { hasher.update($0.baseAddress!, length) }
-      left -= Int64(length)
-    }
-  }
-  private static let zeros = Bytes(repeating: 0, count: 1 << 20)
-
   /// After the last piece: the finished entry but for its place, and what went wrong.
   func finish() -> (Entry, SystemError?) {
     let (position, wasTorn, failure) = hashing.look { ($0.position, $0.isTorn, $0.failure) }
-    hashZeros(entry.size - position)
+    hasher.updateZeros(entry.size - position)
     var entry = entry
     entry.digest = hasher.finish()
     let now = try? descriptor.status()

@@ -10,7 +10,7 @@ enum PackItem {
   /// the point). A `note` is told in the archive, too.
   case line(text: Bytes, canonical: Int, isNote: Bool)
   /// A directory's own tar entry, at the head of what it holds.
-  case directory(path: Bytes, status: Status, dumpdir: Bytes)
+  case directory(path: Bytes, status: Status, dumpdir: Bytes, comment: Bytes = [])
   /// Anything but a directory's content: its line, and its tar entry unless it proves unchanged.
   case entry(PackEntry)
   /// A piece of a large file.
@@ -74,6 +74,8 @@ final class PackJob: @unchecked Sendable {
   /// The first directory's header of the job.
   var directory: TarHeader?
   var counts = SetFoot.Counts()
+  /// Entries that were looked at and proved the same.
+  var unchanged: Int64 = 0
   /// Bytes read from the source.
   var bytesRead: Int64 = 0
 
@@ -100,6 +102,7 @@ final class PackJob: @unchecked Sendable {
     estimate = 0
     tarBytes = 0
     counts = SetFoot.Counts()
+    unchanged = 0
     bytesRead = 0
     finished.look { $0 = false }
   }

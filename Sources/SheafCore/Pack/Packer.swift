@@ -46,7 +46,8 @@ final class Packer {
         job.text.append(text)
         if isNote { job.notes.append(text) }
         if canonical > 0 { appendCanonical(text, canonical, job) }
-      case .directory(let path, let status, let dumpdir): packDirectory(path, status, dumpdir, job)
+      case .directory(let path, let status, let dumpdir, let comment):
+        packDirectory(path, status, dumpdir, comment, job)
       case .entry(let entry): pack(entry, job)
       case .chunk(let file, let index):
         startsEntry = index == 0
@@ -127,14 +128,17 @@ final class Packer {
 
   // MARK: - Directories
 
-  private func packDirectory(_ path: Bytes, _ status: Status, _ dumpdir: Bytes, _ job: PackJob) {
+  private func packDirectory(
+    _ path: Bytes, _ status: Status, _ dumpdir: Bytes, _ comment: Bytes, _ job: PackJob
+  ) {
     var entry = Entry(path: path, status: status)
     name(&entry)
     // What cannot be opened was reported when it could not be listed.
     let attributes = (try? open(path))?.attributesOrNone() ?? []
     var header = TarHeader(entry, attributes: attributes)
-    if job.directory == nil { job.directory = header }
+    if job.directory == nil, comment.isEmpty { job.directory = header }
     header.dumpdir = dumpdir
+    header.comment = comment
     header.append(to: tar)
   }
 
@@ -195,7 +199,9 @@ final class Packer {
     if isKept(&entry, packed, job) { return }
     if entry.kind != .directory { TarHeader(entry, attributes: entry.attributes).append(to: tar) }
     packed.group?.entry = entry
-    append(entry, job, isNew: packed.item.isAbove ? nil : packed.old == nil) { _ in fatalError("only files have a place") }
+    append(entry, job, isNew: packed.item.isAbove ? nil : packed.old == nil) { _ in
+      fatalError("only files have a place")
+    }
   }
 
   private func packFile(_ packed: PackEntry, _ parent: Descriptor, _ job: PackJob) throws(SystemError) {
@@ -274,6 +280,7 @@ final class Packer {
     job.text.append(line.text)
     appendCanonical(line.text, line.canonical, job)
     count(entry, job, isNew: nil)
+    job.unchanged += 1
     return true
   }
 
@@ -319,9 +326,10 @@ struct UnseenLines {
     var canonical = 0
     counts.unseen = 1
     let out = Buffer()
+    let scratch = Buffer()
     (old ?? []).withUnsafeBufferPointer { text in
       var line = Line()
-      guard text.count > 0, line.parse(entry: text, scratch: Buffer()) else { return }
+      guard text.count > 0, line.parse(entry: text, scratch: scratch) else { return }
       canonical = line.canonicalLength
       if line.kind == .directory { counts.directories = 1 } else { counts.files = 1 }
       counts.bytes = line.hasHardLink ? 0 : line.size

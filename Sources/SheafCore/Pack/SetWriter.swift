@@ -17,19 +17,16 @@ final class SetWriter {
 
   /// Of the point's canonical lines so far; set when the planner says where to begin.
   private var point: SHA256?
-  private var table: [(length: Int, checksum: UInt32)] = []
-  private var tableStart: (number: Int64, offset: Int64) = (0, 0)
+  private var table = MemberTable()
   private(set) var counts = SetFoot.Counts()
   private(set) var bytesRead: Int64 = 0
+  private(set) var unchanged: Int64 = 0
 
   /// Lines to be told in the archive, and the directory whose entry is repeated to carry them.
   private let notes = Buffer()
   private var carrier: TarHeader?
   /// libarchive 3.6.2 takes no pax record above 1 MiB.
   private static let notesLimit = 500_000
-
-  /// How many members one line of the table tells of.
-  private static let tableLength = 64
 
   init(_ set: SetName, head: SetHead, in series: Series) throws(SystemError) {
     self.set = set
@@ -50,26 +47,8 @@ final class SetWriter {
   }
 
   private func append(member: UnsafeRawBufferPointer, tarBytes: Int) throws(SystemError) {
-    table.append((member.count, GzipMember.storedChecksum(member)))
     try archive.append(member, tarBytes: tarBytes)
-    if table.count == Self.tableLength { flushTable() }
-  }
-
-  private func flushTable() {
-    guard !table.isEmpty else { return }
-    lines.append("# members: ")
-    lines.append(decimal: tableStart.number)
-    lines.append(" ")
-    lines.append(decimal: tableStart.offset)
-    for (length, checksum) in table {
-      lines.append(" ")
-      lines.append(decimal: UInt64(length))
-      lines.append(":")
-      withUnsafeBytes(of: checksum.bigEndian) { lines.append(hex: $0) }
-    }
-    lines.append("\n")
-    tableStart = (archive.members, archive.offset)
-    table.removeAll(keepingCapacity: true)
+    table.add(length: member.count, checksum: GzipMember.storedChecksum(member), to: lines)
   }
 
   /// Hashes a job's member for the volume's digest, in the order of `append` and after it; a thread of its own does it.
@@ -106,6 +85,7 @@ final class SetWriter {
     try manifest.append(lines.bytes)
     add(job.counts)
     bytesRead += job.bytesRead
+    unchanged += job.unchanged
     written.append(job)
     return written
   }
@@ -199,7 +179,7 @@ final class SetWriter {
     let end = Buffer()
     TarHeader.appendEnd(to: end)
     try append(end)
-    flushTable()
+    table.flush(to: lines)
     try manifest.append(lines.bytes)
     add(unchanged)
     var foot = SetFoot()

@@ -97,8 +97,6 @@ private struct HoleWriter {
   private let hasher: SHA256
   private var position: Int64 = 0
   private var nextHole = 0
-  private static let zeros = Bytes(repeating: 0, count: 65536)
-
   init(_ target: Descriptor, _ entry: Entry, _ hasher: SHA256) {
     self.target = target
     self.entry = entry
@@ -116,7 +114,7 @@ private struct HoleWriter {
     var rest = bytes
     while !rest.isEmpty {
       while entry.isStoredSparse, nextHole < entry.holes.count, position == entry.holes[nextHole].lowerBound {
-        hashZeros(Int64(entry.holes[nextHole].count))
+        hasher.updateZeros(Int64(entry.holes[nextHole].count))
         position = entry.holes[nextHole].upperBound
         nextHole += 1
       }
@@ -142,17 +140,8 @@ private struct HoleWriter {
     self.position += Int64(bytes.count)
   }
 
-  private func hashZeros(_ count: Int64) {
-    var left = count
-    while left > 0 {
-      let length = Int(min(left, Int64(Self.zeros.count)))
-      Self.zeros.withUnsafeBytes { hasher.update($0.baseAddress!, length) }
-      left -= Int64(length)
-    }
-  }
-
   mutating func finish() throws(Failure) {
-    if entry.isStoredSparse, nextHole < entry.holes.count { hashZeros(entry.size - position) }
+    if entry.isStoredSparse, nextHole < entry.holes.count { hasher.updateZeros(entry.size - position) }
     if !entry.holes.isEmpty { try system { () throws(SystemError) in try target.truncate(to: entry.size) } }
   }
 }

@@ -10,10 +10,15 @@ final class ArchiveReader: ByteSource {
   let size: Int64
 
   /// Opens every volume. Throws `damaged`, naming what is missing or has another size than told.
-  init(_ set: SetName, in series: Series) throws(Failure) {
+  convenience init(_ set: SetName, in series: Series) throws(Failure) {
+    try self.init(set, id: series.head(set).id, volumes: series.foot(set).volumes, in: series)
+  }
+
+  /// As above, for an archive whose manifest is not to be had.
+  init(_ set: SetName, id: SetID, volumes: [SetFoot.Volume], in series: Series) throws(Failure) {
     self.set = set
-    id = try series.head(set).id
-    volumes = try series.foot(set).volumes
+    self.id = id
+    self.volumes = volumes
     var files: [(Descriptor, Int64)] = []
     var size: Int64 = 0
     for volume in volumes {

@@ -25,6 +25,14 @@ public final class Series {
     return try Series(name, in: store)
   }
 
+  /// Removes what a run that was killed left under partial names. Only under the series' lock.
+  func removeLeftovers() throws(Failure) {
+    for name in try system({ () throws(SystemError) in try directory.sortedNames() })
+    where name.suffix(NewFile.partialSuffix.count).elementsEqual(NewFile.partialSuffix) {
+      try system { () throws(SystemError) in try directory.removeFile(name) }
+    }
+  }
+
   /// A name that is a directory's on every file system, and not one of the store's own files.
   static func isName(_ name: Bytes) -> Bool {
     guard (1...100).contains(name.count), name.first != UInt8(ascii: "."), name.last != UInt8(ascii: "."),
@@ -48,6 +56,18 @@ public final class Series {
       let text = name.shown
       return text.hasSuffix(suffix) ? SetName(String(text.dropLast(suffix.utf8.count))) : nil
     }
+  }
+
+  /// The archives whose volumes are here, each with their names in order, oldest first, manifest or not.
+  func archives() throws(Failure) -> [(set: SetName, volumes: [Bytes])] {
+    var found: [SetName: [Bytes]] = [:]
+    for name in try system({ () throws(SystemError) in try directory.sortedNames() }) {
+      let parts = name.shown.components(".tar.gz")
+      guard parts.count == 2, let set = SetName(parts[0]) else { continue }
+      let isVolume = parts[1].first == "." && parts[1].dropFirst().allSatisfy { $0.isASCII && $0.isNumber }
+      if parts[1].isEmpty || isVolume { found[set, default: []].append(name) }
+    }
+    return found.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }
   }
 
   func manifestFile(_ set: SetName) throws(Failure) -> Descriptor {
@@ -116,5 +136,18 @@ public final class Series {
     if let known = heads.first(where: { $0.value.id == id })?.key { return known }
     for set in try allSets() where (try? head(set))?.id == id { return set }
     return nil
+  }
+}
+
+extension String {
+  /// What stands before and after the first `separator`; itself alone where there is none.
+  fileprivate func components(_ separator: String) -> [String] {
+    let text = Bytes(utf8)
+    let wanted = Bytes(separator.utf8)
+    guard text.count >= wanted.count else { return [self] }
+    for at in 0...(text.count - wanted.count) where text[at..<(at + wanted.count)].elementsEqual(wanted) {
+      return [Bytes(text[..<at]).shown, Bytes(text[(at + wanted.count)...]).shown]
+    }
+    return [self]
   }
 }

@@ -147,6 +147,17 @@ public final class Store: Sendable {
     }
   }
 
+  /// The names of the series that have archives, manifests or not.
+  public func archiveSeriesNames() throws(Failure) -> [Bytes] {
+    let names = try system { () throws(SystemError) in try directory.sortedNames() }
+    return names.filter { name in
+      guard (try? directory.status(of: name))?.kind == .directory, let series = try? Series(name, in: self) else {
+        return false
+      }
+      return (try? series.archives())?.isEmpty == false
+    }
+  }
+
   /// The series a reading command means: the one asked for, else the only one there is, else the host's.
   public func series(_ wanted: Bytes?, host: Bytes) throws(Failure) -> Series {
     if let wanted {

@@ -80,7 +80,10 @@ public struct Backup {
     let series = try Series.create(name, in: store)
     let lock = try SeriesLock(series)
     defer { lock.release() }
-    if !options.isDryRun { try store.refreshHelpers() }
+    if !options.isDryRun {
+      try series.removeLeftovers()
+      try store.refreshHelpers()
+    }
     let run = Run(self, series: series, name: name, host: host, rules: rules)
     guard let newest = try series.sets().last else { return try run.write(after: nil, fullBecause: nil) }
     var reason = options.isFull ? "asked for" : nil
@@ -253,7 +256,7 @@ private struct Run {
       try check(digest, previous)
       try task.progress.checkCancelled()
       summary.counts = comparison.counts + writer.counts
-      summary.unchanged = comparison.unchanged
+      summary.unchanged = comparison.unchanged + writer.unchanged
       summary.excluded = comparison.excluded
       summary.bytesRead = writer.bytesRead
       if options.skipsUnchanged, !isFull,
@@ -316,7 +319,7 @@ private final class DryRunSink: ComparisonSink {
 
   func diverge(from: SHA256) {}
   func keep(_ canonical: UnsafeRawBufferPointer) {}
-  func endDirectory(own: PackItem?) {}
+  func endDirectory(before: [PackItem], own: PackItem?) {}
 
   func add(_ item: PackItem, estimate: Int) {
     guard case .entry(let entry) = item else { return }

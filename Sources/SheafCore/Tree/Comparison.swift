@@ -10,8 +10,8 @@ protocol ComparisonSink: AnyObject {
   func add(_ item: PackItem, estimate: Int)
   /// A canonical line of the point that stays as it is. Only called after `diverge`.
   func keep(_ canonical: UnsafeRawBufferPointer)
-  /// A directory's items are complete.
-  func endDirectory(own: PackItem?) throws(Failure)
+  /// A directory's items are complete: `before` them all come some others, then its own entry.
+  func endDirectory(before: [PackItem], own: PackItem?) throws(Failure)
 }
 
 struct ComparisonOptions {
@@ -53,7 +53,8 @@ final class Comparison {
   private var changedDirectories: Set<Bytes> = []
   private var groups: [FileIdentity: LinkGroup] = [:]
   private var lost: [Bytes] = []
-  private var typeChanged = false
+  /// Names that were a directory and are none any more, or the other way round.
+  private var swapped: [Bytes] = []
   /// At least one directory has a tar entry: Python's tarfile takes an archive without any for none.
   private var hasOwnEntry = false
   private var stores = false
@@ -90,7 +91,7 @@ final class Comparison {
       try compare(listing, status)
     }
     while hasOld { try passOrphan() }
-    try sink.endDirectory(own: nil)
+    try sink.endDirectory(before: [], own: nil)
     guard old != nil else { return nil }
     flushOldText()
     return oldHasher.finish()
@@ -147,10 +148,7 @@ final class Comparison {
     addUnseen(Bytes(old!.line.path), old: Bytes(old!.line.text))
   }
 
-  private func count(_ line: Line) {
-    if line.kind == .directory { counts.directories += 1 } else { counts.files += 1 }
-    if !line.hasHardLink { counts.bytes += line.size }
-  }
+  private func count(_ line: Line) { counts.count(line) }
 
   @inline(__always)
   private func isIn(_ directory: Bytes) -> Bool {
@@ -177,10 +175,11 @@ final class Comparison {
       unseenDirectories.append(listing.path)
       hasOwnEntry = hasOwnEntry || isChanged
       return try sink.endDirectory(
+        before: [],
         own: isChanged && status != nil ? .directory(path: listing.path, status: status!, dumpdir: []) : nil)
     }
     lost.removeAll(keepingCapacity: true)
-    typeChanged = false
+    swapped.removeAll(keepingCapacity: true)
     stores = false
     oldIsHere = isIn(listing.path)
     for index in listing.items.indices {
@@ -229,26 +228,27 @@ final class Comparison {
 
   private func endDirectory(_ listing: Listing, _ status: Status?, _ isChanged: Bool) throws(Failure) {
     guard let status, isChanged || stores || !lost.isEmpty || options.isFull || !hasOwnEntry else {
-      return try sink.endDirectory(own: nil)
+      return try sink.endDirectory(before: [], own: nil)
     }
     hasOwnEntry = true
     var dumpdir = Bytes()
-    if !options.isFull, !lost.isEmpty || typeChanged {
+    var before: [PackItem] = []
+    if !options.isFull, !lost.isEmpty || !swapped.isEmpty {
       if listing.isAboveSource {
         inexact.append(listing.path)
       } else {
         dumpdir = Dumpdir.listing(listing)
         if dumpdir.count > Dumpdir.limit {
           dumpdir = []
-          if let entries = purge.entries(of: lost, in: listing.path) {
-            for entry in entries { sink.add(entry, estimate: 1 << 20) }
+          if let entries = purge.entries(of: lost + swapped, in: listing.path) {
+            before = entries
           } else {
             inexact.append(listing.path)
           }
         }
       }
     }
-    try sink.endDirectory(own: .directory(path: listing.path, status: status, dumpdir: dumpdir))
+    try sink.endDirectory(before: before, own: .directory(path: listing.path, status: status, dumpdir: dumpdir))
   }
 
   // MARK: - One entry
@@ -287,7 +287,7 @@ final class Comparison {
       try unseen(index, item, listing, old: Bytes(line.text))
       return
     }
-    if (line.kind == .directory) != (item.status.kind == .directory) { typeChanged = true }
+    if (line.kind == .directory) != (item.status.kind == .directory) { swapped.append(listing.name(item)) }
     let verdict = verdict(line, item.status, listing.path)
     if verdict == .same, item.status.links == 1 || item.status.kind == .directory {
       count(line)
@@ -325,6 +325,7 @@ final class Comparison {
     {
       sink.add(.line(text: kept.text, canonical: kept.canonical, isNote: false), estimate: 0)
       count(self.old!.line)
+      unchanged += 1
       return
     }
     // What is only looked at may prove the same; its directory's entry costs little.
@@ -353,6 +354,7 @@ final class Comparison {
           group.entry = kept.entry
           sink.add(.line(text: kept.text, canonical: kept.canonical, isNote: false), estimate: 0)
           count(self.old!.line)
+          unchanged += 1
           return .done
         }
       }
@@ -376,6 +378,7 @@ final class Comparison {
     let line = link.line
     sink.add(.line(text: line.text, canonical: line.canonical, isNote: false), estimate: 0)
     count(self.old!.line)
+    unchanged += 1
     return .done
   }
 

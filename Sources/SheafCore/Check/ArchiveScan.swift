@@ -1,0 +1,158 @@
+/// Reads a whole archive and makes its manifest's lines again from the tar entries and the notes in it.
+import Posix
+import Tar
+
+/// Takes the members of one archive in order.
+final class ArchiveScan {
+  private let id: SetID
+  private let sorter: LineSorter
+  private let report: (Bytes?, String) -> Void
+  /// Hard links, whose first name tells the rest of their line.
+  private(set) var links: [(path: Bytes, first: Bytes, header: TarHeader)] = []
+  private(set) var files: Int64 = 0
+  private(set) var members: [(length: Int, checksum: UInt32)] = []
+  private(set) var tarBytes: Int64 = 0
+  private(set) var sawEnd = false
+
+  private var head: Bytes?
+  /// A file that goes on in the members that follow.
+  private var long: (entry: Entry, hash: LogicalHash)?
+  private let scratch = Buffer()
+
+  init(_ id: SetID, to sorter: LineSorter, report: @escaping (Bytes?, String) -> Void) {
+    self.id = id
+    self.sorter = sorter
+    self.report = report
+  }
+
+  func take(_ job: MemberJob) throws(Failure) {
+    members.append((job.compressed.count, GzipMember.storedChecksum(job.compressed.bytes)))
+    tarBytes += Int64(job.inflated.count)
+    if let failure = job.failure {
+      report(nil, "the gzip member at byte \(job.offset) \(failure); what lies in it is lost")
+      if let file = long { report(file.entry.path, "lies in a damaged gzip member") }
+      long = nil
+      return
+    }
+    if !job.isFirstHeader {
+      guard long != nil else { return }
+      return try goOn(job.inflated.bytes)
+    }
+    if job.sawEnd { sawEnd = true }
+    for (tar, digest) in job.entries { try add(tar, digest, job) }
+  }
+
+  private func add(_ tar: TarEntry, _ digest: Digest?, _ job: MemberJob) throws(Failure) {
+    let header = tar.header
+    if header.type == .hardLink {
+      links.append((header.path, header.linkTarget, header))
+      files += 1
+      return
+    }
+    guard var entry = Entry(header) else { return report(header.path, "its name cannot be used") }
+    if entry.kind == .directory {
+      try addNotes(header.comment)
+      if header.comment == LargePurge.mark { return }
+      return try put(entry)
+    }
+    files += 1
+    guard entry.kind == .file else { return try put(entry) }
+    let stored = entry.storedSize
+    if stored > 0 || entry.isStoredSparse {
+      entry.extents = [Extent(set: id, offset: job.offset, member: job.number, inner: Int64(tar.data), length: stored)]
+    }
+    if let digest {
+      entry.digest = digest
+      return try put(entry)
+    }
+    long = (entry, LogicalHash(entry))
+    try goOn(UnsafeRawBufferPointer(rebasing: job.inflated.bytes[tar.data...]))
+  }
+
+  private func goOn(_ data: UnsafeRawBufferPointer) throws(Failure) {
+    guard let (unfinished, hash) = long else { return }
+    hash.take(data)
+    guard hash.isComplete else { return }
+    long = nil
+    var entry = unfinished
+    entry.digest = hash.finish()
+    try put(entry)
+  }
+
+  private func put(_ entry: Entry) throws(Failure) {
+    scratch.count = 0
+    entry.appendLine(to: scratch)
+    let bytes = scratch.bytes
+    try system { () throws(SystemError) in try sorter.add(path: entry.path, bytes) }
+  }
+
+  /// Lines that no tar entry tells of.
+  private func addNotes(_ comment: Bytes) throws(Failure) {
+    let prefix = Bytes("sheaf notes\n")
+    guard comment.starts(with: prefix) else { return }
+    for line in comment.dropFirst(prefix.count).split(separator: 10) {
+      let path = line.withUnsafeBufferPointer { ManifestSyntax.path(of: $0).flatMap(Escape.decoded) }
+      guard let path else { continue }
+      let text = Bytes(line) + [10]
+      try system { () throws(SystemError) in try sorter.add(path: path, text) }
+    }
+  }
+}
+
+extension Entry {
+  /// What a tar header tells; nil where its name is none. The source's inode and change time are not to be had.
+  init?(_ header: TarHeader) {
+    var path = header.path
+    if header.type == .directory, path.last == 47 { path.removeLast() }
+    guard path.withUnsafeBufferPointer({ Line.isPlain($0) }) else { return nil }
+    let kind: FileKind
+    switch header.type {
+    case .file, .gnuSparse, .hardLink: kind = .file
+    case .directory: kind = .directory
+    case .symlink: kind = .symlink
+    case .fifo: kind = .fifo
+    case .characterDevice: kind = .characterDevice
+    case .blockDevice: kind = .blockDevice
+    }
+    self.init(path: path, kind: kind, mode: header.mode, uid: header.uid, gid: header.gid, modified: header.modified)
+    userName = header.userName
+    groupName = header.groupName
+    attributes = header.attributes
+    linkTarget = kind == .symlink ? header.linkTarget : []
+    major = header.major
+    minor = header.minor
+    guard kind == .file else { return }
+    size = header.type == .gnuSparse ? header.realSize : header.size
+    if header.type == .gnuSparse {
+      isStoredSparse = true
+      holes = Self.gaps(between: header.segments, size: size)
+    } else {
+      holes = Self.holes(comment: header.comment, size: size)
+    }
+  }
+
+  private static func gaps(between segments: [Range<Int64>], size: Int64) -> [Range<Int64>] {
+    var gaps: [Range<Int64>] = []
+    var position: Int64 = 0
+    for segment in segments {
+      if segment.lowerBound > position { gaps.append(position..<segment.lowerBound) }
+      position = segment.upperBound
+    }
+    if position < size { gaps.append(position..<size) }
+    return gaps
+  }
+
+  private static func holes(comment: Bytes, size: Int64) -> [Range<Int64>] {
+    let prefix = Bytes("sheaf holes ")
+    guard comment.starts(with: prefix) else { return [] }
+    var holes: [Range<Int64>] = []
+    for word in comment.dropFirst(prefix.count).split(separator: 32) {
+      let numbers = word.split(separator: UInt8(ascii: ":")).compactMap { Int64(String(decoding: $0, as: UTF8.self)) }
+      guard numbers.count == 2, numbers[0] >= holes.last?.upperBound ?? 0, numbers[1] > 0, numbers[0] <= size,
+        numbers[1] <= size - numbers[0]
+      else { return [] }
+      holes.append(numbers[0]..<(numbers[0] + numbers[1]))
+    }
+    return holes
+  }
+}

@@ -1,0 +1,232 @@
+/// Makes lost manifests again from the archives alone. A good manifest is never touched.
+import Posix
+import Tar
+
+public struct RebuildSummary: Sendable {
+  public var rebuilt: [SetName] = []
+  /// Archives whose manifests are good.
+  public var good = 0
+  public var files: Int64 = 0
+  public var isDamaged = false
+
+  public init() {}
+}
+
+public struct Rebuild {
+  private let series: Series
+  private let spillDirectory: Bytes
+  private let reporter: any Reporter
+  private let progress: Progress
+
+  /// `spillDirectory`: where files without a name may be made for sorting.
+  public init(_ series: Series, spillDirectory: Bytes, reporter: any Reporter, progress: Progress) {
+    self.series = series
+    self.spillDirectory = spillDirectory
+    self.reporter = reporter
+    self.progress = progress
+  }
+
+  public func run() throws(Failure) -> RebuildSummary {
+    let lock = try SeriesLock(series)
+    defer { lock.release() }
+    var summary = RebuildSummary()
+    // Oldest first: a set's point is made of those before it.
+    for (set, volumes) in try series.archives() {
+      try progress.checkCancelled()
+      if isGood(set) {
+        summary.good += 1
+        continue
+      }
+      do throws(Failure) {
+        summary.files += try rebuild(set, volumes, &summary)
+        summary.rebuilt.append(set)
+      } catch {
+        guard error.kind == .damaged else { throw error }
+        summary.isDamaged = true
+        reporter.problem("cannot be rebuilt: \(error.message)", path: nil)
+      }
+    }
+    return summary
+  }
+
+  /// Whether the manifest is there and can be read to its end, where its own digest matches.
+  private func isGood(_ set: SetName) -> Bool {
+    guard let reader = try? series.manifest(set, checked: true) else { return false }
+    do throws(Failure) {
+      while try reader.next() {}
+      return true
+    } catch { return false }
+  }
+
+  private func rebuild(_ set: SetName, _ names: [Bytes], _ summary: inout RebuildSummary) throws(Failure) -> Int64 {
+    var volumes: [SetFoot.Volume] = []
+    for name in names {
+      let status = try system { () throws(SystemError) in try series.directory.status(of: name) }
+      volumes.append(SetFoot.Volume(name: name.shown, size: status.size, digest: Digest()))
+    }
+    let head = try head(set, names[0])
+    let archive = try ArchiveReader(set, id: head.id, volumes: volumes, in: series)
+    let spill = try system { () throws(SystemError) in try Descriptor.open(spillDirectory, [.read, .directory]) }
+    let sorter = LineSorter(spillingTo: spill)
+    let damaged = Monitor(false)
+    let scan = ArchiveScan(head.id, to: sorter) { path, message in
+      damaged.change { $0 = true }
+      reporter.problem("\(set.archive): \(message)", path: path)
+    }
+    let line = MemberLine(
+      archive: archive, progress: progress, report: { reporter.problem($0, path: nil) }, next: { _ in nil })
+    let digests = try line.run { (job) throws(Failure) in try scan.take(job) }
+    if !scan.sawEnd || digests.count != volumes.count {
+      damaged.change { $0 = true }
+      reporter.problem("\(set.archive): is cut short; what is missing counts as deleted", path: nil)
+    }
+    if damaged.look({ $0 }) { summary.isDamaged = true }
+    for (index, digest) in digests.enumerated() { volumes[index].digest = digest }
+
+    var chain: [SetName] = []
+    if let parent = head.parent {
+      guard let before = try series.sets().last(where: { $0.point == parent.point }) else {
+        throw .damaged("\(set.text) builds on the point \(parent.point), which is not in the store")
+      }
+      chain = try series.chain(of: before)
+      if try series.foot(before).point != parent.digest {
+        summary.isDamaged = true
+        reporter.problem(
+          "\(set.text) was written on another state of \(parent.point) than the one that is there", path: nil)
+      }
+    }
+    try addLinks(scan, sorter, head, chain, spill, set)
+    let trial = try system { () throws(SystemError) in try spill.openNameless() }
+    try write(to: trial, head, sorter, scan, SetFoot())
+    var foot = try measure(trial, set, chain)
+    foot.volumes = volumes
+    foot.tarBytes = scan.tarBytes
+    foot.members = Int64(scan.members.count)
+
+    let file = try system { () throws(SystemError) in try NewFile(Bytes(set.manifest.utf8), in: series.directory) }
+    do throws(Failure) {
+      try write(to: file.descriptor, head, sorter, scan, foot)
+      try system { () throws(SystemError) in
+        try file.seal()
+        let name = Bytes(set.manifest.utf8)
+        // What cannot be read is kept aside: it may still tell a person something.
+        if (try? series.directory.status(of: name)) != nil {
+          try series.directory.rename(name, to: name + Bytes(".damaged"))
+        }
+        try file.publish()
+      }
+    } catch {
+      file.discard()
+      throw error
+    }
+    return scan.files
+  }
+
+  /// What the archive's first member says of the set.
+  private func head(_ set: SetName, _ volume: Bytes) throws(Failure) -> SetHead {
+    let file = try system { () throws(SystemError) in
+      try series.directory.open(volume, [.read, .noFollow, .nonBlocking])
+    }
+    let inflated = Buffer()
+    var comment = Bytes()
+    let members = MemberReader(file)
+    do {
+      guard let (_, bytes) = try members.next() else { throw Failure.damaged("\(volume.shown) is empty") }
+      try Decompressor().inflate(bytes, into: inflated)
+      var reader = TarReader(inflated.bytes)
+      _ = try reader.next()
+      comment = reader.globalComment
+    } catch let failure as Failure { throw failure } catch {
+      throw .damaged("\(volume.shown): its first gzip member, which says what set this is, cannot be read")
+    }
+    let prefix = Bytes("sheaf set\n")
+    guard comment.starts(with: prefix) else { throw .damaged("\(volume.shown) is no archive of a set") }
+    let head = try SetHead(fields: Fields(text: Bytes(comment.dropFirst(prefix.count))), manifest: volume.shown)
+    guard head.time == set.time, head.kind == set.kind, head.series == series.name else {
+      throw .damaged(
+        "\(volume.shown) is the archive of another set: \(PointName.text(head.time)) of '\(Show.path(head.series))'")
+    }
+    return head
+  }
+
+  /// Hard links tell nothing but their first name: the rest stands at that, here or in an older set.
+  private func addLinks(
+    _ scan: ArchiveScan, _ sorter: LineSorter, _ head: SetHead, _ chain: [SetName], _ spill: Descriptor, _ set: SetName
+  ) throws(Failure) {
+    guard !scan.links.isEmpty else { return }
+    var firsts: [Bytes: Entry?] = [:]
+    for link in scan.links { firsts[link.first] = .some(nil) }
+    let trial = try system { () throws(SystemError) in try spill.openNameless() }
+    try write(to: trial, head, sorter, scan, SetFoot())
+    let tree = try tree(trial, set, chain)
+    while try tree.next() {
+      let path = Bytes(tree.line.path)
+      if firsts[path] != nil { firsts[path] = tree.line.entry() }
+    }
+    for link in scan.links {
+      guard let found = firsts[link.first], var entry = found else {
+        reporter.problem("is a hard link to \(Show.path(link.first)), which is not there", path: link.path)
+        continue
+      }
+      entry.path = link.path
+      entry.hardLink = link.first
+      let text = Buffer()
+      entry.appendLine(to: text)
+      try system { () throws(SystemError) in try sorter.add(path: link.path, Bytes(text)) }
+    }
+  }
+
+  private func write(
+    to file: Descriptor, _ head: SetHead, _ sorter: LineSorter, _ scan: ArchiveScan, _ foot: SetFoot
+  ) throws(Failure) {
+    try system { () throws(SystemError) in
+      let writer = try ManifestWriter(file, head: head)
+      try sorter.forEach { (line) throws(SystemError) in try writer.append(line) }
+      let lines = Buffer()
+      var table = MemberTable()
+      for (length, checksum) in scan.members { table.add(length: length, checksum: checksum, to: lines) }
+      table.flush(to: lines)
+      try writer.append(lines.bytes)
+      try writer.finish(foot)
+    }
+  }
+
+  private func tree(_ trial: Descriptor, _ set: SetName, _ chain: [SetName]) throws(Failure) -> PointReader {
+    var readers = [try ManifestReader(trial, name: set.manifest)]
+    for older in chain { readers.append(try series.manifest(older)) }
+    return PointReader(readers)
+  }
+
+  /// The point's digest and counts.
+  private func measure(_ trial: Descriptor, _ set: SetName, _ chain: [SetName]) throws(Failure) -> SetFoot {
+    var foot = SetFoot()
+    let tree = try tree(trial, set, chain)
+    let hasher = SHA256()
+    let text = Buffer(capacity: 1 << 16)
+    while try tree.next() {
+      let line = tree.line
+      text.append(line.canonical.baseAddress!, line.canonical.count)
+      text.append(UInt8(ascii: "\n"))
+      if text.count > 60_000 {
+        hasher.update(text.start, text.count)
+        text.count = 0
+      }
+      foot.counts.count(line)
+      if tree.isUnseen { foot.counts.unseen += 1 }
+      if tree.age == 0, !line.isCarried { if tree.isInOlder { foot.counts.changed += 1 } else { foot.counts.new += 1 } }
+    }
+    hasher.update(text.start, text.count)
+    foot.point = hasher.finish()
+    let notes = try ManifestReader(trial, name: set.manifest)
+    while try notes.next() { if notes.line.what == .deleted { foot.counts.deleted += 1 } }
+    return foot
+  }
+}
+
+extension SetFoot.Counts {
+  /// Counts one entry of a point.
+  mutating func count(_ line: Line) {
+    if line.kind == .directory { directories += 1 } else { files += 1 }
+    if !line.hasHardLink { bytes += line.size }
+  }
+}
