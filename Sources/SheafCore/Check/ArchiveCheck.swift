@@ -25,6 +25,7 @@ struct ArchiveCheck {
       report(Damage(set: set, path: path, message: message))
     }
     func found(_ message: String) { report(Damage(set: set, path: nil, message: message)) }
+    archive.shortfalls.forEach(found)
     let line = MemberLine(archive: archive, progress: progress, report: found, next: nextMember)
     let digests = try line.run { (job) throws(Failure) in try comparison.take(job) }
     for (volume, digest) in zip(archive.volumes, digests) where volume.digest != digest {

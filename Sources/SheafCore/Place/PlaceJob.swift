@@ -12,12 +12,18 @@ final class PlaceJob: @unchecked Sendable {
   }
   let archive: ArchiveReader
   let offset: Int64
-  var files: [File] = []
-  var firstSequence: Int { files[0].sequence }
+  private(set) var files: [File] = []
+  /// The lowest of its files' sequences.
+  private(set) var oldest = Int.max
 
   init(_ archive: ArchiveReader, _ offset: Int64) {
     self.archive = archive
     self.offset = offset
+  }
+
+  func add(_ file: File) {
+    files.append(file)
+    oldest = min(oldest, file.sequence)
   }
 }
 
@@ -28,18 +34,21 @@ final class Unpacker {
   private let reporter: any Reporter
   private let progress: Progress
   private let damage: @Sendable () -> Void
+  private let failed: @Sendable (Entry) -> Void
   private let content = ContentReader()
   private let hasher = SHA256()
 
   init(
     _ placer: Placer, _ shelf: ArchiveShelf, reporter: any Reporter, progress: Progress,
-    damage: @escaping @Sendable () -> Void
+    damage: @escaping @Sendable () -> Void,
+    failed: @escaping @Sendable (Entry) -> Void
   ) {
     self.placer = placer
     self.shelf = shelf
     self.reporter = reporter
     self.progress = progress
     self.damage = damage
+    self.failed = failed
   }
 
   func run(_ job: PlaceJob) {
@@ -47,6 +56,7 @@ final class Unpacker {
       if progress.isCancelled.load(ordering: .relaxed) { return }
       do throws(Failure) { try place(file, job.archive) } catch {
         if error.kind == .damaged { damage() }
+        failed(file.entry)
         reporter.problem(error.message, path: file.entry.path)
       }
     }

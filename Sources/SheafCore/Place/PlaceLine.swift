@@ -44,6 +44,8 @@ final class PlaceLine {
   private let queue: BoundedQueue<PlaceJob>
   private var threads: [Thread] = []
 
+  /// Entries that could not be restored.
+  private let missed = Missed()
   private var files: Int64 = 0
   private var directories: Int64 = 0
   private var bytes: Int64 = 0
@@ -64,14 +66,16 @@ final class PlaceLine {
     shelf = ArchiveShelf(series)
     queue = BoundedQueue(limit: 2 * processorCount())
     for _ in 0..<processorCount() {
-      nonisolated(unsafe) let unpacker = Unpacker(placer, shelf, reporter: reporter, progress: progress) {
-        [isDamaged] in isDamaged.change { $0 = true }
-      }
+      nonisolated(unsafe) let unpacker = Unpacker(
+        placer, shelf, reporter: reporter, progress: progress,
+        damage: { [isDamaged] in isDamaged.change { $0 = true } }, failed: { [missed] in missed.add($0) })
       threads.append(
         Thread { [queue, under] in
           while let job = queue.take() {
             unpacker.run(job)
-            under.change { $0.jobs.removeAll { $0 == job.firstSequence } }
+            under.change { under in
+              if let index = under.jobs.firstIndex(of: job.oldest) { under.jobs.remove(at: index) }
+            }
           }
         })
     }
@@ -104,15 +108,20 @@ final class PlaceLine {
       if entry.hardLink != nil {
         postpone(.hardLink(entry, name: name, directory: directory))
       } else if entry.kind == .file {
-        try addFile(entry, name, directory)
+        try addFile(entry, name, directory, sequence)
       } else if try placer.mayPlace(entry, name, in: directory) {
         try placer.place(entry, name, in: directory)
         if reporter.wantsItems { reporter.item(.restored, entry.path, entry.kind) }
       }
     } catch {
-      reporter.problem("cannot \(error.operation): \(error.cause)", path: entry.path)
+      miss(entry, "cannot \(error.operation): \(error.cause)")
     }
     try drain(force: false)
+  }
+
+  private func miss(_ entry: Entry, _ message: String) {
+    missed.add(entry)
+    reporter.problem(message, path: entry.path)
   }
 
   /// nil where the whole path is stripped away.
@@ -134,7 +143,7 @@ final class PlaceLine {
       waiting[path] = entry
       open[open.count - 1].children.append(path)
     } catch {
-      reporter.problem("cannot \(error.operation): \(error.cause)", path: entry.path)
+      miss(entry, "cannot \(error.operation): \(error.cause)")
     }
   }
 
@@ -172,19 +181,19 @@ final class PlaceLine {
 
   // MARK: - Files
 
-  private func addFile(_ entry: Entry, _ name: Bytes, _ directory: Descriptor) throws(SystemError) {
+  private func addFile(_ entry: Entry, _ name: Bytes, _ directory: Descriptor, _ sequence: Int) throws(SystemError) {
     guard let extent = entry.extents.first else {
       return addEmpty(entry, name, directory)
     }
     let archive: ArchiveReader
     do throws(Failure) { archive = try shelf.archive(extent.set) } catch {
       if error.kind == .damaged { isDamaged.change { $0 = true } }
-      reporter.problem(error.message, path: entry.path)
+      miss(entry, error.message)
       return
     }
     if let job = pending[extent.set], job.offset != extent.offset || job.files.count >= 2048 { dispatch(extent.set) }
     let job = pending[extent.set] ?? PlaceJob(archive, extent.offset)
-    job.files.append(.init(entry: entry, name: name, directory: directory, sequence: sequence))
+    job.add(.init(entry: entry, name: name, directory: directory, sequence: sequence))
     pending[extent.set] = job
   }
 
@@ -200,12 +209,12 @@ final class PlaceLine {
       }
       progress.add(files: 1)
       if reporter.wantsItems { reporter.item(.restored, entry.path, .file) }
-    } catch { reporter.problem("cannot \(error.operation): \(error.cause)", path: entry.path) }
+    } catch { miss(entry, "cannot \(error.operation): \(error.cause)") }
   }
 
   private func dispatch(_ set: SetID) {
     guard let job = pending.removeValue(forKey: set) else { return }
-    under.change { $0.jobs.append(job.firstSequence) }
+    under.change { $0.jobs.append(job.oldest) }
     progress.current = job.files[0].entry.path
     queue.put(job)
   }
@@ -221,9 +230,9 @@ final class PlaceLine {
       for set in Array(pending.keys) { dispatch(set) }
       if force { _ = under.wait { $0.jobs.isEmpty ? true : nil as Bool? } }
     }
-    let oldest = min(under.look { $0.jobs.min() } ?? .max, pending.values.map(\.firstSequence).min() ?? .max)
-    while laterHead < later.count, later[laterHead].sequence < oldest {
-      perform(later[laterHead].what)
+    // A hard link whose first name is not here becomes a file, for which what follows must wait.
+    while laterHead < later.count, later[laterHead].sequence < oldestUnderWay {
+      perform(later[laterHead].what, later[laterHead].sequence)
       laterHead += 1
     }
     if laterHead > 1000 {
@@ -232,9 +241,13 @@ final class PlaceLine {
     }
   }
 
-  private func perform(_ what: Later) {
+  private var oldestUnderWay: Int {
+    min(under.look { $0.jobs.min() } ?? .max, pending.values.map(\.oldest).min() ?? .max)
+  }
+
+  private func perform(_ what: Later, _ sequence: Int) {
     switch what {
-    case .hardLink(let entry, let name, let directory): placeHardLink(entry, name, directory)
+    case .hardLink(let entry, let name, let directory): placeHardLink(entry, name, directory, sequence)
     case .prune(let path, let names):
       do throws(SystemError) {
         let directory = try target!.openBeneath(path, [.read, .directory, .noFollow])
@@ -247,13 +260,13 @@ final class PlaceLine {
     case .directory(let entry, let path):
       do throws(SystemError) {
         try placer.finish(entry, try target!.openBeneath(path, [.read, .directory, .noFollow]))
-      } catch { reporter.problem("cannot \(error.operation): \(error.cause)", path: entry.path) }
+      } catch { miss(entry, "cannot \(error.operation): \(error.cause)") }
       if reporter.wantsItems { reporter.item(.restored, entry.path, .directory) }
     }
   }
 
   /// A second name where the first is here too, else a file of its own.
-  private func placeHardLink(_ entry: Entry, _ name: Bytes, _ directory: Descriptor) {
+  private func placeHardLink(_ entry: Entry, _ name: Bytes, _ directory: Descriptor, _ sequence: Int) {
     do throws(SystemError) {
       if let first = stripped(entry.hardLink!), isSelected(entry.hardLink!),
         try placer.mayPlace(entry, name, in: directory)
@@ -279,11 +292,11 @@ final class PlaceLine {
         }
       }
       if entry.kind == .file {
-        try addFile(entry, name, directory)
+        try addFile(entry, name, directory, sequence)
       } else {
         try placer.place(entry, name, in: directory)
       }
-    } catch { reporter.problem("cannot \(error.operation): \(error.cause)", path: entry.path) }
+    } catch { miss(entry, "cannot \(error.operation): \(error.cause)") }
   }
 
   private func isSelected(_ path: Bytes) -> Bool {
@@ -316,12 +329,28 @@ final class PlaceLine {
 
   func summary(_ set: SetName) -> RestoreSummary {
     var summary = RestoreSummary(set: set)
-    summary.files = files
+    let (missedFiles, missedBytes) = missed.counts
+    summary.files = files - missedFiles
     summary.directories = directories
-    summary.bytes = bytes
+    summary.bytes = bytes - missedBytes
     summary.deleted = deleted
     summary.unseen = unseen
     summary.isDamaged = isDamaged.look { $0 }
     return summary
   }
+}
+
+/// Counts the files that were to be restored and were not.
+private final class Missed: Sendable {
+  private let state = Monitor<(files: Int64, bytes: Int64)>((0, 0))
+
+  func add(_ entry: Entry) {
+    guard entry.kind != .directory else { return }
+    state.look {
+      $0.files += 1
+      $0.bytes += entry.hardLink == nil ? entry.size : 0
+    }
+  }
+
+  var counts: (files: Int64, bytes: Int64) { state.look { $0 } }
 }

@@ -6,10 +6,12 @@ final class ArchiveReader: ByteSource {
   let set: SetName
   let id: SetID
   let volumes: [SetFoot.Volume]
-  private let files: [(descriptor: Descriptor, start: Int64)]
+  private let files: [(descriptor: Descriptor?, start: Int64)]
   let size: Int64
+  /// Volumes that are missing or have another size than told, in words. What they lack cannot be read; the rest can.
+  let shortfalls: [String]
 
-  /// Opens every volume. Throws `damaged`, naming what is missing or has another size than told.
+  /// Opens every volume that is there.
   convenience init(_ set: SetName, in series: Series) throws(Failure) {
     try self.init(set, id: series.head(set).id, volumes: series.foot(set).volumes, in: series)
   }
@@ -19,26 +21,31 @@ final class ArchiveReader: ByteSource {
     self.set = set
     self.id = id
     self.volumes = volumes
-    var files: [(Descriptor, Int64)] = []
+    var files: [(Descriptor?, Int64)] = []
+    var shortfalls: [String] = []
     var size: Int64 = 0
     for volume in volumes {
-      let file: Descriptor
-      let status: Status
       do throws(SystemError) {
-        file = try series.directory.open(Bytes(volume.name.utf8), [.read, .noFollow, .nonBlocking])
-        status = try file.status()
+        let file = try series.directory.open(Bytes(volume.name.utf8), [.read, .noFollow, .nonBlocking])
+        let status = try file.status()
+        files.append((status.kind == .file ? file : nil, size))
+        if status.kind != .file {
+          shortfalls.append("the archive \(volume.name) is no file")
+        } else if status.size != volume.size {
+          shortfalls.append("the archive \(volume.name) has \(status.size) bytes, its manifest says \(volume.size)")
+        }
       } catch {
-        throw error.isMissing ? .damaged("the archive \(volume.name) is missing") : Failure(error)
+        files.append((nil, size))
+        shortfalls.append(
+          "the archive \(volume.name) \(error.isMissing ? "is missing" : "cannot be read: \(error.cause)")")
       }
-      guard status.kind == .file else { throw .damaged("the archive \(volume.name) is no file") }
-      guard status.size == volume.size else {
-        throw .damaged("the archive \(volume.name) has \(status.size) bytes, its manifest says \(volume.size)")
-      }
-      files.append((file, size))
-      size += volume.size
+      let (sum, over) = size.addingReportingOverflow(volume.size)
+      guard !over else { throw .damaged("\(set.manifest): its volumes have impossible sizes") }
+      size = sum
     }
     self.files = files
     self.size = size
+    self.shortfalls = shortfalls
   }
 
   func read(into buffer: UnsafeMutableRawPointer, count: Int, at offset: Int64) throws(SystemError) -> Int {
@@ -47,6 +54,7 @@ final class ArchiveReader: ByteSource {
       let end = start + volumes[index].size
       let from = offset + Int64(done)
       guard done < count, from >= start, from < end else { continue }
+      guard let file else { break }
       let wanted = Int(min(Int64(count - done), end - from))
       let read = try file.read(into: buffer + done, count: wanted, at: from - start)
       done += read

@@ -50,7 +50,7 @@ public struct Restore {
       paths.append(path)
     }
     if paths.contains([]) { paths = [] }
-    if !options.isDryRun { try namesArePresent(chain) }
+    let isShort = try reportShortfalls(chain)
     // Before anything is written: is all there that was asked for?
     for path in paths {
       let (tree, _) = try series.tree(chain, from: path)
@@ -85,12 +85,20 @@ public struct Restore {
     }
     var summary = line.summary(set)
     summary.shortfalls = line.shortfalls
+    summary.isDamaged = summary.isDamaged || isShort
     return summary
   }
 
-  /// Names what is missing before anything is written.
-  private func namesArePresent(_ chain: [SetName]) throws(Failure) {
-    for set in chain { _ = try ArchiveReader(set, in: series) }
+  /// Names what is missing before anything is written; what is there is restored all the same.
+  private func reportShortfalls(_ chain: [SetName]) throws(Failure) -> Bool {
+    var isShort = false
+    for set in chain {
+      for message in try ArchiveReader(set, in: series).shortfalls {
+        reporter.problem(message, path: nil)
+        isShort = true
+      }
+    }
+    return isShort
   }
 
   private func openTarget() throws(Failure) -> Descriptor {

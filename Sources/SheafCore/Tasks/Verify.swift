@@ -55,7 +55,7 @@ public struct Verify {
       summary.sets += 1
       try attempt(set, found) { () throws(Failure) in
         if isQuick {
-          _ = try ArchiveReader(set, in: series)
+          for message in try ArchiveReader(set, in: series).shortfalls { throw .damaged(message) }
           return
         }
         let (files, bytes) = try ArchiveCheck(series: series, set: set, progress: progress, report: found).run()
