@@ -12,7 +12,7 @@ BENCH_PACKAGES = $(BUILD_PACKAGES) isal openssl python3 xz-utils
 
 SHEAF = .build/release/sheaf
 
-.PHONY: all build demo test bench install lint clean packages
+.PHONY: all build demo test bench fuzz install lint clean packages
 
 all: build
 
@@ -34,6 +34,19 @@ bench:
 	@$(MAKE) --no-print-directory build
 	python3 Tests/Benchmarks/bench.py --sheaf $(SHEAF) $(BENCH)
 
+# Fuzzes what reads stored bytes, SECONDS each; findings stop it and lie in .build-fuzz.
+SECONDS ?= 600
+FUZZERS = FuzzManifest:manifest FuzzMembers:members FuzzTar:tar
+fuzz:
+	@$(MAKE) --no-print-directory packages WANTED="$(BUILD_PACKAGES)"
+	for fuzzer in $(FUZZERS); do name=$${fuzzer%:*}; corpus=$${fuzzer#*:}; \
+	  SHEAF_FUZZ=1 $(SWIFT) build -c release --product $$name --scratch-path .build-fuzz \
+	    -Xswiftc -sanitize=fuzzer,address -Xswiftc -enable-testing || exit 1; \
+	  mkdir -p .build-fuzz/corpus/$$corpus; \
+	  SWIFT_BACKTRACE=enable=no .build-fuzz/release/$$name -max_total_time=$(SECONDS) -timeout=20 -rss_limit_mb=2048 \
+	    -artifact_prefix=.build-fuzz/$$corpus- .build-fuzz/corpus/$$corpus fixtures/fuzz/$$corpus || exit 1; \
+	done
+
 # The installed program carries the Swift library in itself: it runs where there is no toolchain.
 install:
 	@$(MAKE) --no-print-directory packages WANTED="$(BUILD_PACKAGES)"
@@ -51,7 +64,7 @@ lint:
 	$(SWIFT) format lint --strict -r Package.swift Sources Tests
 
 clean:
-	rm -rf .build .build-static .demo .bench
+	rm -rf .build .build-static .build-fuzz .demo .bench
 
 # Installs what is missing of WANTED, where that can be done.
 packages:

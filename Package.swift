@@ -37,3 +37,14 @@ let package = Package(
   ],
   swiftLanguageModes: [.v6]
 )
+
+// Fuzzers have no main of their own: they are built by `make fuzz` alone, with libFuzzer's.
+if Context.environment["SHEAF_FUZZ"] != nil {
+  for (name, dependency) in [("FuzzManifest", "SheafCore"), ("FuzzMembers", "Tar"), ("FuzzTar", "Tar")] {
+    package.products.append(.executable(name: name, targets: [name]))
+    package.targets.append(
+      .executableTarget(
+        name: name, dependencies: [.byName(name: dependency)], path: "Tests/Fuzz/\(name)",
+        swiftSettings: [.unsafeFlags(["-parse-as-library"])]))
+  }
+}

@@ -1,0 +1,49 @@
+/// Fuzzes the walk over gzip members and their inflating with bytes as they would stand in a file.
+import Glibc
+import Posix
+import Tar
+
+private struct Memory: ByteSource, @unchecked Sendable {
+  let bytes: UnsafeRawBufferPointer
+
+  func read(into buffer: UnsafeMutableRawPointer, count: Int, at offset: Int64) throws(SystemError) -> Int {
+    guard offset >= 0, offset < Int64(bytes.count) else { return 0 }
+    let length = min(count, bytes.count - Int(offset))
+    memcpy(buffer, bytes.baseAddress! + Int(offset), length)
+    return length
+  }
+}
+
+@_cdecl("LLVMFuzzerTestOneInput")
+public func fuzzMembers(_ start: UnsafePointer<UInt8>, _ count: Int) -> CInt {
+  let source = Memory(bytes: UnsafeRawBufferPointer(start: start, count: count))
+  let reader = MemberReader(source)
+  let inflater = Decompressor()
+  let inflated = Buffer()
+  do throws(MemberReader.Failure) {
+    while let (member, bytes) = try reader.next() {
+      precondition(bytes.count == member.length && reader.offset <= Int64(count))
+      _ = GzipMember.subfield("Si", of: bytes)
+      do throws(Decompressor.Failure) {
+        try inflater.inflate(bytes, into: inflated)
+        precondition(inflated.count <= GzipMember.inflatedLimit)
+      } catch {}
+    }
+  } catch {}
+  return 0
+}
+
+// libFuzzer has a main, but the package manager makes the linker look for the module's own: it hands over.
+@_silgen_name("LLVMFuzzerRunDriver")
+private func runDriver(
+  _ count: UnsafeMutablePointer<CInt>,
+  _ arguments: UnsafeMutablePointer<UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>>,
+  _ body: @convention(c) (UnsafePointer<UInt8>, Int) -> CInt
+) -> CInt
+
+@_cdecl("FuzzMembers_main")
+public func main(_ count: CInt, _ arguments: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>) -> CInt {
+  var count = count
+  var arguments = arguments
+  return runDriver(&count, &arguments) { fuzzMembers($0, $1) }
+}
