@@ -70,7 +70,7 @@ final class LineSorter {
   }
 
   /// Calls `body` with every line, in order.
-  func forEach(_ body: (UnsafeRawBufferPointer) throws(SystemError) -> Void) throws(SystemError) {
+  func visit(_ body: (UnsafeRawBufferPointer) throws(SystemError) -> Void) throws(SystemError) {
     if runs.isEmpty {
       sortRun()
       var previous: Bytes?

@@ -181,7 +181,7 @@ public struct Rebuild {
   ) throws(Failure) {
     try system { () throws(SystemError) in
       let writer = try ManifestWriter(file, head: head)
-      try sorter.forEach { (line) throws(SystemError) in try writer.append(line) }
+      try sorter.visit { (line) throws(SystemError) in try writer.append(line) }
       let lines = Buffer()
       var table = MemberTable()
       for (length, checksum) in scan.members { table.add(length: length, checksum: checksum, to: lines) }
