@@ -71,13 +71,12 @@ final class PointReader {
       if readers[reader].line.what == .unseen { isUnseen = true } else { winner = reader; break }
     }
     guard let winner else { return nil }
-    let isDirectory = readers[winner].line.what == .entry && readers[winner].line.kind == .directory
-    if !isDirectory, let place = used.firstIndex(of: winner) {
-      // What was a directory takes all that older sets hold below it along.
-      let older = used[(place + 1)...]
-      if older.contains(where: { readers[$0].line.what == .entry && readers[$0].line.kind == .directory }) {
-        hide(Bytes(readers[winner].line.path), since: winner)
-      }
+    func isDirectory(_ reader: Int) -> Bool { readers[reader].line.what == .entry && readers[reader].line.kind == .directory }
+    // What was a directory, and then was none, took all that older sets hold below it along: also where it is one again.
+    if let place = used.firstIndex(where: { readers[$0].line.what != .unseen && !isDirectory($0) }),
+      used[(place + 1)...].contains(where: isDirectory)
+    {
+      hide(Bytes(readers[winner].line.path), since: used[place])
     }
     if readers[winner].line.what == .deleted { return nil }
     if readers[winner].line.isCarried { isUnseen = true }
