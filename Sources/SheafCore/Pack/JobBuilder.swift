@@ -40,7 +40,8 @@ final class JobBuilder: ComparisonSink {
     }
   }
 
-  func endDirectory(own: PackItem?) throws(Failure) {
+  func endDirectory(own: PackItem?, purge: [PackItem]) throws(Failure) {
+    for item in purge { try move(item, 1 << 20) }
     if let own {
       var estimate = 1024
       if case .directory(_, _, let dumpdir) = own { estimate += dumpdir.count }

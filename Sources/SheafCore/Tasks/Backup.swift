@@ -301,7 +301,7 @@ private final class DryRunSink: ComparisonSink {
 
   func diverge(from: SHA256) {}
   func keep(_ canonical: UnsafeRawBufferPointer) {}
-  func endDirectory(own: PackItem?) {}
+  func endDirectory(own: PackItem?, purge: [PackItem]) {}
 
   func add(_ item: PackItem, estimate: Int) {
     guard case .entry(let entry) = item else { return }

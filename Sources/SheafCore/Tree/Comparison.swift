@@ -10,8 +10,8 @@ protocol ComparisonSink: AnyObject {
   func add(_ item: PackItem, estimate: Int)
   /// A canonical line of the point that stays as it is. Only called after `diverge`.
   func keep(_ canonical: UnsafeRawBufferPointer)
-  /// A directory's items are complete.
-  func endDirectory(own: PackItem?) throws(Failure)
+  /// A directory's items are complete. `purge` comes before its own entry.
+  func endDirectory(own: PackItem?, purge: [PackItem]) throws(Failure)
 }
 
 struct ComparisonOptions {
@@ -53,7 +53,8 @@ final class Comparison {
   private var changedDirectories: Set<Bytes> = []
   private var groups: [FileIdentity: LinkGroup] = [:]
   private var lost: [Bytes] = []
-  private var typeChanged = false
+  /// Names that were a directory and are none any more, or the other way round.
+  private var swapped: [Bytes] = []
   /// At least one directory has a tar entry: Python's tarfile takes an archive without any for none.
   private var hasOwnEntry = false
   private var stores = false
@@ -90,7 +91,7 @@ final class Comparison {
       try compare(listing, status)
     }
     while hasOld { try passOrphan() }
-    try sink.endDirectory(own: nil)
+    try sink.endDirectory(own: nil, purge: [])
     guard old != nil else { return nil }
     flushOldText()
     return oldHasher.finish()
@@ -174,10 +175,10 @@ final class Comparison {
       reporter.problem("cannot \(failure.operation): \(failure.cause)", path: listing.path)
       unseenDirectories.append(listing.path)
       hasOwnEntry = hasOwnEntry || isChanged
-      return try sink.endDirectory(own: isChanged && status != nil ? .directory(path: listing.path, status: status!, dumpdir: []) : nil)
+      return try sink.endDirectory(own: isChanged && status != nil ? .directory(path: listing.path, status: status!, dumpdir: []) : nil, purge: [])
     }
     lost.removeAll(keepingCapacity: true)
-    typeChanged = false
+    swapped.removeAll(keepingCapacity: true)
     stores = false
     oldIsHere = isIn(listing.path)
     for index in listing.items.indices {
@@ -224,25 +225,26 @@ final class Comparison {
   }
 
   private func endDirectory(_ listing: Listing, _ status: Status?, _ isChanged: Bool) throws(Failure) {
-    guard let status, isChanged || stores || !lost.isEmpty || options.isFull || !hasOwnEntry else { return try sink.endDirectory(own: nil) }
+    guard let status, isChanged || stores || !lost.isEmpty || options.isFull || !hasOwnEntry else { return try sink.endDirectory(own: nil, purge: []) }
     hasOwnEntry = true
     var dumpdir = Bytes()
-    if !options.isFull, !lost.isEmpty || typeChanged {
+    var before: [PackItem] = []
+    if !options.isFull, !lost.isEmpty || !swapped.isEmpty {
       if listing.isAboveSource {
         inexact.append(listing.path)
       } else {
         dumpdir = Dumpdir.listing(listing)
         if dumpdir.count > Dumpdir.limit {
           dumpdir = []
-          if let entries = purge.entries(of: lost, in: listing.path) {
-            for entry in entries { sink.add(entry, estimate: 1 << 20) }
+          if let entries = purge.entries(of: lost + swapped, in: listing.path) {
+            before = entries
           } else {
             inexact.append(listing.path)
           }
         }
       }
     }
-    try sink.endDirectory(own: .directory(path: listing.path, status: status, dumpdir: dumpdir))
+    try sink.endDirectory(own: .directory(path: listing.path, status: status, dumpdir: dumpdir), purge: before)
   }
 
   // MARK: - One entry
@@ -277,7 +279,7 @@ final class Comparison {
       try unseen(index, item, listing, old: Bytes(line.text))
       return
     }
-    if (line.kind == .directory) != (item.status.kind == .directory) { typeChanged = true }
+    if (line.kind == .directory) != (item.status.kind == .directory) { swapped.append(Bytes(line.name)) }
     let verdict = verdict(line, item.status, listing.path)
     if verdict == .same, item.status.links == 1 || item.status.kind == .directory {
       count(line)
