@@ -52,7 +52,7 @@ public struct Restore {
     if paths.contains([]) { paths = [] }
     if !options.isDryRun { try namesArePresent(chain) }
     // Before anything is written: is all there that was asked for?
-    for path in paths {
+    for path in options.paths where !path.isEmpty {
       let (tree, _) = try series.tree(chain, from: path)
       guard try tree.next(), Bytes(tree.line.path) == path else {
         throw Failure(.failed, "\(Show.path(path)) is not in the point \(set.text)", hint: "look for it with 'sheaf ls'")
