@@ -4,7 +4,7 @@ import Posix
 import SheafCore
 
 struct StoreOptions: ParsableArguments {
-  @Option(name: [.short, .long], help: ArgumentHelp("The store: the directory that holds the backups.", valueName: "STORE"))
+  @Option(name: [.customShort("s", allowingJoined: true), .long], help: ArgumentHelp("The store: the directory that holds the backups.", valueName: "STORE"))
   var store: RawText?
 
   @Option(help: ArgumentHelp("The series of backups in it.", valueName: "NAME"))
