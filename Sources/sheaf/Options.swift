@@ -5,7 +5,8 @@ import SheafCore
 
 struct StoreOptions: ParsableArguments {
   @Option(
-    name: [.short, .long], help: ArgumentHelp("The store: the directory that holds the backups.", valueName: "STORE"))
+    name: [.customShort("s", allowingJoined: true), .long],
+    help: ArgumentHelp("The store: the directory that holds the backups.", valueName: "STORE"))
   var store: RawText?
 
   @Option(help: ArgumentHelp("The series of backups in it.", valueName: "NAME"))

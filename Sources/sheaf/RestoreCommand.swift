@@ -37,7 +37,9 @@ struct RestoreCommand: ParsableCommand {
   @OptionGroup var output: OutputOptions
 
   func run() throws {
-    guard stripComponents >= 0 else { throw Failure(.usage, "--strip-components takes a number from 0 on") }
+    guard stripComponents >= 0 else {
+      throw Failure(.usage, "--strip-components takes a number from 0 on", hint: "see 'sheaf restore --help'")
+    }
     var options = RestoreOptions()
     options.paths = paths.map(\.storePath)
     options.target = to.bytes

@@ -59,7 +59,8 @@ struct Sheaf: ParsableCommand {
       Console.shared.print(fullMessage(for: error))
       return .success
     }
-    let text = message(for: error)
+    // What follows the first line are other readings of the same words.
+    let text = message(for: error).prefix { $0 != "\n" }
     let first = text.prefix(1).lowercased() + text.dropFirst()
     let known = configuration.subcommands.compactMap { $0.configuration.commandName }
     let command = CommandLine.arguments.dropFirst().first { known.contains($0) }

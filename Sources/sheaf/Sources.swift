@@ -8,7 +8,9 @@ enum Sources {
   static func absolute(_ given: [Bytes]) throws -> [Bytes] {
     var result: [Bytes] = []
     for source in given {
-      guard !source.isEmpty else { throw Failure(.usage, "a source's name is empty") }
+      guard !source.isEmpty else {
+        throw Failure(.usage, "a source's name is empty", hint: "'.' is the folder you are in")
+      }
       let absolute = source.first == 47 ? source : try currentDirectory().joined(source)
       let parts = absolute.split(separator: 47).filter { $0 != [46] }
       let last = parts.last.map { Bytes($0) } ?? []

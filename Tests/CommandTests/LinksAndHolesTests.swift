@@ -98,8 +98,8 @@ import Testing
     let f = try Fixture(
       TestTree([
         "large": .sparse(size: 3 * gibi, data: [0..<4096, gibi..<gibi + 70_000, 3 * gibi - 4096..<3 * gibi], seed: 1),
-        "hollow": .sparse(size: 2 * gibi), "linked": .hardLink("large"),
-        "tail": .sparse(size: 2 * gibi + 12345, data: [8192..<20_000], seed: 2),
+        "hollow": .sparse(size: gibi + 100_000), "linked": .hardLink("large"),
+        "tail": .sparse(size: gibi + 123_456, data: [8192..<20_000], seed: 2),
       ]))
     let summary = try f.save()
     #expect(summary.bytesWritten < 300_000)

@@ -87,16 +87,15 @@ public final class Scratch: Sendable {
     defer { close(directory) }
     // The directories on the way down, each with the names that are still to be removed in it.
     var levels: [(name: Bytes, rest: [Bytes])] = [([], [name])]
-    while let level = levels.last {
-      if let next = level.rest.last {
-        levels[levels.count - 1].rest.removeLast()
+    while !levels.isEmpty {
+      if let next = levels[levels.count - 1].rest.popLast() {
         if next.withCString({ unlinkat(directory, $0, 0) }) == 0 { continue }
         guard let child = enter(next, in: directory) else { continue }
         close(directory)
         directory = child
         levels.append((next, listNames(child) ?? []))
       } else {
-        levels.removeLast()
+        let level = levels.removeLast()
         if levels.isEmpty { return }
         let up = sheaf_openat(directory, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0)
         guard up >= 0 else { return }

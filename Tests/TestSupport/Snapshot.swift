@@ -86,9 +86,10 @@ public struct Snapshot: Sendable {
     var levels: [(path: Bytes, rest: [Bytes])] = []
     entries[""] = try Reading.entry(directory, ".", rootPath)
     levels.append(([], reversed(directory, [])))
-    while let level = levels.last {
-      guard let name = level.rest.last else {
-        levels.removeLast()
+    // Nothing else may hold a level's list of names: each name taken from it would copy the whole.
+    while !levels.isEmpty {
+      guard let name = levels[levels.count - 1].rest.popLast() else {
+        let level = levels.removeLast()
         if levels.isEmpty { return }
         guard let up = Reading.open(directory, "..", O_DIRECTORY) else {
           throw SystemError("open the directory above", level.path, errno)
@@ -97,8 +98,7 @@ public struct Snapshot: Sendable {
         directory = up
         continue
       }
-      levels[levels.count - 1].rest.removeLast()
-      let path = level.path.joined(name)
+      let path = levels[levels.count - 1].path.joined(name)
       let entry = try name.withCString { name throws(SystemError) in try Reading.entry(directory, name, path) }
       entries[Raw(path)] = entry
       guard entry.isDirectory else { continue }

@@ -33,6 +33,8 @@ public final class Series {
     }
   }
 
+  static let nameHint = "a folder's name that every file system takes, at most 100 bytes"
+
   /// A name that is a directory's on every file system, and not one of the store's own files.
   static func isName(_ name: Bytes) -> Bool {
     guard (1...100).contains(name.count), name.first != UInt8(ascii: "."), name.last != UInt8(ascii: "."),

@@ -74,7 +74,7 @@ public final class Store: Sendable {
         .failed, "there is a store at \(Show.path(path)) already",
         hint: "back up to it with 'sheaf backup -s \(Show.path(path)) SOURCE'")
     }
-    guard !label.contains(10) else { throw Failure(.usage, "a label is one line") }
+    guard !label.contains(10) else { throw Failure(.usage, "a label is one line", hint: "leave the line breaks out") }
     let uuid = newUUID()
     let stamp = PointName.text(now)
     let text = Bytes("format=1\nrequires=\nuuid=\(uuid)\nlabel=".utf8) + label + Bytes("\ncreated=\(stamp)\n".utf8)
@@ -161,7 +161,9 @@ public final class Store: Sendable {
   /// The series a reading command means: the one asked for, else the only one there is, else the host's.
   public func series(_ wanted: Bytes?, host: Bytes) throws(Failure) -> Series {
     if let wanted {
-      guard Series.isName(wanted) else { throw Failure(.usage, "'\(Show.path(wanted))' cannot be a series' name") }
+      guard Series.isName(wanted) else {
+        throw Failure(.usage, "'\(Show.path(wanted))' cannot be a series' name", hint: Series.nameHint)
+      }
       if (try? directory.status(of: wanted))?.kind != .directory {
         let known = try seriesNames().map(Show.path).joined(separator: ", ")
         throw Failure(

@@ -65,7 +65,9 @@ public struct Backup {
   public func run() throws(Failure) -> BackupSummary {
     let host = Host.name()
     let name = options.series ?? Self.seriesName(host)
-    guard Series.isName(name) else { throw Failure(.usage, "'\(Show.path(name))' cannot be a series' name") }
+    guard Series.isName(name) else {
+      throw Failure(.usage, "'\(Show.path(name))' cannot be a series' name", hint: Series.nameHint)
+    }
     let rules = try rules()
     let isNew = (try? store.directory.status(of: name)) == nil
     if isNew, options.sources.isEmpty {
@@ -125,7 +127,9 @@ public struct Backup {
       for pattern in options.exclude { try rules.exclusions.add(pattern: pattern) }
       for file in options.excludeFiles { try rules.exclusions.add(file: file) }
     } catch {
-      throw Failure(.usage, "the pattern '\(Show.path(error.pattern))' cannot be used: \(error.reason)")
+      throw Failure(
+        .usage, "the pattern '\(Show.path(error.pattern))' cannot be used: \(error.reason)",
+        hint: "patterns are written as in a .gitignore")
     }
     rules.excludesCaches = options.excludesCaches
     rules.markers = options.excludeIfPresent

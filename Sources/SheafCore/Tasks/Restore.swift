@@ -52,7 +52,7 @@ public struct Restore {
     if paths.contains([]) { paths = [] }
     let isShort = try reportShortfalls(chain)
     // Before anything is written: is all there that was asked for?
-    for path in paths {
+    for path in options.paths where !path.isEmpty {
       let (tree, _) = try series.tree(chain, from: path)
       guard try tree.next(), Bytes(tree.line.path) == path else {
         throw Failure(

@@ -1,0 +1,150 @@
+/// What is left out of a backup, by pattern, marker, size and file system; the patterns' own rules are tested where
+/// they are written.
+import Posix
+import TestSupport
+import Testing
+
+@Suite struct ExclusionTests {
+  private static let tree = TestTree([
+    "a.o": .file("object"), "a.c": .file("source"), "keep.o": .file("kept"), "notes.txt": .file("n"),
+    "build": .directory(["out": .file("o"), "in": .directory(["x.o": .file("x"), "x.c": .file("x")])]),
+    "src": .directory(["build": .directory(["y": .file("y")]), "b.o": .file("b"), "b.c": .file("b")]),
+    "cache": .directory([
+      "CACHEDIR.TAG": .file("Signature: 8a477f597d28d172789f06886806bc55\n# a cache\n"), "junk": .file("junk"),
+      "sub": .directory(["more": .file("more")]),
+    ]),
+    "no-cache": .directory(["CACHEDIR.TAG": .file("something else"), "precious": .file("p")]),
+    "marked": .directory([".nobackup": .file(), "junk": .file("junk"), "sub": .directory()]),
+    "large": .file(size: 20_001, seed: 1), "medium": .file(size: 20_000, seed: 2), "star*": .file("*"),
+    [0xff]: .file("b"),
+  ])
+
+  private func paths(_ f: Fixture, at point: String = "latest") throws -> [String] {
+    let target = try f.restore(at: point)
+    return try Snapshot(of: target.joined(f.inside.bytes)).paths.map(\.shown)
+  }
+
+  private func all(_ f: Fixture, without left: (String) -> Bool) throws -> [String] {
+    try Snapshot(of: f.source).paths.map(\.shown).filter { !left($0) }
+  }
+
+  @Test func patterns() throws {
+    let f = try Fixture(Self.tree)
+    let summary = try f.save([
+      "--exclude", "*.o", "--exclude", "!keep.o", "--exclude", "\(f.source)/build/", "--exclude", "star\\*",
+    ])
+    #expect(try paths(f) == all(f) { ($0.hasSuffix(".o") && $0 != "keep.o") || $0.hasPrefix("build") || $0 == "star*" })
+    #expect(summary.excluded == 4)
+  }
+
+  @Test func aPatternThatIsNotUTF8() throws {
+    let f = try Fixture(Self.tree)
+    #expect(try f.save(["--exclude", [0xff]]).excluded == 1)
+    #expect(try Snapshot(of: try f.restore().joined(f.inside.bytes))[[0xff]] == nil)
+  }
+
+  @Test func aDirectoryItselfIsNotASource() throws {
+    let f = try Fixture(Self.tree)
+    // A name without a slash is meant anywhere below the source, not above it and not the source itself.
+    try f.save(["--exclude", "build", "--exclude", "source", "--exclude", "tmp", "--exclude", "box"])
+    #expect(try paths(f) == all(f) { $0.hasPrefix("build") || $0.hasPrefix("src/build") })
+  }
+
+  @Test func excludeFrom() throws {
+    let f = try Fixture(Self.tree)
+    try f.scratch.write("rules", "# objects\n\n*.o\n!keep.o\n\\#none\ntrailing   \nsrc/*\n!src/build\n")
+    try f.save(["--exclude-from", Raw(f.scratch.path("rules")), "--exclude", "notes.txt"])
+    #expect(
+      try paths(f)
+        == all(f) {
+          ($0.hasSuffix(".o") && $0 != "keep.o") || ($0.hasPrefix("src/") && !$0.hasPrefix("src/build"))
+            || $0 == "notes.txt"
+        })
+    try f.sheaf(["backup", "-s", Raw(f.store), "--exclude-from", "nowhere"], status: 1)
+  }
+
+  @Test func excludeCaches() throws {
+    let f = try Fixture(Self.tree)
+    #expect(try f.save(["--exclude-caches"]).excluded == 2)
+    // The tag stays, so that what is restored is known for a cache again.
+    #expect(try paths(f) == all(f) { $0.hasPrefix("cache/") && $0 != "cache/CACHEDIR.TAG" })
+  }
+
+  @Test func excludeIfPresent() throws {
+    let f = try Fixture(Self.tree)
+    try f.save(["--exclude-if-present", ".nobackup", "--exclude-if-present", "y"])
+    #expect(try paths(f) == all(f) { $0.hasPrefix("marked/") && $0 != "marked/.nobackup" })
+  }
+
+  @Test func excludeLargerThan() throws {
+    let f = try Fixture(Self.tree)
+    try f.save(["--exclude-larger-than", "20000"])
+    #expect(try paths(f) == all(f) { $0 == "large" })
+    try f.save(["--exclude-larger-than", "1k"])
+    #expect(try paths(f) == all(f) { $0 == "large" || $0 == "medium" })
+    for bad in ["4X", "-1", "", "k", "1.2.3"] as [Raw] {
+      let output = try f.sheaf(["backup", "-s", Raw(f.store), "--exclude-larger-than", bad], status: 64)
+      #expect(output.errorLines.count == 2 && output.errorLines.last?.hasPrefix("hint: ") == true, "\(output)")
+    }
+  }
+
+  @Test func whatIsNewlyExcludedLeavesThePoint() throws {
+    let f = try Fixture(Self.tree)
+    try f.save()
+    let summary = try f.save(["--exclude", "*.o", "--exclude", "build/"])
+    #expect(summary.excluded == 5)
+    let expected = try all(f) { $0.hasSuffix(".o") || $0.hasPrefix("build") || $0.hasPrefix("src/build") }
+    #expect(try paths(f) == expected)
+    // Also by the road of tar, which the list of names in each directory tells what to remove.
+    let target = f.scratch.path("tar")
+    try Descriptor.workingDirectory.makeDirectory(target)
+    for point in f.points { try Reader.gnuTar.extract(f.archive(point), into: target).checked() }
+    #expect(try Snapshot(of: target.joined(f.inside.bytes)).paths.map(\.shown) == expected)
+    // They are not remembered.
+    try f.save()
+    #expect(try f.differences(at: f.points[0]) == [])
+    #expect(try f.differences(at: f.points[2]) == [])
+    try f.save(["--full", "--exclude", "*.c"])
+    #expect(try paths(f) == all(f) { $0.hasSuffix(".c") })
+  }
+
+  @Test(arguments: ["", "[", "a[", "\\"]) func patternsThatDoNotParse(pattern: String) throws {
+    let f = try Fixture(TestTree(["a": .file("a")]))
+    let output = try Command.sheaf(["backup", "-s", Raw(f.store), "--exclude", Raw(pattern), Raw(f.source)]).run()
+    // gitignore(5) gives a meaning to most; what has none is refused before anything is written.
+    #expect(output.status == 0 || output.status == 64, "\(output)")
+    if output.status == 64 { #expect(try f.sheaf(["points", "-s", Raw(f.store)]).text.hasPrefix("no points yet")) }
+  }
+
+  @Test(.enabled(if: Scratch.allowsEverything, "only root can mount")) func oneFileSystem() throws {
+    let f = try Fixture(TestTree(["here": .file("h"), "other": .directory(), "after": .directory(["x": .file("x")])]))
+    let mount = f.source.joined(Bytes("other"))
+    let mounted = try Command("mount", ["-t", "tmpfs", "-o", "size=1m", "tmpfs", Raw(mount)]).run()
+    guard mounted.succeeded else { return }
+    defer { _ = try? Command("umount", [Raw(mount)]).run() }
+    try f.edit("mkdir other/deep; echo o > other/deep/file")
+    try f.save(["--one-file-system"])
+    #expect(try paths(f) == ["after", "after/x", "here", "other"])
+    try f.save()
+    #expect(try paths(f) == ["after", "after/x", "here", "other", "other/deep", "other/deep/file"])
+    try f.save(["--one-file-system"])
+    #expect(try paths(f) == ["after", "after/x", "here", "other"])
+    // A mount point that is itself a source is what is asked for.
+    try f.save(["--series", "inner", "--one-file-system"], sources: [Raw(mount)])
+    let target = f.scratch.path("inner")
+    try f.sheaf(["restore", "-s", Raw(f.store), "--series", "inner", "--to", Raw(target)])
+    #expect(exists(target.joined(f.inside.bytes).joined(Bytes("other/deep/file"))))
+    // Tar must not empty a mount point that was not looked into.
+    let tar = f.scratch.path("tar")
+    try Descriptor.workingDirectory.makeDirectory(tar)
+    for point in f.points[..<2] { try Reader.gnuTar.extract(f.archiveOfHost(point), into: tar).checked() }
+    #expect(exists(tar.joined(f.inside.bytes).joined(Bytes("other/deep/file"))))
+  }
+}
+
+extension Fixture {
+  /// With several series in the store: the one that has the set.
+  fileprivate func archiveOfHost(_ point: Point) throws -> Bytes {
+    store.joined(Host.name()).joined(Bytes("\(point.set).tar.gz".utf8))
+  }
+}
