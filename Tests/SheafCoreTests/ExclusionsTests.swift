@@ -1,9 +1,8 @@
 /// Exclusion patterns against a table that git agrees with, and against git itself on random patterns.
 import Foundation
 import Posix
+import SheafCore
 import Testing
-
-@testable import SheafCore
 
 extension Exclusions {
   fileprivate init(_ file: Bytes, sources: [Bytes] = [[]]) throws {
