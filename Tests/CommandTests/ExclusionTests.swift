@@ -108,6 +108,23 @@ import Testing
     #expect(try paths(f) == all(f) { $0.hasSuffix(".c") })
   }
 
+  @Test func whatIsLeftOutIsNotTouchedByTar() throws {
+    let f = try Fixture(Self.tree)
+    try f.save(["--exclude", "a.o"])
+    try f.edit("rm a.c; echo changed > a.o")
+    try f.save(["--exclude", "a.o"])
+    let target = f.scratch.path("tar")
+    try Descriptor.workingDirectory.makeDirectory(target)
+    try Reader.gnuTar.extract(f.archive(f.points[0]), into: target).checked()
+    let here = target.joined(f.inside.bytes)
+    try Command("sh", ["-c", "echo mine > a.o"], in: here).run().checked()
+    // The list of names that deletes a.c says of a.o that it was left out, not that it is gone.
+    try Reader.gnuTar.extract(f.archive(f.points[1]), into: target).checked()
+    let tree = try Snapshot(of: here)
+    #expect(tree["a.o"]?.size == 5)
+    #expect(tree["a.c"] == nil)
+  }
+
   @Test(arguments: ["", "[", "a[", "\\"]) func patternsThatDoNotParse(pattern: String) throws {
     let f = try Fixture(TestTree(["a": .file("a")]))
     let output = try Command.sheaf(["backup", "-s", Raw(f.store), "--exclude", Raw(pattern), Raw(f.source)]).run()
