@@ -27,7 +27,7 @@ demo:
 test:
 	@$(MAKE) --no-print-directory packages WANTED="$(TEST_PACKAGES)"
 	$(SWIFT) build -c release --build-tests
-	$(SWIFT) test -c release --skip-build
+	TMPDIR=$${TMPDIR:-$$([ -w /dev/shm ] && echo /dev/shm || echo /tmp)} $(SWIFT) test -c release --skip-build
 
 bench:
 	@$(MAKE) --no-print-directory packages WANTED="$(BENCH_PACKAGES)"

@@ -7,16 +7,26 @@ enum Dumpdir {
   /// libarchive 3.6.2 takes no pax record above 1 MiB.
   static let limit = 900_000
 
-  /// Letters by type: `D` a directory, `Y` anything else, `N` what could not be looked at.
-  static func listing(_ listing: Listing) -> Bytes {
+  /// Letters by type: `D` a directory, `Y` anything else, `N` what could not be looked at or was left out, so that tar
+  /// leaves it alone. What was `lost` is left out of the list: so it goes.
+  static func listing(_ listing: Listing, without lost: [Bytes]) -> Bytes {
+    let gone = Set(lost)
+    var leftOut = listing.leftOut.filter { !gone.contains($0) }[...]
     var value = Bytes()
-    for item in listing.items {
-      let letter =
-        item.failure != 0 ? UInt8(ascii: "N") : item.status.kind == .directory ? UInt8(ascii: "D") : UInt8(ascii: "Y")
+    func append(_ letter: UInt8, _ name: Bytes) {
       value.append(letter)
-      value += listing.name(item)
+      value += name
       value.append(0)
     }
+    for item in listing.items {
+      let name = listing.name(item)
+      while let other = leftOut.first, other.lexicographicallyPrecedes(name) {
+        append(UInt8(ascii: "N"), other)
+        leftOut.removeFirst()
+      }
+      append(item.failure != 0 ? UInt8(ascii: "N") : UInt8(ascii: item.status.kind == .directory ? "D" : "Y"), name)
+    }
+    for other in leftOut { append(UInt8(ascii: "N"), other) }
     value.append(0)
     return value
   }
@@ -53,7 +63,7 @@ struct LargePurge {
     let listing = lister.list(parent, isBoundary: false)
     guard listing.failure == nil, let status = try? lister.root.openBeneath(parent, [.pathOnly, .directory]).status()
     else { return nil }
-    let parentList = Dumpdir.listing(listing)
+    let parentList = Dumpdir.listing(listing, without: [])
     guard parentList.count <= Dumpdir.limit else { return nil }
     let taken = Set(listing.items.map { listing.name($0) })
     var number = 0

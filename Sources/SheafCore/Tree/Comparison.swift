@@ -237,7 +237,7 @@ final class Comparison {
       if listing.isAboveSource {
         inexact.append(listing.path)
       } else {
-        dumpdir = Dumpdir.listing(listing)
+        dumpdir = Dumpdir.listing(listing, without: lost)
         if dumpdir.count > Dumpdir.limit {
           dumpdir = []
           if let entries = purge.entries(of: lost + swapped, in: listing.path) {

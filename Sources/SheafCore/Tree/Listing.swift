@@ -27,6 +27,8 @@ final class Listing: @unchecked Sendable {
   fileprivate(set) var isAboveSource = false
   /// How many names the exclusions left out.
   fileprivate(set) var excluded = 0
+  /// Names that are there and are not saved: excluded ones, sockets, the store; sorted.
+  fileprivate(set) var leftOut: [Bytes] = []
   /// The store lies in it and was passed over.
   fileprivate(set) var holdsStore = false
   /// Sockets, which no tar can hold.
@@ -125,6 +127,7 @@ struct Lister: Sendable {
         let name = UnsafeBufferPointer(rebasing: bytes[Int(start)..<Int(start + length)])
         if let kept, !kept.contains(where: { $0.elementsEqual(name) }) {
           listing.excluded += 1
+          listing.leftOut.append(Bytes(name))
           continue
         }
         var item = Listing.Item(nameStart: start, nameLength: length, failure: 0, status: .unknown)
@@ -133,14 +136,17 @@ struct Lister: Sendable {
           item.isAbove = listing.isAboveSource && sources.names(above: listing.path.joined(Bytes(name))) != nil
           if let store = rules.store, status.inode == store.inode, status.device == store.device {
             listing.holdsStore = true
+            listing.leftOut.append(Bytes(name))
             continue
           }
           if status.kind == .socket {
             listing.sockets.append(Bytes(name))
+            listing.leftOut.append(Bytes(name))
             continue
           }
           if !listing.isAboveSource, isExcluded(listing.path, name, status) {
             listing.excluded += 1
+            listing.leftOut.append(Bytes(name))
             continue
           }
         } else {
