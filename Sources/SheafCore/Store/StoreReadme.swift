@@ -1,31 +1,56 @@
 /// The page on every store for a person who has never heard of Sheaf.
 enum StoreReadme {
   static let text = """
-    This directory holds backups made by the program Sheaf. They are ordinary tar archives; you do not need
-    Sheaf to get your files back.
+    This directory holds backups made by the program Sheaf. They are ordinary archives (tar, compressed with gzip),
+    and you do not need Sheaf to get your files back.
 
-    Every folder here is one series of backups. In it, each backup is a pair of files named after the moment it
-    was made, in UTC:
+    Every directory here is one series of backups, most often of one computer. In it, each backup is a pair of files,
+    named after the moment it was made, in UTC:
 
       2026-11-24T060000Z-full.tar.gz     everything, as it was then
-      2026-11-24T060000Z-full.mtree.gz   a list of what it holds (text, compressed with gzip)
-      2026-11-25T060000Z-incr.tar.gz     what had changed since the backup before it
+      2026-11-24T060000Z-full.mtree.gz   the list of what belongs to it (a text, compressed with gzip)
+      2026-11-25T060000Z-incr.tar.gz     only what was new or changed since the backup before it
+      2026-11-25T060000Z-incr.mtree.gz   the list of that, and of what was gone by then
 
-    To get everything back as it was at one moment, take the newest "full" not after that moment and every
-    "incr" after it up to that moment, and unpack them in this order into an EMPTY directory. With GNU tar, as root:
+    A "diff" holds what changed since the last "full". An archive without its list was interrupted: pass over it. A
+    large archive may be in pieces, .tar.gz.001, .tar.gz.002 and so on. If there is a ...-full-2 beside a ...-full of
+    the same moment, the higher number counts.
 
-      mkdir /tmp/restored && cd /tmp/restored
-      for archive in /path/to/*-full.tar.gz /path/to/*-incr.tar.gz; do
-        tar --xattrs --xattrs-include='*' --acls --numeric-owner -p -g /dev/null -xzf "$archive"
-      done
 
-    The option -g /dev/null makes tar delete what had been deleted. Files come out below their full path
-    (home/me/letter.txt). An archive in pieces (.tar.gz.001, .002, ...) is put together with
-    cat NAME.tar.gz.* > NAME.tar.gz. To look into an archive: tar tzvf NAME.tar.gz
+    TO GET EVERYTHING BACK, use the script restore.sh that lies here. It works on Linux, macOS and the BSDs, needs
+    nothing but what is there (sh, awk, tar, gzip), and never writes to this drive. Run it as root, or the files will
+    all be yours instead of their owners'. The directory must be new or empty:
 
-    The script restore.sh beside this file does all this by itself:
+      sudo sh restore.sh --to /tmp/restored                      the newest backup
+      sudo sh restore.sh --to /tmp/restored --at 2026-11-25      as it was at the end of that day (UTC)
 
-      sh restore.sh --series NAME --to DIRECTORY [--at 2026-11-25]
+    If there are several series, add --series NAME. Files come out under their full path, for example in
+    /tmp/restored/home/me. The script checks everything first and says what is missing or damaged.
+
+
+    ONE FILE needs no script. Look for it from the newest archive backwards, and unpack it from the first that has it:
+
+      tar -tzf NAME.tar.gz | grep letter.txt
+      tar -xzf NAME.tar.gz home/me/letter.txt
+
+    (If the archive is in pieces: cat NAME.tar.gz.* | tar -tzf - and so on.)
+
+
+    WITHOUT THE SCRIPT, GNU tar can do the same. Make an EMPTY directory, never one with files in it: what does not
+    belong to the backup is deleted there. As root, unpack the newest "full" that is not after the wanted moment, then
+    every "incr" after it, oldest first, up to that moment (or, of "diff"s, only the last, then each "incr" after it):
+
+      mkdir /tmp/restored
+      cd /tmp/restored
+      tar --xattrs --xattrs-include='*' --acls --numeric-owner -p -g /dev/null -xzf /drive/SERIES/NAME.tar.gz
+
+    repeating the last line for each archive, in this order and without leaving one out. The option -g /dev/null lets
+    tar delete what had been deleted by then.
+
+    To see what a backup holds: gzip -dc NAME.mtree.gz | less. At the list's end stand the size and the SHA-256 digest
+    of each archive file, to be compared with what sha256sum says.
+
+    Please change nothing in here: later backups build on earlier ones.
 
     """
 }
