@@ -148,31 +148,4 @@ import Testing
     let target = try f.restore()
     if Rsync.isInstalled { #expect(try Rsync.differences(from: f.source, to: target.joined(f.inside.bytes)) == []) }
   }
-
-  /// GNU tar takes neither an attribute nor the setgid bit from a directory that stays; nothing else may differ.
-  private func isLimitOfTar(_ line: String, _ tree: Snapshot) -> Bool {
-    let directories = tree.paths.filter { tree[Raw($0)]?.isDirectory == true }.map(\.quoted) + ["the root"]
-    guard directories.contains(where: { line.hasPrefix("\($0): ") }) else { return false }
-    if line.contains("attribute ") { return line.hasSuffix("was missing") }
-    guard let range = line.range(of: ": mode is 0") else { return false }
-    let numbers = line[range.upperBound...].split { !$0.isNumber }.compactMap { UInt16($0, radix: 8) }
-    // A list that stays shows in the group's bits too.
-    return numbers.count == 2 && (numbers[0] ^ numbers[1]) & ~0o2070 == 0
-  }
-
-  @Test(arguments: [11, 12] as [UInt64]) func aRandomHistory(seed: UInt64) throws {
-    let f = try Fixture()
-    Scratch.remove(f.source)
-    var history = History(seed: seed)
-    try history.make(at: f.source)
-    try f.save()
-    for step in 1...4 {
-      let edits = try history.step()
-      try f.save()
-      let lines = try f.differences(at: f.newest)
-      #expect(lines == [], "step \(step): \(edits.joined(separator: "; "))")
-    }
-    try f.expectEveryPoint()
-    try expectReplay(f, isLimitOfTar)
-  }
 }
