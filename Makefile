@@ -11,8 +11,10 @@ TEST_PACKAGES = $(BUILD_PACKAGES) tar gzip libarchive-tools busybox python3 p7zi
 BENCH_PACKAGES = $(BUILD_PACKAGES) isal openssl python3 xz-utils
 
 SHEAF = .build/release/sheaf
+# Tests write a lot of small files: in memory where there is room for that.
+TEST_FOLDER = $${TMPDIR:-$$([ -w /dev/shm ] && echo /dev/shm || echo /tmp)}
 
-.PHONY: all build demo test bench fuzz install lint clean packages
+.PHONY: all build demo test bench soak fuzz install lint clean packages
 
 all: build
 
@@ -27,12 +29,27 @@ demo:
 test:
 	@$(MAKE) --no-print-directory packages WANTED="$(TEST_PACKAGES)"
 	$(SWIFT) build -c release --build-tests
-	TMPDIR=$${TMPDIR:-$$([ -w /dev/shm ] && echo /dev/shm || echo /tmp)} $(SWIFT) test -c release --skip-build
+	TMPDIR=$(TEST_FOLDER) $(SWIFT) test -c release --skip-build
 
 bench:
 	@$(MAKE) --no-print-directory packages WANTED="$(BENCH_PACKAGES)"
 	@$(MAKE) --no-print-directory build
 	python3 Tests/Benchmarks/bench.py --sheaf $(SHEAF) $(BENCH)
+
+# Random histories, seed after seed, for MINUTES; a failing seed stops it and is printed.
+MINUTES ?= 30
+SEED ?= 100000
+soak:
+	@$(MAKE) --no-print-directory packages WANTED="$(TEST_PACKAGES)"
+	$(SWIFT) build -c release --build-tests
+	@end=$$(( $$(date +%s) + $(MINUTES) * 60 )); seed=$(SEED); \
+	while [ $$(date +%s) -lt $$end ]; do \
+	  SHEAF_SEED=$$seed SHEAF_RUNS=20 SHEAF_STEPS=10 TMPDIR=$(TEST_FOLDER) \
+	    $(SWIFT) test -c release --skip-build --filter HistoryTests >.build/soak.log 2>&1 || \
+	    { grep -E 'seed|recorded' .build/soak.log; exit 1; }; \
+	  seed=$$((seed + 20)); \
+	  echo "seeds $(SEED) to $$((seed - 1)): $$(( (seed - $(SEED)) * 10 )) steps without a difference"; \
+	done
 
 # Fuzzes what reads stored bytes, SECONDS each; findings stop it and lie in .build-fuzz.
 SECONDS ?= 600
