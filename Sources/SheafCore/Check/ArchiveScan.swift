@@ -131,17 +131,6 @@ extension Entry {
     }
   }
 
-  private static func gaps(between segments: [Range<Int64>], size: Int64) -> [Range<Int64>] {
-    var gaps: [Range<Int64>] = []
-    var position: Int64 = 0
-    for segment in segments {
-      if segment.lowerBound > position { gaps.append(position..<segment.lowerBound) }
-      position = segment.upperBound
-    }
-    if position < size { gaps.append(position..<size) }
-    return gaps
-  }
-
   private static func holes(comment: Bytes, size: Int64) -> [Range<Int64>] {
     let prefix = Bytes("sheaf holes ")
     guard comment.starts(with: prefix) else { return [] }

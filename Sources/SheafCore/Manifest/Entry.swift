@@ -101,14 +101,17 @@ public struct Entry: Equatable, Sendable {
   public var storedSize: Int64 { isStoredSparse ? size - holes.reduce(0) { $0 + Int64($1.count) } : size }
 
   /// The stretches of the file that are not holes.
-  public var segments: [Range<Int64>] {
-    var segments: [Range<Int64>] = []
+  public var segments: [Range<Int64>] { Self.gaps(between: holes, size: size) }
+
+  /// What a file of `size` bytes has between these stretches of it, which are sorted and apart.
+  static func gaps(between stretches: [Range<Int64>], size: Int64) -> [Range<Int64>] {
+    var gaps: [Range<Int64>] = []
     var position: Int64 = 0
-    for hole in holes {
-      if hole.lowerBound > position { segments.append(position..<hole.lowerBound) }
-      position = hole.upperBound
+    for stretch in stretches {
+      if stretch.lowerBound > position { gaps.append(position..<stretch.lowerBound) }
+      position = stretch.upperBound
     }
-    if position < size { segments.append(position..<size) }
-    return segments
+    if position < size { gaps.append(position..<size) }
+    return gaps
   }
 }

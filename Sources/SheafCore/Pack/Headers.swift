@@ -45,6 +45,7 @@ extension TarHeader {
     self.init(entry, attributes: [])
     type = .hardLink
     size = 0
+    (major, minor) = (0, 0)
     linkTarget = first
   }
 }

@@ -201,22 +201,15 @@ public struct Rebuild {
   private func measure(_ trial: Descriptor, _ set: SetName, _ chain: [SetName]) throws(Failure) -> SetFoot {
     var foot = SetFoot()
     let tree = try tree(trial, set, chain)
-    let hasher = SHA256()
-    let text = Buffer(capacity: 1 << 16)
+    let digest = PointDigest()
     while try tree.next() {
       let line = tree.line
-      text.append(line.canonical.baseAddress!, line.canonical.count)
-      text.append(UInt8(ascii: "\n"))
-      if text.count > 60_000 {
-        hasher.update(text.start, text.count)
-        text.count = 0
-      }
+      digest.add(line.canonical)
       foot.counts.count(line)
       if tree.isUnseen { foot.counts.unseen += 1 }
       if tree.age == 0, !line.isCarried { if tree.isInOlder { foot.counts.changed += 1 } else { foot.counts.new += 1 } }
     }
-    hasher.update(text.start, text.count)
-    foot.point = hasher.finish()
+    foot.point = digest.finish()
     let notes = try ManifestReader(trial, name: set.manifest)
     while try notes.next() { if notes.line.what == .deleted { foot.counts.deleted += 1 } }
     return foot

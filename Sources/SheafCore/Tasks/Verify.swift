@@ -92,19 +92,9 @@ public struct Verify {
     let foot = try series.foot(point)
     if isQuick { return }
     let tree = try series.tree(chain)
-    let hasher = SHA256()
-    let text = Buffer(capacity: 1 << 16)
-    while try tree.next() {
-      let canonical = tree.line.canonical
-      text.append(canonical.baseAddress!, canonical.count)
-      text.append(UInt8(ascii: "\n"))
-      if text.count > 60_000 {
-        hasher.update(text.start, text.count)
-        text.count = 0
-      }
-    }
-    hasher.update(text.start, text.count)
-    if hasher.finish() != foot.point {
+    let digest = PointDigest()
+    while try tree.next() { digest.add(tree.line.canonical) }
+    if digest.finish() != foot.point {
       throw .damaged("the manifests up to \(point.text) do not add up to the point it was written for")
     }
   }

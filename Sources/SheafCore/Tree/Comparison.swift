@@ -44,8 +44,7 @@ final class Comparison {
   /// Whether the old line is of the directory at hand.
   private var oldIsHere = false
   private var hasDiverged = false
-  private let oldHasher = SHA256()
-  private let oldText = Buffer(capacity: 1 << 16)
+  private let oldDigest = PointDigest()
   private let scratch = Buffer()
   /// Directories that could not be looked at: what is known of them stays.
   private var unseenDirectories: [Bytes] = []
@@ -79,7 +78,6 @@ final class Comparison {
     self.purge = purge
     self.reporter = reporter
     self.progress = progress
-    // A full point's digest owes nothing to the one before.
     if options.isFull || old == nil { diverge() }
   }
 
@@ -92,9 +90,7 @@ final class Comparison {
     }
     while hasOld { try passOrphan() }
     try sink.endDirectory(before: [], own: nil)
-    guard old != nil else { return nil }
-    flushOldText()
-    return oldHasher.finish()
+    return old == nil ? nil : oldDigest.finish()
   }
 
   // MARK: - The old point
@@ -103,30 +99,16 @@ final class Comparison {
     guard let old else { return }
     hasOld = try old.next()
     guard hasOld else { return }
-    let canonical = old.line.canonical
-    oldText.append(canonical.baseAddress!, canonical.count)
-    oldText.append(UInt8(ascii: "\n"))
-    if oldText.count > 60_000 { flushOldText() }
+    oldDigest.add(old.line.canonical)
   }
 
-  private func flushOldText() {
-    oldHasher.update(oldText.start, oldText.count)
-    oldText.count = 0
-  }
-
-  /// The point begins to differ: what was hashed so far is common to both, but for the old line at hand.
+  /// The point begins to differ: what was hashed so far is common to both, but for the old line at hand. A full point's
+  /// digest owes nothing to the one before.
   private func diverge() {
     guard !hasDiverged else { return }
     hasDiverged = true
-    guard !options.isFull, let old, hasOld else {
-      flushOldText()
-      return sink.diverge(from: options.isFull ? SHA256() : oldHasher.copy())
-    }
-    let pending = old.line.canonicalLength + 1
-    oldHasher.update(oldText.start, oldText.count - pending)
-    sink.diverge(from: oldHasher.copy())
-    oldHasher.update(oldText.end - pending, pending)
-    oldText.count = 0
+    let isShared = !options.isFull && old != nil
+    sink.diverge(from: isShared ? oldDigest.fork(holding: hasOld ? old!.line.canonicalLength + 1 : 0) : SHA256())
   }
 
   /// An old line whose directory is not there any more, or could not be looked at.
