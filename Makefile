@@ -12,7 +12,7 @@ BENCH_PACKAGES = $(BUILD_PACKAGES) isal openssl python3 xz-utils
 
 SHEAF = .build/release/sheaf
 # Tests write a lot of small files: in memory where there is room for that.
-TEST_FOLDER = $${TMPDIR:-$$([ -w /dev/shm ] && echo /dev/shm || echo /tmp)}
+TEST_FOLDER = $${SHEAF_SCRATCH:-$$([ -w /dev/shm ] && echo /dev/shm || echo /tmp)}
 
 .PHONY: all build demo test bench soak fuzz install lint clean packages
 
@@ -29,7 +29,7 @@ demo:
 test:
 	@$(MAKE) --no-print-directory packages WANTED="$(TEST_PACKAGES)"
 	$(SWIFT) build -c release --build-tests
-	TMPDIR=$(TEST_FOLDER) $(SWIFT) test -c release --skip-build
+	SHEAF_SCRATCH=$(TEST_FOLDER) $(SWIFT) test -c release --skip-build
 
 bench:
 	@$(MAKE) --no-print-directory packages WANTED="$(BENCH_PACKAGES)"
@@ -44,7 +44,7 @@ soak:
 	$(SWIFT) build -c release --build-tests
 	@end=$$(( $$(date +%s) + $(MINUTES) * 60 )); seed=$(SEED); \
 	while [ $$(date +%s) -lt $$end ]; do \
-	  SHEAF_SEED=$$seed SHEAF_RUNS=20 SHEAF_STEPS=10 TMPDIR=$(TEST_FOLDER) \
+	  SHEAF_SEED=$$seed SHEAF_RUNS=20 SHEAF_STEPS=10 SHEAF_SCRATCH=$(TEST_FOLDER) \
 	    $(SWIFT) test -c release --skip-build --filter HistoryTests >.build/soak.log 2>&1 || \
 	    { grep -E 'seed|recorded' .build/soak.log; exit 1; }; \
 	  seed=$$((seed + 20)); \

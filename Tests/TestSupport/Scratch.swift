@@ -40,10 +40,11 @@ public final class Scratch: Sendable {
 
   public func read(_ name: Raw) throws(SystemError) -> Bytes { try Descriptor.open(path(name), .read).readAll() }
 
-  /// `TMPDIR`, else `/tmp`; another place only where that one keeps no extended attributes and the other does.
+  /// `SHEAF_SCRATCH`, else `TMPDIR`, else `/tmp`; another place only where that one keeps no extended attributes and the other does.
   public static let base: Bytes = {
+    let own = Host.environment("SHEAF_SCRATCH").flatMap { $0.isEmpty ? nil : $0 }
     let wanted = Host.environment("TMPDIR").flatMap { $0.isEmpty ? nil : $0 }
-    let places = [wanted, Bytes("/tmp"), Bytes("/var/tmp")].compactMap { $0 }
+    let places = [own, wanted, Bytes("/tmp"), Bytes("/var/tmp")].compactMap { $0 }
     return places.first(where: keepsAttributes) ?? places[0]
   }()
 
