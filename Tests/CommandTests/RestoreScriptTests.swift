@@ -87,9 +87,9 @@ import Testing
         guard road == .busybox else { continue }
         // Whole seconds stay, but for links.
         for path in point.tree.paths.map({ Raw($0) }) {
-          guard let was = point.tree[path], let now = restored[path], was.target.isEmpty, !was.isSocket else {
-            continue
-          }
+          guard let was = point.tree[path], let now = restored[path], was.target.isEmpty, !was.isSocket,
+            was.modified.seconds != -1  // which busybox's touch takes for an error
+          else { continue }
           let (wanted, found) = (was.modified.seconds, now.modified.seconds)
           #expect(wanted == found, "\(road), \(point.set): \(path)", sourceLocation: location)
         }
@@ -299,52 +299,58 @@ import Testing
   // MARK: Hostile archives
 
   @Test func nothingGoesThroughALinkOfAnEarlierSet() throws {
-    for (index, hostile) in [
-      "printf x > l/outside", "mkdir l/sub", "ln l/secret stolen; rm l/secret", "ln -s x l/link",
-    ].enumerated() {
+    // What the second set has in the directory `l`, and which of its entries are then taken out of the archive.
+    let hostile: [(edit: Raw, dropped: String)] = [
+      ("printf x > l/new", "l/"), ("printf x > l/secret", "l/"), ("mkdir l/sub", "l/"), ("ln -s x l/link", "l/"),
+      ("printf x > l/secret; mkdir z; ln l/secret z/stolen", "l/(secret)?"),
+    ]
+    for (index, row) in hostile.enumerated() {
       // A set in which `l` is a link to a place outside, then one in which it is a directory; its manifest is then
-      // made to say that `l` never changed.
+      // made to say nothing of that.
       let f = try Fixture()
       let outside = f.scratch.path("outside")
       try Descriptor.workingDirectory.makeDirectory(outside)
       try Descriptor.open(outside.joined(Bytes("secret")), [.write, .create]).write(Bytes("secret"))
       try f.edit("ln -s \(outside) l; touch x")
       try f.save()
-      try f.edit("rm l; mkdir l; echo secret > l/secret; \(Raw(hostile))")
+      try f.edit("rm l; mkdir l; \(row.edit)")
       try f.save()
-      try withoutTheEntry("l", f)
+      try takeOut(row.dropped, f)
       let before = try Snapshot(of: outside)
+      var unchanged = Snapshot.Options()
+      unchanged.fields.insert(.changed)
       for road in Road.installed {
-        let (target, output) = try restore(f, road, ["--no-check"], status: road == .bsd ? 0 : 1)
-        if road != .bsd { #expect(output.errorText.contains("would write through the symbolic link"), "\(output)") }
-        var options = Snapshot.Options()
-        options.fields.insert(.changed)
-        #expect(before.differences(to: try Snapshot(of: outside), options) == [], "\(road), \(index)")
-        #expect(exists(target))
+        Scratch.remove(f.scratch.path("new"))
+        let output = try run(f, road, ["--no-check", "--to", Raw(f.scratch.path("new"))])
+        // bsdtar takes the link away instead.
+        let refused = output.status == 1 && output.errorText.contains("would write through the symbolic link")
+        #expect(refused || road == .bsd, "\(index): \(output)")
+        #expect(before.differences(to: try Snapshot(of: outside), unchanged) == [], "\(road), \(index)")
+        #expect(exists(f.scratch.path("new")))
       }
     }
   }
 
-  /// Takes a directory's own entry out of the newest set, from the archive and from the manifest.
-  private func withoutTheEntry(_ name: String, _ f: Fixture) throws {
+  /// Takes entries out of the newest set's archive, and the directory `l` out of its manifest.
+  private func takeOut(_ pattern: String, _ f: Fixture) throws {
     let script = """
       import gzip, re, sys, tarfile, io
-      archive, manifest, name = sys.argv[1:]
+      archive, manifest, pattern = sys.argv[1:]
       data = gzip.open(archive).read()
       out, at = b"", 0
       with tarfile.open(fileobj=io.BytesIO(data)) as tar:
         for member in tar:
-          end = tar.offset
-          if not (member.isdir() and member.name.endswith("/" + name)): out += data[at:end]
-          at = end
+          name = member.name + ("/" if member.isdir() else "")
+          if not re.search("/" + pattern + "$", name): out += data[at:tar.offset]
+          at = tar.offset
       stored = gzip.compress(out + bytes(1024))
       open(archive, "wb").write(stored)
       text = gzip.open(manifest).read().decode("latin-1")
-      text = re.sub(r"(?m)^[.]/\\S*/%s type=dir.*\\n" % name, "", text)
+      text = re.sub(r"(?m)^[.]/\\S*/l type=dir.*\\n", "", text)
       text = re.sub(r"(?m)^(# volume: \\S+) \\d+", r"\\1 %d" % len(stored), text)
       gzip.open(manifest, "wb").write(text.encode("latin-1"))
       """
-    try Reader.python(script, [Raw(f.archive(f.newest)), Raw(f.manifest(f.newest)), Raw(name)]).checked()
+    try Reader.python(script, [Raw(f.archive(f.newest)), Raw(f.manifest(f.newest)), Raw(pattern)]).checked()
   }
 
   @Test func pathsThatLeadOutAreRefused() throws {
@@ -417,12 +423,10 @@ import Testing
         let lost: [Raw] = point.set == full.set ? [] : ["open", "gone"]
         var limits = road.limits
         limits.skipped = lost
-        // That it is shut now could be seen.
-        limits.fields.subtract([.mode, .owner])
-        limits.untimed = ["", "shut"]
+        limits.untimed = [""]
+        limits.fields.remove(.mode)
         #expect(whole.differences(to: tree, limits) == [], "\(road), \(point.set)")
         #expect((tree["gone/x"] == nil) == !lost.isEmpty && (tree["open"] == nil) == !lost.isEmpty)
-        #expect(tree["shut"]?.mode == 0)
       }
     }
     // Without the older set, all else.

@@ -333,7 +333,7 @@ enum RestoreScript {
         next
       }
       # What bsdtar reads wrongly: times before 1970 with fractions, attributes with a % or = in their names. And links,
-      # which busybox leaves to root.
+      # which busybox leaves to root and to the group that a directory hands down.
       function note_repair(   file, work) {
         delete repair[$1]
         work = ""
@@ -342,9 +342,11 @@ enum RestoreScript {
           file = quoted("./" name(path(substr($1, 3))))
           work = percents(file, substr(tags, 1, index(tags, "@")))
           if (reads_wrongly(time)) work = work " " stamp(file, time) ";"
-        } else if ($2 == "type=link" && ($3 != "uid=0" || $4 != "gid=0")) {
+        } else if ($2 == "type=link") {
+          file = path(substr($1, 3))
+          if (($3 $4) == "uid=0gid=0" && special(mode_of[parent(file)]) !~ /[2367]/) return
           if (($3 $4) !~ /^uid=[0-9]+gid=[0-9]+$/) fail("line " NR " cannot be read")
-          work = " chown -h " substr($3, 5) ":" substr($4, 5) " " quoted("./" name(path(substr($1, 3)))) ";"
+          work = " chown -h " substr($3, 5) ":" substr($4, 5) " " quoted("./" name(file)) ";"
         }
         if (work == "") return
         repair[$1] = work
@@ -370,6 +372,8 @@ enum RestoreScript {
         if (!present(p)) {
           forget(p)
           if (n > 1) queue("make_way", p)
+          # What the directory above hands down.
+          if (special(mode_of[parent(p)]) ~ /[2367]/ && special(mode) !~ /[2367]/) changes_bits[p] = 1
         } else if (special(mode) != special(mode_of[p])) changes_bits[p] = 1
         delete needed[p]
         if (n > 1) stamped[p] = stamped[parent(p)] = 1
@@ -391,7 +395,7 @@ enum RestoreScript {
           tags = substr($NF, 6)
         }
         if (tags ~ /,s(,|$)/) {
-          print "enter " quoted(parent(p)) " && make_directory " quoted("./" name(p)) >("carried." n)
+          print "enter_new " quoted(parent(p)) " && make_directory " quoted("./" name(p)) >("carried." n)
           owner_of[p] = substr($3, 5) ":" substr($4, 5)
           made[p] = carries = 1
           stamped[parent(p)] = 1
@@ -406,7 +410,7 @@ enum RestoreScript {
       # What the run that made this set could not look at: the last good copy lies in an older set.
       function carry(p,   id, where, i, count, part, first) {
         stamped[parent(p)] = carries = 1
-        where = "enter " quoted(parent(p)) " && "
+        where = "enter_new " quoted(parent(p)) " && "
         count = split(substr(tags, 1, index(tags, "@")), part, ",")
         for (i = 1; i <= count; i++) if (part[i] ~ /^l:/) {
           first = path(substr(part[i], 3))
@@ -501,6 +505,11 @@ enum RestoreScript {
       /^# point: / { print set[n], $3 >"points" }
       /^# end: / {
         if (n > 1) end_queue()
+        for (p in changes_bits) {
+          if (present(p)) print "enter " quoted(p) " && chmod 0" mode_of[p] " ." >("bits." n)
+          delete changes_bits[p]
+        }
+        close("bits." n)
         print $3 >("end." set[n])
         ended = 1
         close(before); close("carried." n); close("links." n)
@@ -531,7 +540,7 @@ enum RestoreScript {
         if (made[p] || (stamped[p] && (reader == "bsd" || carries)) || reader == "busybox" || reader == "other" || \
           (reader == "bsd" && reads_wrongly(time_of[p])))
           work = work " " stamp(".", time_of[p]) ";"
-        if (made[p] || changes_bits[p] || (!superuser && closed[p])) work = work " chmod 0" mode_of[p] " .;"
+        if (made[p] || (!superuser && closed[p])) work = work " chmod 0" mode_of[p] " .;"
         return work
       }
       END {
@@ -656,7 +665,7 @@ enum RestoreScript {
         out = out (substr(bits, i, 1) * 4 + substr(bits, i + 1, 1) * 2 + substr(bits, i + 2, 1))
       print "0" out
     }')
-    chmod 700 . || die 1 "$to is not yours"
+    chmod 00700 . || die 1 "$to is not yours"
 
     # What the files that awk wrote are made of.
 
@@ -679,6 +688,17 @@ enum RestoreScript {
       say "a symbolic link is where a directory should be, so nothing was done in it: $1"
       : >"$tmp/problem"
       return 1
+    }
+    # The same, but makes what is not there yet.
+    enter_new() {
+      cd -P "$root" || exit 1
+      [ "$1" = . ] && return
+      way=$1/
+      while [ -n "$way" ]; do
+        make_directory "./${way%%/*}" || return
+        cd -P "./${way%%/*}" 2>/dev/null || return
+        way=${way#*/}
+      done
     }
     remove() { rm -rf -- "$@" || : >"$tmp/problem"; }
     make_way() {
@@ -704,7 +724,7 @@ enum RestoreScript {
       else have_attributes; fi
     }
     place() {
-      if enter "$1" && [ -e "$stage/$1/$2" ]; then
+      if enter_new "$1" && [ -e "$stage/$1/$2" ]; then
         make_way "./$2" && mv -f -- "$stage/$1/$2" "./$2" && return
       fi
       say "could not be restored from an older set: $1/$2"
@@ -747,13 +767,16 @@ enum RestoreScript {
         exit "$failed"
       }
       failed=$?
-      if [ -s "$tmp/said" ]; then head -n 50 "$tmp/said" | tr '\001-\011\013-\037\177-\377' '?' >&2; fi
+      if [ -s "$tmp/said" ]; then
+        grep -v ': not found in archive$' "$tmp/said" | head -n 50 | tr '\001-\011\013-\037\177-\377' '?' >&2
+      fi
       if [ -f "$tmp/broken" ]; then
         say "$from: the archive cannot be read to its end"
         rm -f "$tmp/broken"
         problems=yes
       fi
-      if [ "$failed" -ne 0 ]; then
+      # busybox finds names with an asterisk and then says that it did not; whether files are there is looked at anyway.
+      if [ "$failed" -ne 0 ] && { [ $# -eq 0 ] || [ "$reader" = gnu ] || [ "$reader" = bsd ]; }; then
         say "$from: not everything could be unpacked"
         problems=yes
       fi
@@ -798,35 +821,37 @@ enum RestoreScript {
         die 1 "$1 would write through the symbolic link $(cat "$tmp/through"): refused, what is restored so far stays"
     }
 
+    # Files from older sets, by way of a directory of their own.
+    take_from_older() {
+      while read -r id; do
+        [ -f "$tmp/set.$id" ] || continue
+        read -r older <"$tmp/set.$id"
+        echo "restoring what was not seen by then, from $older"
+        stage=$(mktemp -d "$root/.sheaf.XXXXXX") || die 1 "cannot make a directory in $to"
+        set --
+        # All of it where the names are too many for a command.
+        if [ "$(wc -c <"$tmp/names.$n.$id")" -lt 60000 ]; then eval "set -- $(cat "$tmp/names.$n.$id")"; fi
+        unpack "$older" "$stage" "$@"
+        follow "places.$n.$id"
+        cd "$root" || exit 1
+        rm -rf -- "$stage"
+        stage=''
+      done <"$tmp/wanted.$n"
+    }
+
     n=0
     count=$(echo "$chain" | wc -w | tr -d ' ')
     for set in $chain; do
       n=$((n + 1))
       echo "restoring $set ($n of $count)"
-      if [ "$n" -gt 1 ]; then
-        follow "before.$n"
-        guard "$set"
-      fi
-      unpack "$set" "$root"
+      follow "before.$n"
+      # First of all, since the archive may hold other names of it.
       follow "carried.$n"
-      if [ -f "$tmp/wanted.$n" ]; then
-        while read -r id; do
-          [ -f "$tmp/set.$id" ] || continue
-          read -r older <"$tmp/set.$id"
-          echo "restoring what was not seen by then, from $older"
-          stage=$(mktemp -d "$root/.sheaf.XXXXXX") || die 1 "cannot make a directory in $to"
-          set --
-          # All of it where the names are too many for a command.
-          # shellcheck disable=SC1090
-          if [ "$(wc -c <"$tmp/names.$n.$id")" -lt 60000 ]; then eval "set -- $(cat "$tmp/names.$n.$id")"; fi
-          unpack "$older" "$stage" "$@"
-          follow "places.$n.$id"
-          cd "$root" || exit 1
-          rm -rf -- "$stage"
-          stage=
-        done <"$tmp/wanted.$n"
-      fi
+      [ ! -f "$tmp/wanted.$n" ] || take_from_older
+      if [ "$n" -gt 1 ] || [ -s "$tmp/carried.$n" ]; then guard "$set"; fi
+      unpack "$set" "$root"
       follow "links.$n"
+      follow "bits.$n"
     done
 
     # Directories that stock GNU tar needs for deleting much at once, and removes itself.
