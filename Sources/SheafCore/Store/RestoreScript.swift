@@ -372,8 +372,8 @@ enum RestoreScript {
         if (!present(p)) {
           forget(p)
           if (n > 1) queue("make_way", p)
-          # What the directory above hands down.
-          if (special(mode_of[parent(p)]) ~ /[2367]/ && special(mode) !~ /[2367]/) changes_bits[p] = 1
+          # What the directory above hands down: it may lose its own setgid bit only after this one was made.
+          if (n > 1 && special(mode) !~ /[2367]/) changes_bits[p] = 1
         } else if (special(mode) != special(mode_of[p])) changes_bits[p] = 1
         delete needed[p]
         if (n > 1) stamped[p] = stamped[parent(p)] = 1
