@@ -506,7 +506,7 @@ enum RestoreScript {
       /^# end: / {
         if (n > 1) end_queue()
         for (p in changes_bits) {
-          if (present(p)) print "enter " quoted(p) " && chmod 0" mode_of[p] " ." >("bits." n)
+          if (present(p)) print "enter " quoted(p) " && chmod 0000" mode_of[p] " ." >("bits." n)
           delete changes_bits[p]
         }
         close("bits." n)
@@ -540,7 +540,7 @@ enum RestoreScript {
         if (made[p] || (stamped[p] && (reader == "bsd" || carries)) || reader == "busybox" || reader == "other" || \
           (reader == "bsd" && reads_wrongly(time_of[p])))
           work = work " " stamp(".", time_of[p]) ";"
-        if (made[p] || (!superuser && closed[p])) work = work " chmod 0" mode_of[p] " .;"
+        if (made[p] || (!superuser && closed[p])) work = work " chmod 0000" mode_of[p] " .;"
         return work
       }
       END {
