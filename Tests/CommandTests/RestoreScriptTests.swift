@@ -171,6 +171,34 @@ import Testing
     try expectEveryPoint(f)
   }
 
+  @Test func archivesInPieces() throws {
+    let f = try threePoints()
+    for point in f.points { try split(point, f) }
+    try expectEveryPoint(f)
+    try remove("\(f.points[1].set).tar.gz.002", f)
+    try expectRefused(f, status: 1, "an archive is missing: \(f.points[1].set).tar.gz.002")
+  }
+
+  /// Cuts the set's archive into volumes and tells its manifest.
+  private func split(_ point: Fixture.Point, _ f: Fixture) throws {
+    let script = """
+      import gzip, hashlib, os, re, sys
+      archive, manifest = sys.argv[1:]
+      data = open(archive, "rb").read()
+      volumes = b""
+      for number, start in enumerate(range(0, len(data), 300)):
+        name, piece = "%s.%03d" % (archive, number + 1), data[start:start + 300]
+        open(name, "wb").write(piece)
+        digest = hashlib.sha256(piece).hexdigest()
+        volumes += b"# volume: %s %d %s\\n" % (os.path.basename(name).encode(), len(piece), digest.encode())
+      os.remove(archive)
+      text = re.sub(b"(?m)^# volume: .*\\n", lambda _: volumes, gzip.open(manifest).read())
+      text = text[:text.rindex(b"# end: ")]
+      gzip.open(manifest, "wb").write(text + b"# end: %s\\n" % hashlib.sha256(text).hexdigest().encode())
+      """
+    try Reader.python(script, [Raw(f.archive(point)), Raw(f.manifest(point))]).checked()
+  }
+
   // MARK: What it refuses
 
   private static let small = TestTree(["a": .file("a"), "d": .directory(["b": .file("b")]), "l": .symlink("d")])

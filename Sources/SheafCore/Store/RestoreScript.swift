@@ -256,6 +256,7 @@ enum RestoreScript {
         }
         return 0
       }
+      # (Here and there a "" follows an element of an array: gawk 5.2 cannot hand a missing one to a function.)
       function present(p) { return p in directory && !hidden(p, directory[p]) }
 
       # Collects work on names of one directory into one line.
@@ -344,7 +345,7 @@ enum RestoreScript {
           if (reads_wrongly(time)) work = work " " stamp(file, time) ";"
         } else if ($2 == "type=link") {
           file = path(substr($1, 3))
-          if (($3 $4) == "uid=0gid=0" && special(mode_of[parent(file)]) !~ /[2367]/) return
+          if (($3 $4) == "uid=0gid=0" && special(mode_of[parent(file)] "") !~ /[2367]/) return
           if (($3 $4) !~ /^uid=[0-9]+gid=[0-9]+$/) fail("line " NR " cannot be read")
           work = " chown -h " substr($3, 5) ":" substr($4, 5) " " quoted("./" name(file)) ";"
         }
@@ -374,7 +375,7 @@ enum RestoreScript {
           if (n > 1) queue("make_way", p)
           # What the directory above hands down: it may lose its own setgid bit only after this one was made.
           if (n > 1 && special(mode) !~ /[2367]/) changes_bits[p] = 1
-        } else if (special(mode) != special(mode_of[p])) changes_bits[p] = 1
+        } else if (special(mode) != special(mode_of[p] "")) changes_bits[p] = 1
         delete needed[p]
         if (n > 1) stamped[p] = stamped[parent(p)] = 1
         directory[p] = n
@@ -522,18 +523,18 @@ enum RestoreScript {
         for (i = 1; i < count; i++) { split(part[i], tag, ":"); names[tag[2]] = part[i] }
       }
       function finish(p,   work, i) {
-        work = reader == "bsd" ? percents(".", had[p]) : ""
+        work = reader == "bsd" ? percents(".", had[p] "") : ""
         if (made[p] && superuser) work = work " chown " owner_of[p] " .;"
         if (had[p] != attributes[p]) {
-          attribute_names(attributes[p])
+          attribute_names(attributes[p] "")
           for (i in names) final[i] = 1
-          attribute_names(had[p])
+          attribute_names(had[p] "")
           for (i in names) if (!(i in final) && i !~ /^security\.(selinux|ima|evm)$/)
             if (superuser || i ~ /^(user|system)\./) work = work " without . " quoted(decoded(i, byte)) ";"
           for (i in final) delete final[i]
         }
         if (made[p] || (reader == "bsd" && defaults[p])) {
-          attribute_names(attributes[p])
+          attribute_names(attributes[p] "")
           for (i in names) if (made[p] || i == "system.posix_acl_default") work = work with(".", names[i])
         }
         # GNU tar sets the times of all directories that its archive touches; the others do not.
@@ -738,7 +739,15 @@ enum RestoreScript {
     }
     # Runs what awk wrote; in a shell of its own, since it goes about.
     # shellcheck disable=SC1090
-    follow() { [ ! -s "$tmp/$1" ] || (. "$tmp/$1"); }
+    follow() {
+      [ -s "$tmp/$1" ] || return 0
+      rm -f "$tmp/done"
+      (
+        . "$tmp/$1"
+        : >"$tmp/done"
+      )
+      [ -f "$tmp/done" ] || : >"$tmp/problem"
+    }
 
     # unpack SET DIRECTORY [NAME...]
     archive() { while read -r name rest; do cat "$dir/$name" || return; done <"$tmp/volumes.$1"; }
