@@ -29,7 +29,7 @@ extension Descriptor {
 
   public func setAttribute(_ attribute: Attribute) throws(SystemError) {
     let result = attribute.name.withCString { fsetxattr(raw, $0, attribute.value, attribute.value.count, 0) }
-    if result != 0 { throw .last("set attribute \(attribute.name.shown) of", path) }
+    if result != 0 { throw .last("set an attribute of", path) }
   }
 
   public func setAttribute(_ attribute: Attribute, of name: Bytes) throws(SystemError) {
@@ -37,12 +37,12 @@ extension Descriptor {
     let result = attribute.name.withCString { key in
       through.withCString { lsetxattr($0, key, attribute.value, attribute.value.count, 0) }
     }
-    if result != 0 { throw .last("set attribute \(attribute.name.shown) of", path.joined(name)) }
+    if result != 0 { throw .last("set an attribute of", path.joined(name)) }
   }
 
   public func removeAttribute(_ attribute: Bytes) throws(SystemError) {
     if attribute.withCString({ fremovexattr(raw, $0) }) != 0 {
-      throw .last("remove attribute \(attribute.shown) of", path)
+      throw .last("remove an attribute of", path)
     }
   }
 
@@ -92,7 +92,7 @@ extension Descriptor {
       switch errno {
       case ENODATA: return nil
       case ERANGE where capacity < 1 << 20: capacity *= 8
-      default: throw .last("read attribute \(name.shown) of", path)
+      default: throw .last("read an attribute of", path)
       }
     }
   }

@@ -152,9 +152,9 @@ extension Descriptor {
     guard fchown(raw, uid, gid) == 0 else { throw .last("set the owner of", path) }
   }
 
-  /// Never on a symbolic link: `fchmodat` would follow it.
+  /// Never on a symbolic link, which has no mode: one that took the name's place meanwhile gives an error.
   public func setMode(_ name: Bytes, _ mode: UInt16) throws(SystemError) {
-    try call("set the mode of", name) { fchmodat(raw, $0, mode_t(mode), 0) }
+    try call("set the mode of", name) { fchmodat(raw, $0, mode_t(mode), AT_SYMLINK_NOFOLLOW) }
   }
 
   public func setMode(_ mode: UInt16) throws(SystemError) {

@@ -28,6 +28,8 @@ public struct SystemError: Error, Equatable, Sendable {
   public var isUnsupported: Bool { code == EPERM || code == ENOTSUP || code == EINVAL }
   /// A hard link that cannot be: too many, across file systems, or none at all here.
   public var isNoLink: Bool { code == EMLINK || code == EXDEV || code == EPERM || code == ENOTSUP }
+  /// What is there is not what it has to be.
+  public static func unfit(_ operation: String, _ path: Bytes) -> SystemError { SystemError(operation, path, EINVAL) }
   /// What was listed is something else by now.
   public static func replaced(_ path: Bytes) -> SystemError { SystemError("open", path, ESTALE) }
 }

@@ -89,11 +89,13 @@ public final class Thread: @unchecked Sendable {
   public func join() { pthread_join(handle, nil) }
 }
 
-/// First in, first out, at most `limit` at a time: who puts waits for room, who takes waits for something.
+/// First in, first out, at most `limit` at a time: who puts waits for room, who takes waits for something. What is
+/// large may weigh more than one; what weighs more than all the room there is waits until nothing else is inside.
 public final class BoundedQueue<Element>: @unchecked Sendable {
   private struct State {
-    var elements: [Element] = []
+    var elements: [(element: Element, weight: Int)] = []
     var head = 0
+    var weight = 0
     var closed = false
   }
   private let state = Monitor(State())
@@ -102,11 +104,12 @@ public final class BoundedQueue<Element>: @unchecked Sendable {
   public init(limit: Int) { self.limit = limit }
 
   /// False where the queue was closed; the element is dropped then.
-  @discardableResult public func put(_ element: Element) -> Bool {
+  @discardableResult public func put(_ element: Element, weight: Int = 1) -> Bool {
     state.wait { s in
       if s.closed { return false }
-      if s.elements.count - s.head >= limit { return nil }
-      s.elements.append(element)
+      if s.weight > 0, s.weight + weight > limit { return nil }
+      s.elements.append((element, weight))
+      s.weight += weight
       return true
     }
   }
@@ -115,7 +118,8 @@ public final class BoundedQueue<Element>: @unchecked Sendable {
   public func take() -> Element? {
     state.wait { (s: inout State) -> Element?? in
       if s.head < s.elements.count {
-        let element = s.elements[s.head]
+        let (element, weight) = s.elements[s.head]
+        s.weight -= weight
         s.head += 1
         if s.head == s.elements.count || s.head > 64 {
           s.elements.removeFirst(s.head)

@@ -17,7 +17,7 @@ public final class Decompressor {
     guard member.count >= GzipMember.headerLength + GzipMember.trailerLength, let start = member.baseAddress,
       let header = GzipMember(headerAt: start), header.length == member.count
     else { throw .notOurs }
-    let size = Int(UInt32(littleEndian: member.loadUnaligned(fromByteOffset: member.count - 4, as: UInt32.self)))
+    let size = GzipMember.storedLength(member)
     let deflated = member.count - header.dataOffset - GzipMember.trailerLength
     // Deflate cannot expand more than 1032 times: a larger claim is a lie, and costs no memory.
     guard size <= GzipMember.inflatedLimit, size <= deflated * 1032 else { throw .tooLong }

@@ -73,6 +73,21 @@ public final class ForeignArchive {
     }
   }
 
+  /// Reads the entry's data for the sake of reading it; gives its bytes, holes not counted, which may be endless.
+  public func skipData() throws(Failure) -> Int64 {
+    var total: Int64 = 0
+    while true {
+      var start: UnsafeRawPointer?
+      var count = 0
+      var offset: Int64 = 0
+      switch archive_read_data_block(handle, &start, &count, &offset) {
+      case ARCHIVE_OK, ARCHIVE_WARN: total += Int64(count)
+      case ARCHIVE_EOF: return total
+      default: throw failure()
+      }
+    }
+  }
+
   private static func bytes(_ text: UnsafePointer<CChar>?) -> Bytes { text.map { Bytes(cString: $0) } ?? [] }
 
   private static func entry(_ e: OpaquePointer) -> Entry {

@@ -16,6 +16,8 @@ public struct GzipMember: Equatable, Sendable {
   public static let trailerLength = 8
   /// What one member inflates to at the most; a writer stays far below, a reader refuses more.
   public static let inflatedLimit = 64 << 20
+  /// What one member may take: deflate adds five bytes to every 65535 that do not shrink, a header at most 65535.
+  public static let lengthLimit = inflatedLimit + inflatedLimit / 8192 + (1 << 17)
 
   /// Of the whole member, in bytes.
   public var length: Int
@@ -37,7 +39,9 @@ public struct GzipMember: Equatable, Sendable {
     let length = UInt64(littleEndian: start.loadUnaligned(fromByteOffset: 16, as: UInt64.self))
     let first = UInt32(littleEndian: start.loadUnaligned(fromByteOffset: 24, as: UInt32.self))
     extraLength = extra - 16
-    guard length >= UInt64(Self.headerLength + extraLength + Self.trailerLength), length < 1 << 32 else { return nil }
+    guard length >= UInt64(Self.headerLength + extraLength + Self.trailerLength),
+      length <= UInt64(Self.lengthLimit)
+    else { return nil }
     self.length = Int(length)
     firstHeader = first == .max ? nil : Int(first)
   }
@@ -95,6 +99,11 @@ public struct GzipMember: Equatable, Sendable {
 
   static func crc32(_ bytes: UnsafeRawBufferPointer) -> UInt32 {
     UInt32(truncatingIfNeeded: libdeflate_crc32(0, bytes.baseAddress, bytes.count))
+  }
+
+  /// How long the inflated bytes are said to be, which inflating proves.
+  public static func storedLength(_ member: UnsafeRawBufferPointer) -> Int {
+    Int(UInt32(littleEndian: member.loadUnaligned(fromByteOffset: member.count - 4, as: UInt32.self)))
   }
 
   /// The CRC-32 of the inflated bytes, as the member's trailer has it.

@@ -45,7 +45,6 @@ public final class MemberReader {
     guard let member = GzipMember(headerAt: window.start + Int(offset - windowOffset)) else {
       throw .notAMember(offset: offset)
     }
-    guard member.length <= 2 * GzipMember.inflatedLimit else { throw .notAMember(offset: offset) }
     guard try fill(member.length) >= member.length else { throw .cutShort(offset: offset) }
     let bytes = UnsafeRawBufferPointer(start: window.start + Int(offset - windowOffset), count: member.length)
     offset += Int64(member.length)

@@ -27,7 +27,7 @@ struct ListCommand: ParsableCommand {
     var bytes: Int64 = 0
     func show(_ entry: Entry, isUnseen: Bool, base: Bytes) {
       shown += 1
-      bytes += entry.hardLink == nil ? entry.size : 0
+      bytes.add(saturating: entry.hardLink == nil ? entry.size : 0)
       if output.json { return printJSON(entry, isUnseen) }
       if output.quiet { return }
       var name = recursive ? entry.path : entry.path.splitAtName.name

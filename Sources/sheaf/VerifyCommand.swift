@@ -41,7 +41,7 @@ struct VerifyCommand: ParsableCommand {
       total.sets += summary.sets
       total.points += summary.points
       total.files += summary.files
-      total.bytes += summary.bytes
+      total.bytes.add(saturating: summary.bytes)
       total.damages += summary.damages
       total.touched += summary.touched
     }

@@ -26,7 +26,8 @@ struct ArchiveCheck {
     }
     func found(_ message: String) { report(Damage(set: set, path: nil, message: message)) }
     archive.shortfalls.forEach(found)
-    let line = MemberLine(archive: archive, progress: progress, report: found, next: nextMember)
+    let places = MemberPlaces(try series.manifest(set), of: archive.id)
+    let line = MemberLine(archive: archive, progress: progress, report: found, next: places.first)
     let digests = try line.run { (job) throws(Failure) in try comparison.take(job) }
     for (volume, digest) in zip(archive.volumes, digests) where volume.digest != digest {
       found("\(volume.name): its digest is not what its manifest says")
@@ -34,10 +35,21 @@ struct ArchiveCheck {
     try comparison.finish()
     return (comparison.files, comparison.bytes)
   }
+}
 
-  /// The first member after `offset` that a file of the manifest lies in.
-  private func nextMember(after offset: Int64) -> (offset: Int64, number: Int64)? {
-    guard let manifest = try? series.manifest(set), let id = try? series.head(set).id else { return nil }
+/// Where members begin, as far as the manifest's files tell; read once from front to back, since files lie in an
+/// archive in the order of the manifest.
+private final class MemberPlaces {
+  private let manifest: ManifestReader
+  private let id: SetID
+
+  init(_ manifest: ManifestReader, of id: SetID) {
+    self.manifest = manifest
+    self.id = id
+  }
+
+  /// The first member after `offset` that a file lies in; `offset` grows from call to call.
+  func first(after offset: Int64) -> (offset: Int64, number: Int64)? {
     while (try? manifest.next()) == true {
       guard manifest.line.what == .entry, manifest.line.kind == .file, let entry = manifest.line.entry() else {
         continue

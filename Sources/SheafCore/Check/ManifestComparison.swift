@@ -31,6 +31,7 @@ final class ManifestComparison {
 
   func take(_ job: MemberJob) throws(Failure) {
     if let failure = job.failure {
+      first = false
       report(nil, "\(set.archive): the gzip member at byte \(job.offset) \(failure)")
       long?.isDamaged = true
       if job.isFirstHeader { endLong() } else if long != nil { skipLong(job) }
@@ -113,8 +114,10 @@ final class ManifestComparison {
         continue
       }
       files += 1
-      compare(entry, tar.header, path)
-      if entry.kind == .file, tar.header.type != .hardLink { compareData(entry, tar, digest, job) }
+      let isSame = compare(entry, tar.header, path)
+      if entry.kind == .file, tar.header.type != .hardLink {
+        if isSame { compareData(entry, tar, digest, job) } else { lost = true }
+      }
       return
     }
     report(path, "is in the archive but not in the manifest")
@@ -136,7 +139,9 @@ final class ManifestComparison {
     }
   }
 
-  private func compare(_ entry: Entry, _ header: TarHeader, _ path: Bytes) {
+  /// Reports what differs; false where they do not even tell of the same data.
+  @discardableResult
+  private func compare(_ entry: Entry, _ header: TarHeader, _ path: Bytes) -> Bool {
     var wanted = entry.hardLink.map { TarHeader(entry, linkTo: $0) } ?? TarHeader(entry, attributes: entry.attributes)
     if entry.isStoredSparse, entry.hardLink == nil {
       wanted.type = .gnuSparse
@@ -158,10 +163,11 @@ final class ManifestComparison {
                 : wanted.major != header.major || wanted.minor != header.minor
                   ? "device" : wanted.attributes != header.attributes ? "attributes" : nil
     if let differs { report(path, "archive and manifest tell of another \(differs)") }
+    return wanted.type == header.type && wanted.size == header.size
   }
 
   private func compareData(_ entry: Entry, _ tar: TarEntry, _ digest: Digest?, _ job: MemberJob) {
-    bytes += entry.size
+    bytes.add(saturating: entry.size)
     if let extent = entry.extents.first {
       if extent.set != id || extent.offset != job.offset || extent.inner != Int64(tar.data)
         || extent.member != job.number

@@ -25,6 +25,12 @@ final class MemberJob: @unchecked Sendable {
   }
   private let firstHeader: Int
 
+  /// In pieces of the size that members mostly have: so many of the large ones are not held at a time.
+  var weight: Int {
+    let inflated = min(GzipMember.storedLength(compressed.bytes), GzipMember.inflatedLimit)
+    return 1 + (compressed.count + inflated) >> 22
+  }
+
   func run(_ inflater: Decompressor, _ hasher: SHA256) {
     defer { finished.change { $0 = true } }
     do throws(Decompressor.Failure) { try inflater.inflate(compressed.bytes, into: inflated) } catch {

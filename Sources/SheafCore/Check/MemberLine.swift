@@ -54,9 +54,10 @@ struct MemberLine {
       do throws(MemberReader.Failure) {
         guard let (member, bytes) = try reader.next() else { break }
         let job = MemberJob(offset: offset, number: number, member: member, bytes: bytes)
-        toTake.put(job)
-        toWork.put(job)
-        number += 1
+        toTake.put(job, weight: job.weight)
+        toWork.put(job, weight: job.weight)
+        // Where it was taken up again the number is the manifest's word for it.
+        number &+= 1
       } catch {
         switch error {
         case .system(let error):

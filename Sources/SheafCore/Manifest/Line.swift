@@ -287,7 +287,7 @@ struct Line {
         if over { return nil }
         stored = sum
       }
-      guard stored == e.storedSize else { return nil }
+      guard stored == e.storedSize, size == 0 || !e.extents.isEmpty else { return nil }
     }
     return e
   }

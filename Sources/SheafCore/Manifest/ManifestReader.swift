@@ -39,11 +39,7 @@ final class ManifestReader {
     let lines = UnsafeBufferPointer(
       start: UnsafePointer(first.start.assumingMemoryBound(to: UInt8.self)), count: first.count)
     guard ManifestSyntax.starts(lines, "#mtree\n") else { throw .damaged("\(name): not a manifest") }
-    for text in lines.split(separator: 10).dropFirst() {
-      let text = UnsafeBufferPointer(rebasing: text)
-      if text[0] == UInt8(ascii: ".") { break }
-      _ = fields.add(line: text)
-    }
+    fields.add(lines: lines, until: UInt8(ascii: "."))
     head = try SetHead(fields: fields, manifest: name)
   }
 
@@ -72,6 +68,7 @@ final class ManifestReader {
       lineNumber += 1
       let text = UnsafeBufferPointer(start: UnsafePointer(start), count: length)
       guard length > 0 else { throw malformed("is empty") }
+      guard ManifestSyntax.isPlain(text) else { throw malformed("cannot be read") }
       if text[0] == UInt8(ascii: ".") {
         guard length > 1, text[1] == UInt8(ascii: "/") else { continue }
         guard line.parse(entry: text, scratch: scratch) else { throw malformed("cannot be read") }
@@ -88,7 +85,8 @@ final class ManifestReader {
         return true
       }
       if ManifestSyntax.starts(text, "# members: ") { continue }
-      _ = tail.add(line: text)
+      tail.add(line: text)
+      guard tail.isSound else { throw malformed("is one of too many") }
       if ManifestSyntax.starts(text, "# end: ") { try readEnd(text, chunk) }
     }
   }
@@ -195,7 +193,7 @@ private final class ChunkStream {
       defer { queue.close() }
       do throws(Failure) {
         while let buffer = try Self.read(reader, inflater, name) {
-          if !queue.put(.success(buffer)) { return }
+          if !queue.put(.success(buffer), weight: 1 + buffer.count >> 20) { return }
         }
       } catch { queue.put(.failure(error)) }
     }
@@ -246,7 +244,9 @@ struct ManifestIndex {
     do {
       guard let (_, bytes) = try reader.next() else { throw cut() }
       try Decompressor().inflate(bytes, into: inflated)
-      foot = try SetFoot(fields: Fields(text: Bytes(inflated)), manifest: name)
+      var fields = Fields()
+      fields.add(lines: inflated.bytes.bindMemory(to: UInt8.self))
+      foot = try SetFoot(fields: fields, manifest: name)
       reader.seek(to: indexOffset)
       while let (_, bytes) = try reader.next() {
         guard let block = GzipMember.subfield("Si", of: bytes) else { break }

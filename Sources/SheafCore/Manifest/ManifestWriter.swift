@@ -130,6 +130,26 @@ enum ManifestSyntax {
     return nil
   }
 
+  /// Whether there is nothing in it but visible ASCII and spaces: all that a writer puts there. A NUL would end a name
+  /// for the kernel where the checks of names see more, an escape sequence would reach a terminal.
+  static func isPlain(_ line: UnsafeBufferPointer<UInt8>) -> Bool {
+    guard let start = UnsafeRawPointer(line.baseAddress) else { return true }
+    let ones: UInt64 = 0x0101_0101_0101_0101
+    var at = 0
+    var bad: UInt64 = 0
+    while at + 8 <= line.count {
+      let word = start.loadUnaligned(fromByteOffset: at, as: UInt64.self)
+      // In a byte below 128, the highest bit is set by what is below 32 (subtracting) or 127 (adding).
+      bad |= (word | (word &- ones &* 32) | (word &+ ones)) & (ones &* 128)
+      at += 8
+    }
+    while at < line.count {
+      if line[at] < 32 || line[at] > 126 { return false }
+      at += 1
+    }
+    return bad == 0
+  }
+
   static func starts(_ line: UnsafeBufferPointer<UInt8>, _ text: StaticString) -> Bool {
     let count = text.utf8CodeUnitCount
     return line.count >= count && memcmp(line.baseAddress!, text.utf8Start, count) == 0

@@ -10,8 +10,10 @@ final class PointReader {
   private var order: [Int] = []
   /// Those whose line was used up.
   private var used: [Int] = []
-  /// Directories that went away or became something else, and since which age; the next in order last.
+  /// Directories that went away or became something else, in order, and since which age. Those before `firstHidden`
+  /// have been passed.
   private var hidden: [(path: Bytes, age: Int)] = []
+  private var firstHidden = 0
   private var current = 0
 
   /// Whether a newer set could not look at the entry just read.
@@ -115,22 +117,41 @@ final class PointReader {
   }
 
   private func hide(_ path: Bytes, since age: Int) {
-    var at = hidden.count
-    while at > 0, PathOrder.compareDirectories(hidden[at - 1].path, path) < 0 { at -= 1 }
-    hidden.insert((path, age), at: at)
+    hidden.insert((path, age), at: hiddenPlace(of: path))
   }
 
   private func isHidden(_ reader: Int) -> Bool {
-    guard !hidden.isEmpty else { return false }
+    guard firstHidden < hidden.count else { return false }
     let parent = Bytes(readers[reader].line.parent)
-    while let last = hidden.last, PathOrder.compareDirectories(last.path, parent) < 0, !parent.isAtOrBelow(last.path) {
-      hidden.removeLast()
+    while firstHidden < hidden.count, PathOrder.compareDirectories(hidden[firstHidden].path, parent) < 0,
+      !parent.isAtOrBelow(hidden[firstHidden].path)
+    {
+      firstHidden += 1
     }
-    for (path, age) in hidden.reversed() {
-      if PathOrder.compareDirectories(path, parent) > 0 { break }
-      if age < reader, parent.isAtOrBelow(path) { return true }
+    if firstHidden > 1024 || firstHidden == hidden.count {
+      hidden.removeFirst(firstHidden)
+      firstHidden = 0
     }
-    return false
+    var directory = parent
+    while true {
+      for (path, age) in hidden[hiddenPlace(of: directory)...] {
+        guard path == directory else { break }
+        if age < reader { return true }
+      }
+      guard !directory.isEmpty else { return false }
+      directory = directory.splitAtName.parent
+    }
+  }
+
+  /// Where the first hidden directory that is not before `path` stands.
+  private func hiddenPlace(of path: Bytes) -> Int {
+    var low = firstHidden
+    var high = hidden.count
+    while low < high {
+      let middle = (low + high) / 2
+      if PathOrder.compareDirectories(hidden[middle].path, path) < 0 { low = middle + 1 } else { high = middle }
+    }
+    return low
   }
 
   /// Goes to the first entry that is not before `path`, having looked at what is known of the directories above it:

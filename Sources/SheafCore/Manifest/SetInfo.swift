@@ -89,12 +89,14 @@ public struct SetHead: Sendable, Equatable {
   /// From the lines of a manifest's head.
   init(fields: Fields, manifest: String) throws(Failure) {
     func malformed(_ what: String) -> Failure { .damaged("\(manifest): \(what)") }
+    guard fields.isSound else { throw malformed("its head cannot be read") }
     guard fields["sheaf"] == Bytes("1") else { throw malformed("not a manifest of format 1") }
     requires = fields["requires", default: []].split(separator: 32).map { Bytes($0).shown }
     optional = fields["optional", default: []].split(separator: 32).map { Bytes($0).shown }
     if let unknown = requires.first(where: { !Self.understood.contains($0) }) {
       throw Failure(
-        .failed, "\(manifest) requires the feature '\(unknown)', which this version does not know",
+        .failed,
+        "\(manifest) requires the feature '\(Show.path(Bytes(unknown.utf8)))', which this version does not know",
         hint: "use a newer sheaf")
     }
     guard let id = fields["id"].flatMap(SetID.init(text:)),
@@ -185,12 +187,16 @@ public struct SetFoot: Sendable, Equatable {
 
   init(fields: Fields, manifest: String) throws(Failure) {
     func malformed() -> Failure { .damaged("\(manifest): its foot cannot be read") }
-    guard fields["layers"] == Bytes("gzip") else { throw malformed() }
+    guard fields.isSound, fields["layers"] == Bytes("gzip") else { throw malformed() }
+    var stored: Int64 = 0
     for text in fields.all("volume") {
       let words = text.split(separator: 32).map { Bytes($0) }
       guard words.count == 3, let size = Int64(words[1].shown), size >= 0, let digest = Digest(hex: words[2]),
         !words[0].contains(47)
       else { throw malformed() }
+      let (sum, isTooLarge) = stored.addingReportingOverflow(size)
+      guard !isTooLarge else { throw malformed() }
+      stored = sum
       volumes.append(Volume(name: words[0].shown, size: size, digest: digest))
     }
     func numbers(_ key: String, _ count: Int) throws(Failure) -> [Int64] {
@@ -210,22 +216,40 @@ public struct SetFoot: Sendable, Equatable {
 /// `# key: value` lines.
 struct Fields {
   private var values: [String: [Bytes]] = [:]
+  private var count = 0
+  /// More than anyone has, and still no load for the memory.
+  private static let limit = 1 << 20
+
+  /// False: more lines than there may be, or one that no writer writes.
+  private(set) var isSound = true
 
   init() {}
 
-  /// Takes a line without its newline; false where it has not that form.
-  mutating func add(line: UnsafeBufferPointer<UInt8>) -> Bool {
+  /// Takes a line without its newline; one that has not that form is passed over.
+  mutating func add(line: UnsafeBufferPointer<UInt8>) {
     guard line.count > 3, line[0] == UInt8(ascii: "#"), line[1] == 32,
       let colon = line.firstIndex(of: UInt8(ascii: ":"))
-    else { return false }
+    else { return }
+    count += 1
+    isSound = isSound && count <= Self.limit && ManifestSyntax.isPlain(line)
+    guard isSound else { return }
     let key = String(decoding: line[2..<colon], as: UTF8.self)
     values[key, default: []].append(colon + 2 < line.count ? Bytes(line[(colon + 2)...]) : [])
-    return true
   }
 
-  init(text: Bytes) {
-    for line in text.split(separator: 10) { line.withUnsafeBufferPointer { _ = add(line: $0) } }
+  /// Takes lines up to the first that begins with `stop`; one at a time, since a hostile text may be long.
+  mutating func add(lines text: UnsafeBufferPointer<UInt8>, until stop: UInt8? = nil) {
+    var rest = text
+    while isSound, !rest.isEmpty {
+      let end = rest.firstIndex(of: 10) ?? rest.count
+      let line = UnsafeBufferPointer(rebasing: rest[..<end])
+      if let first = line.first, first == stop { return }
+      add(line: line)
+      rest = UnsafeBufferPointer(rebasing: rest[min(end + 1, rest.count)...])
+    }
   }
+
+  init(text: Bytes) { text.withUnsafeBufferPointer { add(lines: $0) } }
 
   subscript(_ key: String) -> Bytes? { values[key]?.first }
   subscript(_ key: String, default fallback: Bytes) -> Bytes { values[key]?.first ?? fallback }

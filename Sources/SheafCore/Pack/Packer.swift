@@ -110,7 +110,7 @@ final class Packer {
 
   private func count(_ entry: Entry, _ job: PackJob, isNew: Bool?) {
     if entry.kind == .directory { job.counts.directories += 1 } else { job.counts.files += 1 }
-    job.counts.bytes += entry.hardLink == nil ? entry.size : 0
+    job.counts.bytes.add(saturating: entry.hardLink == nil ? entry.size : 0)
     switch isNew {
     case true?: job.counts.new += 1
     case false?: job.counts.changed += 1
@@ -349,7 +349,7 @@ struct UnseenLines {
     counts.unseen += self.counts.unseen
     counts.directories += self.counts.directories
     counts.files += self.counts.files
-    counts.bytes += self.counts.bytes
+    counts.bytes.add(saturating: self.counts.bytes)
   }
 }
 

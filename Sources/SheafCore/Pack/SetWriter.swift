@@ -161,7 +161,7 @@ final class SetWriter {
   private func add(_ more: SetFoot.Counts) {
     counts.files += more.files
     counts.directories += more.directories
-    counts.bytes += more.bytes
+    counts.bytes.add(saturating: more.bytes)
     counts.new += more.new
     counts.changed += more.changed
     counts.deleted += more.deleted

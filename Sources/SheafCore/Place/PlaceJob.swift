@@ -72,14 +72,13 @@ final class Unpacker {
         do throws(Failure) { try fill(target, entry, archive) } catch { failure = error }
         if failure == nil { try placer.finish(entry, target) }
         try target.close()
-        // A file that is not what it was is no file restored.
-        if failure != nil { try? file.directory.removeFile(name) }
+        if failure != nil {
+          // A file that is not what it was is no file restored, and takes no other's place.
+          try? file.directory.removeFile(name)
+          throw SystemError.unfit("restore", name)
+        }
       }
-    } catch {
-      // Replacing goes on to rename what a failure removed.
-      throw failure ?? Failure(error)
-    }
-    if let failure { throw failure }
+    } catch { throw failure ?? Failure(error) }
     progress.add(files: 1)
     if reporter.wantsItems { reporter.item(.restored, entry.path, .file) }
   }
@@ -151,7 +150,8 @@ private struct HoleWriter {
   }
 
   mutating func finish() throws(Failure) {
-    if entry.isStoredSparse, nextHole < entry.holes.count { hasher.updateZeros(entry.size - position) }
+    // First, since a size that the file system does not take need not be hashed.
     if !entry.holes.isEmpty { try system { () throws(SystemError) in try target.truncate(to: entry.size) } }
+    if entry.isStoredSparse, nextHole < entry.holes.count { hasher.updateZeros(entry.size - position) }
   }
 }

@@ -95,7 +95,7 @@ final class PlaceLine {
     if isUnseen { unseen += 1 }
     guard let path = stripped(entry.path) else { return }
     if entry.kind == .directory { directories += 1 } else { files += 1 }
-    if entry.hardLink == nil { bytes += entry.size }
+    if entry.hardLink == nil { bytes.add(saturating: entry.size) }
     if entry.kind == .directory { return try addDirectory(entry, path) }
     guard target != nil else {
       if reporter.wantsItems { reporter.item(.restored, entry.path, entry.kind) }
@@ -199,11 +199,14 @@ final class PlaceLine {
 
   /// An empty file lies in no member: it goes with whatever is at hand.
   private func addEmpty(_ entry: Entry, _ name: Bytes, _ directory: Descriptor) {
+    guard entry.digest == Self.emptyDigest else {
+      isDamaged.change { $0 = true }
+      return miss(entry, "its contents are not what was saved")
+    }
     do throws(SystemError) {
       guard try placer.mayPlace(entry, name, in: directory) else { return }
       try placer.replacing(name, in: directory) { name throws(SystemError) in
         let file = try directory.open(name, [.write, .create, .exclusive, .noFollow], mode: 0o600)
-        if entry.size > 0 { try file.truncate(to: entry.size) }
         try placer.finish(entry, file)
         try file.close()
       }
@@ -211,6 +214,8 @@ final class PlaceLine {
       if reporter.wantsItems { reporter.item(.restored, entry.path, .file) }
     } catch { miss(entry, "cannot \(error.operation): \(error.cause)") }
   }
+
+  private static let emptyDigest = SHA256().finish()
 
   private func dispatch(_ set: SetID) {
     guard let job = pending.removeValue(forKey: set) else { return }
@@ -348,7 +353,7 @@ private final class Missed: Sendable {
     guard entry.kind != .directory else { return }
     state.look {
       $0.files += 1
-      $0.bytes += entry.hardLink == nil ? entry.size : 0
+      $0.bytes.add(saturating: entry.hardLink == nil ? entry.size : 0)
     }
   }
 

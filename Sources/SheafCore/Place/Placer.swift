@@ -65,10 +65,13 @@ struct Placer: Sendable {
     do throws(SystemError) { return try make(name) } catch {
       guard error.isExisting, overwrite != nil else { throw error }
     }
-    if try directory.status(of: name).kind == .directory { try directory.removeTree(name) }
     let temporary = Bytes(".sheaf-\(Host.random(6).hex)".utf8)
-    try make(temporary)
-    do throws(SystemError) { try directory.rename(temporary, to: name) } catch {
+    do throws(SystemError) {
+      try make(temporary)
+      // Only now that its successor is whole.
+      if try directory.status(of: name).kind == .directory { try directory.removeTree(name) }
+      try directory.rename(temporary, to: name)
+    } catch {
       try? directory.removeFile(temporary)
       throw error
     }
@@ -114,6 +117,12 @@ struct Placer: Sendable {
       // Someone else's program would run as the one who restores it.
       bits &= 0o1777
       shortfalls.add("owner")
+    } else {
+      do throws(SystemError) { try owner(user, entry.gid) } catch {
+        guard error.isUnsupported else { throw error }
+        bits &= ~0o2000
+        shortfalls.add("owner")
+      }
     }
     do throws(SystemError) { try mode(bits) } catch {
       guard error.isForbidden else { throw error }

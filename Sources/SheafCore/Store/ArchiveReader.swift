@@ -71,17 +71,22 @@ final class ArchiveShelf: @unchecked Sendable {
 
   init(_ series: Series) { self.series = series }
 
-  /// Not for use from several threads; what it gives may be.
   func archive(_ id: SetID) throws(Failure) -> ArchiveReader {
-    if let known = open.look({ $0[id] }) { return try known.get() }
-    var result: Result<ArchiveReader, Failure>
+    // Under the lock, as the series is not for several threads.
+    try open.look { known in
+      if let result = known[id] { return result }
+      let result = find(id)
+      known[id] = result
+      return result
+    }.get()
+  }
+
+  private func find(_ id: SetID) -> Result<ArchiveReader, Failure> {
     do throws(Failure) {
       guard let set = try series.set(id) else {
         throw .damaged("the set with the identity \(id.text) is not in the store")
       }
-      result = .success(try ArchiveReader(set, in: series))
-    } catch { result = .failure(error) }
-    open.look { $0[id] = result }
-    return try result.get()
+      return .success(try ArchiveReader(set, in: series))
+    } catch { return .failure(error) }
   }
 }

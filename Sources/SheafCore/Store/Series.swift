@@ -73,7 +73,14 @@ public final class Series {
   }
 
   func manifestFile(_ set: SetName) throws(Failure) -> Descriptor {
-    try system { () throws(SystemError) in try directory.open(Bytes(set.manifest.utf8), [.read, .noFollow]) }
+    // Not waiting for the other end of a pipe that someone put there.
+    let file = try system { () throws(SystemError) in
+      try directory.open(Bytes(set.manifest.utf8), [.read, .noFollow, .nonBlocking])
+    }
+    guard try system({ () throws(SystemError) in try file.status().kind }) == .file else {
+      throw .damaged("\(set.manifest) is no file")
+    }
+    return file
   }
 
   func manifest(_ set: SetName, checked: Bool = false) throws(Failure) -> ManifestReader {
@@ -116,6 +123,16 @@ public final class Series {
       chain.append(next)
     }
     return chain
+  }
+
+  /// Says where a set of the chain was made on another state of its parent's point than the one that is there.
+  func mismatches(in chain: [SetName]) throws(Failure) -> [String] {
+    var messages: [String] = []
+    for (set, older) in zip(chain, chain.dropFirst()) {
+      guard let parent = try head(set).parent, try foot(older).point != parent.digest else { continue }
+      messages.append("\(set.text) builds on another state of \(parent.point) than the one that is there")
+    }
+    return messages
   }
 
   /// The point's whole tree.

@@ -16,7 +16,7 @@ final class SeriesLock {
     name = Self.prefix + host + Bytes("_".utf8) + boot + Bytes("_\(Host.processID)".utf8)
     let directory = directory
     let name = name
-    _ = try system { () throws(SystemError) in try directory.open(name, [.write, .create]) }
+    _ = try system { () throws(SystemError) in try directory.open(name, [.write, .create, .noFollow, .nonBlocking]) }
     // Both of two that begin together see the other and give way: never do both go on.
     do throws(Failure) {
       for other in try system({ () throws(SystemError) in try directory.sortedNames() })

@@ -29,7 +29,7 @@ public final class Store: Sendable {
     let text: Bytes
     do throws(SystemError) {
       directory = try Descriptor.open(path, [.read, .directory])
-      text = try directory.open(marker, [.read, .noFollow]).readAll(atMost: 65536)
+      text = try Self.read(marker, in: directory, atMost: 65536)
     } catch {
       if error.isMissing { throw Failure(.noStore, "no store at \(Show.path(path))", hint: hint) }
       throw Failure(.noStore, "cannot open the store at \(Show.path(path)): \(error.cause)")
@@ -52,6 +52,13 @@ public final class Store: Sendable {
     return Store(
       directory: directory, uuid: uuid.shown, label: fields["label", default: []],
       created: fields["created", default: []].shown)
+  }
+
+  /// A file's contents, where the name is a plain file's: not waiting for the other end of a pipe.
+  private static func read(_ name: Bytes, in directory: Descriptor, atMost limit: Int) throws(SystemError) -> Bytes {
+    let file = try directory.open(name, [.read, .noFollow, .nonBlocking])
+    guard try file.status().kind == .file else { throw SystemError.unfit("open", directory.path.joined(name)) }
+    return try file.readAll(atMost: limit)
   }
 
   private static func fields(_ text: Bytes) -> [String: Bytes] {
@@ -115,7 +122,7 @@ public final class Store: Sendable {
       (Self.readme, StoreReadme.text, UInt16(0o644)), (Self.script, RestoreScript.text, 0o755),
     ] {
       let wanted = Bytes(text.utf8)
-      let present = try? directory.open(name, [.read, .noFollow]).readAll(atMost: wanted.count + 1)
+      let present = try? Self.read(name, in: directory, atMost: wanted.count + 1)
       if present == wanted { continue }
       if present == nil {
         try publish(name, wanted, mode: mode)

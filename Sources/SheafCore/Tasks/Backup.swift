@@ -197,7 +197,8 @@ private struct Run {
   func write(after previous: Previous?, fullBecause reason: String?) throws(Failure) -> BackupSummary {
     let options = task.options
     let started = task.clock()
-    let sources = SourceTree(options.sources.isEmpty ? previous?.head.sources ?? [] : options.sources)
+    let sources = SourceTree(
+      options.sources.isEmpty ? previous?.head.sources ?? rememberedSources() : options.sources)
     guard !sources.sources.isEmpty || options.sources.contains([]) else {
       throw Failure(.usage, "nothing to back up", hint: "name a SOURCE")
     }
@@ -288,6 +289,13 @@ private struct Run {
     }
   }
 
+  /// Where the newest manifest cannot be read, an older one still knows.
+  private func rememberedSources() -> [Bytes] {
+    guard let series, let sets = try? series.sets() else { return [] }
+    for set in sets.reversed() { if let head = try? series.head(set) { return head.sources } }
+    return []
+  }
+
   /// Throws where none is there.
   private func missingSources(_ sources: SourceTree, _ root: Descriptor) throws(Failure) -> [Bytes] {
     let missing = sources.sources.filter { path in
@@ -341,9 +349,10 @@ private final class DryRunSink: ComparisonSink {
 
 extension SetFoot.Counts {
   static func + (a: Self, b: Self) -> Self {
-    Self(
-      files: a.files + b.files, directories: a.directories + b.directories, bytes: a.bytes + b.bytes,
-      new: a.new + b.new,
+    var sum = Self(
+      files: a.files + b.files, directories: a.directories + b.directories, bytes: a.bytes, new: a.new + b.new,
       changed: a.changed + b.changed, deleted: a.deleted + b.deleted, unseen: a.unseen + b.unseen)
+    sum.bytes.add(saturating: b.bytes)
+    return sum
   }
 }

@@ -22,7 +22,9 @@ public struct LoneArchive {
     do throws(ForeignArchive.Failure) { return try ForeignArchive(file) } catch { throw damaged(error) }
   }
 
-  private func damaged(_ error: ForeignArchive.Failure) -> Failure { .damaged("\(Show.path(path)): \(error.message)") }
+  private func damaged(_ error: ForeignArchive.Failure) -> Failure {
+    .damaged("\(Show.path(path)): \(Show.path(Bytes(error.message.utf8)))")
+  }
 
   private func next(_ archive: ForeignArchive) throws(Failure) -> Entry? {
     do throws(ForeignArchive.Failure) { return try archive.next().map(Entry.init) } catch { throw damaged(error) }
@@ -34,11 +36,21 @@ public struct LoneArchive {
   }
 
   public func read(_ wanted: Bytes, _ body: (UnsafeRawBufferPointer) throws(Failure) -> Void) throws(Failure) {
+    try read(wanted, body, links: 0)
+  }
+
+  private func read(
+    _ wanted: Bytes, _ body: (UnsafeRawBufferPointer) throws(Failure) -> Void, links: Int
+  ) throws(Failure) {
     let archive = try open()
     while let entry = try next(archive) {
       guard entry.path == wanted else { continue }
       guard entry.kind == .file else { throw Failure(.failed, "\(Show.path(wanted)) is no file") }
-      if let first = entry.hardLink { return try read(first, body) }
+      if let first = entry.hardLink {
+        // A few links to links are somebody's way of writing; more lead in a circle.
+        guard links < 40 else { throw .damaged("\(Show.path(path)): \(Show.path(wanted)) leads to no file") }
+        return try read(Entry.plain(first), body, links: links + 1)
+      }
       let result: Result<Void, Failure>
       do throws(ForeignArchive.Failure) { result = try archive.data(body) } catch { throw damaged(error) }
       return try result.get()
@@ -66,9 +78,9 @@ public struct LoneArchive {
     while let entry = try next(archive) {
       entries += 1
       do throws(ForeignArchive.Failure) {
-        _ = try archive.data { (data) throws(Failure) in bytes += Int64(data.count) }
+        bytes += try archive.skipData()
       } catch {
-        throw .damaged("\(Show.path(path)): \(Show.path(entry.path)): \(error.message)")
+        throw .damaged("\(Show.path(path)): \(Show.path(entry.path)): \(Show.path(Bytes(error.message.utf8)))")
       }
     }
     return (entries, bytes)
@@ -76,10 +88,14 @@ public struct LoneArchive {
 }
 
 extension Entry {
+  /// Without leading slashes, `.` and doubled slashes.
+  fileprivate static func plain(_ path: Bytes) -> Bytes {
+    let plain = Bytes(path.split(separator: 47).filter { $0 != [46] }.joined(separator: [47]))
+    return plain.isEmpty ? [46] : plain
+  }
+
   fileprivate init(_ e: ForeignArchive.Entry) {
-    var path = Bytes(e.path.split(separator: 47).filter { $0 != [46] }.joined(separator: [47]))
-    if path.isEmpty { path = [46] }
-    self.init(path: path, kind: e.kind, mode: e.mode, uid: e.uid, gid: e.gid, modified: e.modified)
+    self.init(path: Self.plain(e.path), kind: e.kind, mode: e.mode, uid: e.uid, gid: e.gid, modified: e.modified)
     userName = e.userName
     groupName = e.groupName
     size = e.kind == .file ? max(0, e.size) : 0

@@ -220,6 +220,6 @@ extension SetFoot.Counts {
   /// Counts one entry of a point.
   mutating func count(_ line: Line) {
     if line.kind == .directory { directories += 1 } else { files += 1 }
-    if !line.hasHardLink { bytes += line.size }
+    if !line.hasHardLink { bytes.add(saturating: line.size) }
   }
 }

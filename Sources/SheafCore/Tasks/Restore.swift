@@ -66,7 +66,7 @@ public struct Restore {
       target, series: series, options, roots: paths.isEmpty ? try series.head(set).sources : paths, reporter: reporter,
       progress: progress)
     do throws(Failure) {
-      if paths.isEmpty { try place(try series.tree(chain), to: line, while: nil) }
+      if paths.isEmpty { try place(try series.tree(chain, checked: true), to: line, while: nil) }
       for path in paths {
         let (tree, above) = try series.tree(chain, from: path)
         for directory in above { try line.add(above: directory) }
@@ -89,16 +89,12 @@ public struct Restore {
     return summary
   }
 
-  /// Names what is missing before anything is written; what is there is restored all the same.
+  /// Names what is missing, or not what it was, before anything is written; what is there is restored all the same.
   private func reportShortfalls(_ chain: [SetName]) throws(Failure) -> Bool {
-    var isShort = false
-    for set in chain {
-      for message in try ArchiveReader(set, in: series).shortfalls {
-        reporter.problem(message, path: nil)
-        isShort = true
-      }
-    }
-    return isShort
+    var messages = try series.mismatches(in: chain)
+    for set in chain { messages += try ArchiveReader(set, in: series).shortfalls }
+    for message in messages { reporter.problem(message, path: nil) }
+    return !messages.isEmpty
   }
 
   private func openTarget() throws(Failure) -> Descriptor {

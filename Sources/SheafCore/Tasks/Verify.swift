@@ -48,7 +48,7 @@ public struct Verify {
       }
     }
     var expected: Int64 = 0
-    for set in sets { expected += (try? series.foot(set).storedBytes) ?? 0 }
+    for set in sets { expected.add(saturating: (try? series.foot(set).storedBytes) ?? 0) }
     progress.expected.store(isQuick ? 0 : Int(expected), ordering: .relaxed)
     for set in sets.sorted() {
       try progress.checkCancelled()
@@ -60,7 +60,7 @@ public struct Verify {
         }
         let (files, bytes) = try ArchiveCheck(series: series, set: set, progress: progress, report: found).run()
         summary.files += files
-        summary.bytes += bytes
+        summary.bytes.add(saturating: bytes)
       }
     }
     for point in points {
@@ -86,9 +86,7 @@ public struct Verify {
 
   /// The merged tree is the one the set was written for, and its parent's is the one it was written on.
   private func checkPoint(_ point: SetName, _ chain: [SetName]) throws(Failure) {
-    if let parent = try series.head(point).parent, try series.foot(chain[1]).point != parent.digest {
-      throw .damaged("\(point.text) builds on another state of \(parent.point) than the one that is there")
-    }
+    if let mismatch = try series.mismatches(in: Array(chain.prefix(2))).first { throw .damaged(mismatch) }
     let foot = try series.foot(point)
     if isQuick { return }
     let tree = try series.tree(chain)
