@@ -742,6 +742,8 @@ enum RestoreScript {
     follow() {
       [ -s "$tmp/$1" ] || return 0
       rm -f "$tmp/done"
+      # bash 5.2 would become the last command of the list, and not come back.
+      echo : >>"$tmp/$1"
       (
         . "$tmp/$1"
         : >"$tmp/done"
