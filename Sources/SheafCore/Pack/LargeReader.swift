@@ -37,6 +37,15 @@ final class LargeReader {
     return (file, status, entry)
   }
 
+  /// Why a file cannot be opened; nil where it can.
+  func failure(opening packed: PackEntry) -> SystemError? {
+    guard packed.item.status.kind == .file else { return nil }
+    do throws(SystemError) {
+      _ = try look(at: packed.path)
+      return nil
+    } catch { return error }
+  }
+
   /// A large file, to be packed in pieces.
   func open(_ packed: PackEntry) throws(SystemError) -> LargeFile {
     var (file, status, entry) = try look(at: packed.path)

@@ -40,6 +40,8 @@ final class LinkGroup: @unchecked Sendable {
   let first: Bytes
   /// Whether this run stores it; later names are stored with it then.
   var isStored = false
+  /// Why its first name could not be opened: then no name of it can be stored, for each would be a link to nothing.
+  var failure: SystemError?
   /// Names not yet met.
   var remaining: Int
   /// What is known of the first name: set by the planner where it is kept, else by the packer, and completed with its

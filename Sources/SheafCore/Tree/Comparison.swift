@@ -341,11 +341,16 @@ final class Comparison {
         }
       }
       entry.onlyIfDifferent = false
+      if let failure = reader.failure(opening: entry) {
+        group.failure = failure
+        return unreadable(entry, failure)
+      }
       group.isStored = true
       return .store
     }
     group.remaining -= 1
     if group.remaining == 0 { groups[identity] = nil }
+    if let failure = group.failure { return unreadable(entry, failure) }
     entry.group = group
     entry.isLink = true
     entry.onlyIfDifferent = false
@@ -361,6 +366,13 @@ final class Comparison {
     sink.add(.line(text: line.text, canonical: line.canonical, isNote: false), estimate: 0)
     count(self.old!.line)
     unchanged += 1
+    return .done
+  }
+
+  private func unreadable(_ entry: PackEntry, _ failure: SystemError) -> Joined {
+    reporter.problem("cannot \(failure.operation): \(failure.cause)", path: entry.path)
+    diverge()
+    addUnseen(entry.path, old: entry.old)
     return .done
   }
 
