@@ -66,10 +66,24 @@ public enum Show {
 
   public static func isUTF8(_ bytes: Bytes) -> Bool { String(validating: bytes, as: UTF8.self) != nil }
 
-  /// RFC 4648, section 4, without padding.
+  /// A path as a word that can be put into a shell's command line, where that takes no more than quotes.
+  public static func word(_ bytes: Bytes) -> String {
+    let plain = Set(Bytes("/_.,:@%+=-".utf8))
+    func isPlain(_ byte: UInt8) -> Bool {
+      switch byte {
+      case 48...57, 65...90, 97...122: true
+      default: plain.contains(byte)
+      }
+    }
+    if !bytes.isEmpty, bytes.allSatisfy(isPlain) { return bytes.shown }
+    return "'" + path(bytes).split(separator: "'", omittingEmptySubsequences: false).joined(separator: "'\\''") + "'"
+  }
+
+  /// RFC 4648, section 4, with padding.
   public static func base64(_ bytes: Bytes) -> String {
     let out = Buffer()
     Base64.append(bytes, to: out)
+    while out.count % 4 != 0 { out.append(UInt8(ascii: "=")) }
     return Bytes(out).shown
   }
 }

@@ -34,7 +34,7 @@ struct BackupCommand: ParsableCommand {
   @Option(name: .long, help: ArgumentHelp("Leave out the contents of folders that hold NAME.", valueName: "NAME"))
   var excludeIfPresent: [RawText] = []
 
-  @Option(help: ArgumentHelp("Leave out larger files.", valueName: "SIZE"))
+  @Option(help: ArgumentHelp("Leave out files larger than SIZE: 500k, 10M, 4.5G.", valueName: "SIZE"))
   var excludeLargerThan: Size?
 
   @Option(

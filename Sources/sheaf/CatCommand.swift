@@ -17,8 +17,6 @@ struct CatCommand: ParsableCommand {
   @Argument(help: ArgumentHelp("Files in the point.", valueName: "PATH"))
   var paths: [RawText]
 
-  @OptionGroup var output: OutputOptions
-
   func run() throws {
     func write(_ bytes: UnsafeRawBufferPointer) throws(Failure) {
       Console.shared.write(Bytes(bytes))
@@ -27,11 +25,22 @@ struct CatCommand: ParsableCommand {
       guard let lone = LoneArchive(archive.bytes) else {
         throw Failure(.failed, "\(Show.path(archive.bytes)) is not an archive that can be read")
       }
-      for path in paths { try lone.read(path.storePath, write) }
-      return
+      return try each { (path) throws(Failure) in try lone.read(path, write) }
     }
     let series = try store.openSeries()
     let contents = try Contents(series, point.find(in: series))
-    for path in paths { try contents.read(path.storePath, write) }
+    try each { (path) throws(Failure) in try contents.read(path, write) }
+  }
+
+  /// One that cannot be printed does not hold back the rest.
+  private func each(_ body: (Bytes) throws(Failure) -> Void) throws {
+    var worst: Failure?
+    for path in paths {
+      do throws(Failure) { try body(path.storePath) } catch {
+        Console.shared.error(error.message, hint: error.hint)
+        if worst?.kind != .damaged { worst = error }
+      }
+    }
+    if let worst { throw Status(worst.kind) }
   }
 }

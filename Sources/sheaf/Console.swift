@@ -4,9 +4,13 @@
 import Glibc
 import Posix
 import SheafCore
+import Synchronization
 
 final class Console: Sendable {
   static let shared = Console()
+
+  /// Set by commands that write or check something: they go on where nobody reads what they print.
+  let finishesWork = Atomic<Bool>(false)
 
   private struct State {
     var out = Bytes()
@@ -45,31 +49,38 @@ final class Console: Sendable {
   func write(_ bytes: Bytes) {
     state.look { s in
       s.out += bytes
-      if s.out.count > 32768 || outIsTerminal { Self.flush(&s) }
+      if s.out.count > 32768 || outIsTerminal { flush(&s) }
     }
   }
 
-  private static func flush(_ s: inout State) {
+  private func flush(_ s: inout State) {
     if s.outFailed {
       s.out = []
       return
     }
-    if s.lineShown { wipe(&s) }
+    if s.lineShown { Self.wipe(&s) }
     do throws(SystemError) { try Descriptor.standardOutput.write(s.out) } catch {
       // A closed pipe (as `| head`) is no failure of ours, but nobody reads on.
       s.outFailed = true
-      if error.code == EPIPE { _exit(0) }
+      if error.code == EPIPE {
+        // Who only shows something is done then; who changes something goes on without showing it.
+        if finishesWork.load(ordering: .relaxed) {
+          s.out = []
+          return
+        }
+        _exit(0)
+      }
       try? Descriptor.standardError.write(Bytes("sheaf: error: cannot write to standard output: \(error.cause)\n".utf8))
       _exit(1)
     }
     s.out = []
   }
 
-  func close() { state.look { Self.flush(&$0) } }
+  func close() { state.look { flush(&$0) } }
 
   private func message(_ text: String) {
     state.look { s in
-      Self.flush(&s)
+      flush(&s)
       if s.lineShown { Self.wipe(&s) }
       try? Descriptor.standardError.write(Bytes(text.utf8) + [10])
     }

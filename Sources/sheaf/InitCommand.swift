@@ -24,9 +24,8 @@ struct InitCommand: ParsableCommand {
       json.add("label", made.label)
       json.print()
     } else if !output.quiet {
-      let shown = Show.path(path)
-      Console.shared.print("made a store at \(shown)")
-      Console.shared.print("back up to it with: sheaf backup -s \(shown) SOURCE...")
+      Console.shared.print("made a store at \(Show.path(path))")
+      Console.shared.print("back up to it with: sheaf backup -s \(Show.word(path)) SOURCE...")
     }
   }
 }

@@ -25,12 +25,12 @@ struct ListCommand: ParsableCommand {
   func run() throws {
     var shown: Int64 = 0
     var bytes: Int64 = 0
-    func show(_ entry: Entry, isUnseen: Bool, base: Bytes) {
+    func show(_ entry: Entry, isUnseen: Bool, whole: Bool) {
       shown += 1
       bytes.add(saturating: entry.hardLink == nil ? entry.size : 0)
-      if output.json { return printJSON(entry, isUnseen) }
+      if output.json { return Self.printJSON(entry, isUnseen) }
       if output.quiet { return }
-      var name = recursive ? entry.path : entry.path.splitAtName.name
+      var name = whole ? entry.path : entry.path.splitAtName.name
       if entry.kind == .directory { name.append(47) }
       let console = Console.shared
       var line = long ? Bytes(LongLine.text(entry).utf8) : []
@@ -41,13 +41,13 @@ struct ListCommand: ParsableCommand {
       console.write(line + [10])
     }
     if let path, let archive = LoneArchive(path.bytes) {
-      try archive.list { (entry) throws(Failure) in show(entry, isUnseen: false, base: []) }
+      try archive.list { (entry) throws(Failure) in show(entry, isUnseen: false, whole: true) }
     } else {
       let series = try store.openSeries()
       let wanted = path?.storePath ?? []
       try Contents(series, point.find(in: series)).list(wanted, recursive: recursive) {
         (entry, isUnseen) throws(Failure) in
-        show(entry, isUnseen: isUnseen, base: wanted)
+        show(entry, isUnseen: isUnseen, whole: recursive)
       }
     }
     if output.json {
@@ -58,7 +58,7 @@ struct ListCommand: ParsableCommand {
     }
   }
 
-  private func printJSON(_ e: Entry, _ isUnseen: Bool) {
+  static func printJSON(_ e: Entry, _ isUnseen: Bool) {
     var json = JSON("entry")
     json.add("path", e.path)
     json.add("kind", LongLine.word(e.kind))

@@ -14,7 +14,18 @@ struct ManifestCommand: ParsableCommand {
 
   func run() throws {
     let series = try store.openSeries()
-    try Contents(series, point.find(in: series)).manifest { (bytes) throws(Failure) in
+    let contents = try Contents(series, point.find(in: series))
+    if output.json {
+      var count = 0
+      try contents.list([], recursive: true) { (entry, isUnseen) throws(Failure) in
+        ListCommand.printJSON(entry, isUnseen)
+        count += 1
+      }
+      var json = JSON("summary")
+      json.add("entries", count)
+      return json.print()
+    }
+    try contents.manifest { (bytes) throws(Failure) in
       Console.shared.write(Bytes(bytes))
     }
   }

@@ -32,7 +32,7 @@ struct PointsCommand: ParsableCommand {
       json.add("damaged", damaged)
       json.print()
     } else if names.isEmpty, !output.quiet {
-      Console.shared.print("no points yet; make one with: sheaf backup -s \(Show.path(opened.path)) SOURCE...")
+      Console.shared.print("no points yet; make one with: sheaf backup -s \(Show.word(opened.path)) SOURCE...")
     }
     if damaged > 0 { throw Status.damaged }
   }
@@ -57,6 +57,7 @@ private struct Points {
         row.head = try series.head(set)
         row.foot = try series.foot(set)
         _ = try series.chain(of: set)
+        if let shortfall = try series.shortfalls(of: set).first { row.failure = Failure(.damaged, shortfall) }
       } catch { row.failure = error }
       rows.append(row)
     }

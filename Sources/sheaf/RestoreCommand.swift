@@ -49,7 +49,8 @@ struct RestoreCommand: ParsableCommand {
     options.isDryRun = dryRun
     if delete, overwrite == nil {
       throw Failure(
-        .usage, "--delete needs --overwrite", hint: "for exactly the point's tree: --overwrite always --delete")
+        .usage, "--delete needs --overwrite",
+        hint: "for exactly the point's state of the restored paths: --overwrite always --delete")
     }
     let series = try store.openSeries()
     let set = try point.find(in: series)
@@ -78,6 +79,10 @@ struct RestoreCommand: ParsableCommand {
     let what = "\(Words.count(s.files, "file")) in \(Words.count(s.directories, "folder")), \(Words.size(s.bytes))"
     if dryRun { return Console.shared.print("would restore \(what) from \(s.set.text)") }
     Console.shared.print("restored \(what) from \(s.set.text) in \(Words.duration(report.elapsed))")
+    if s.kept > 0 { Console.shared.print("  left \(Words.count(s.kept, "file")) as they are") }
+    if s.files + s.directories + s.kept == 0, stripComponents > 0 {
+      Console.shared.warning("nothing is left of the paths without \(stripComponents) leading folders")
+    }
     if s.deleted > 0 { Console.shared.print("  removed \(Words.count(s.deleted)) that the point does not have") }
     if s.unseen > 0 {
       Console.shared.print(
@@ -96,6 +101,7 @@ struct RestoreCommand: ParsableCommand {
     json.add("directories", s.directories)
     json.add("bytes", s.bytes)
     json.add("files_deleted", s.deleted)
+    json.add("files_kept", s.kept)
     json.add("files_unseen", s.unseen)
     json.add("problems", report.problemCount)
     json.add("damaged", s.isDamaged)

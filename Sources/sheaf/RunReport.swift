@@ -7,7 +7,10 @@ final class RunReport: Reporter {
   private let problems = Monitor(0)
   let started = Timestamp.monotonicNanoseconds()
 
-  init(_ output: OutputOptions) { self.output = output }
+  init(_ output: OutputOptions) {
+    self.output = output
+    Console.shared.finishesWork.store(true, ordering: .relaxed)
+  }
 
   var wantsItems: Bool { output.verbose }
   var problemCount: Int { problems.look { $0 } }

@@ -9,16 +9,18 @@ struct Sheaf: ParsableCommand {
     commandName: "sheaf",
     abstract: "Dated, plain tar.gz backups, restorable with nothing but tar.",
     discussion: """
-      A first backup is full, the following ones hold what changed. STORE is a directory on the drive that takes the
-      backups; give it with -s or in the environment variable SHEAF_STORE.
+      A first backup is full, the following ones hold what changed. STORE is a
+      directory on the drive that takes the backups; give it with -s or in the
+      environment variable SHEAF_STORE.
 
         sheaf init -s /media/drive/backup
         sheaf backup -s /media/drive/backup /home/me /etc
         sheaf points -s /media/drive/backup
-        sheaf restore -s /media/drive/backup --to /tmp/restored --at 2026-11-24 home/me/letters
+        sheaf restore -s /media/drive/backup --to /tmp/restored --at 2026-11-24
 
-      Exit codes: 0 done, 1 failed, 3 done but some files could not be saved or restored, 4 damage found,
-      10 no store there, 11 in use by another run, 64 usage, 130 interrupted.
+      Exit codes: 0 done, 1 failed, 3 done but some files could not be saved or
+      restored, 4 damage found, 10 no store there, 11 in use by another run,
+      64 usage, 130 interrupted.
       """,
     version: version,
     subcommands: [
@@ -35,6 +37,7 @@ struct Sheaf: ParsableCommand {
     let arguments = Arguments.prepared()
     var status: Status
     do {
+      try checkCommand(arguments)
       var command = try parseAsRoot(arguments)
       try command.run()
       status = .success
@@ -48,6 +51,25 @@ struct Sheaf: ParsableCommand {
     }
     Console.shared.close()
     if status.rawValue != 0 { exit(status) }
+  }
+
+  /// The parser would blame the first option for a command that is none.
+  private static func checkCommand(_ arguments: [String]) throws {
+    let known =
+      configuration.subcommands.flatMap { [$0.configuration.commandName ?? ""] + $0.configuration.aliases } + ["help"]
+    guard let first = arguments.first else { return }
+    if first.hasPrefix("-") {
+      let own = ["-h", "--help", "--version"]
+      if own.contains(first) || first.hasPrefix("--generate-completion-script") || first.hasPrefix("--experimental") {
+        return
+      }
+      throw Failure(.usage, "no command before \(first)", hint: "see 'sheaf --help'")
+    }
+    if known.contains(first) { return }
+    let near = known.filter { name in name.first == first.first && abs(name.count - first.count) < 3 }
+    throw Failure(
+      .usage, "no command '\(Show.path(Bytes(first.utf8)))'",
+      hint: near.isEmpty ? "see 'sheaf --help'" : "did you mean \(near.joined(separator: " or "))?")
   }
 
   private static func exit(_ status: Status) -> Never { Foundationless.exit(status.rawValue) }

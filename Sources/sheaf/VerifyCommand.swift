@@ -75,9 +75,8 @@ struct VerifyCommand: ParsableCommand {
       "\(console.styled("damage found", .red)): \(Words.count(s.damages.count, "finding")), above; these points are touched:"
     )
     for set in s.touched { console.print("  \(set.text)") }
-    console.print(
-      "what is not damaged still comes back with 'sheaf restore'; a new full set begins a sound chain: 'sheaf backup --full'"
-    )
+    console.print("what is not damaged still comes back with 'sheaf restore'; a manifest that is lost or damaged")
+    console.print("is made again by 'sheaf rebuild'; 'sheaf backup --full' begins a sound chain")
   }
 
   private func printJSON(_ s: VerifySummary, _ report: RunReport) {

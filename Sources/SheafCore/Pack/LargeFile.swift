@@ -13,7 +13,7 @@ final class LargeFile: @unchecked Sendable {
   /// Without digest and place.
   let entry: Entry
   let group: LinkGroup?
-  let isNew: Bool
+  let isNew: Bool?
   /// What is stored, in order.
   private let segments: [Range<Int64>]
   let storedSize: Int64
@@ -33,7 +33,7 @@ final class LargeFile: @unchecked Sendable {
   /// Length of the headers before the data in the first member.
   var headerLength = 0
 
-  init(_ descriptor: Descriptor, _ status: Status, _ entry: Entry, group: LinkGroup?, isNew: Bool) {
+  init(_ descriptor: Descriptor, _ status: Status, _ entry: Entry, group: LinkGroup?, isNew: Bool?) {
     self.descriptor = descriptor
     self.status = status
     self.entry = entry

@@ -12,6 +12,8 @@ final class LargeReader {
   private let hasher = SHA256()
   private let buffer = Buffer(capacity: 1 << 20)
   private let scratch = Buffer()
+  /// Of files whose contents had to be compared.
+  private(set) var bytesRead: Int64 = 0
 
   init(root: Descriptor, owners: OwnerNames, progress: Progress, clock: @escaping @Sendable () -> Timestamp) {
     self.root = root
@@ -50,7 +52,7 @@ final class LargeReader {
   func open(_ packed: PackEntry) throws(SystemError) -> LargeFile {
     var (file, status, entry) = try look(at: packed.path)
     entry.isStoredSparse = entry.holes.reduce(0) { $0 + Int64($1.count) } > LargeFile.sparseThreshold
-    return LargeFile(file, status, entry, group: packed.group, isNew: packed.old == nil)
+    return LargeFile(file, status, entry, group: packed.group, isNew: packed.isNew)
   }
 
   /// The renewed line where content and metadata prove equal to the old line's; nil where they differ, or where it
@@ -81,6 +83,7 @@ final class LargeReader {
         hasher.update(buffer.start, read)
         position += Int64(read)
         progress.add(bytes: read)
+        bytesRead += Int64(read)
       }
       let digest = hasher.finish()
       guard digest == entry.digest, try file.status() == status else { return nil }

@@ -25,12 +25,16 @@ struct PackEntry {
   var old: Bytes?
   /// Store it only if content or metadata differ from the old line.
   var onlyIfDifferent = false
+  /// It is as it was, and stored only because everything is.
+  var isUnchanged = false
   /// The inode's other names, where it has any.
   var group: LinkGroup?
   /// A later name of the group: stored as a hard link.
   var isLink = false
 
   var item: Listing.Item { listing.items[index] }
+  /// How it counts; nil: as neither new nor changed.
+  var isNew: Bool? { item.isAbove || isUnchanged ? nil : old == nil }
   var path: Bytes { listing.path.joined(listing.name(item)) }
 }
 

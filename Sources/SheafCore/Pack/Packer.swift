@@ -111,13 +111,23 @@ final class Packer {
   private func count(_ entry: Entry, _ job: PackJob, isNew: Bool?) {
     if entry.kind == .directory { job.counts.directories += 1 } else { job.counts.files += 1 }
     job.counts.bytes.add(saturating: entry.hardLink == nil ? entry.size : 0)
+    countChange(isNew, job)
+    if reporter.wantsItems { reporter.item(Self.mark(isNew), entry.path, entry.kind) }
+  }
+
+  private func countChange(_ isNew: Bool?, _ job: PackJob) {
     switch isNew {
     case true?: job.counts.new += 1
     case false?: job.counts.changed += 1
-    case nil: break
+    case nil: job.unchanged += 1
     }
-    if reporter.wantsItems {
-      reporter.item(isNew == nil ? .metadata : isNew! ? .new : .changed, entry.path, entry.kind)
+  }
+
+  private static func mark(_ isNew: Bool?) -> Mark {
+    switch isNew {
+    case true?: .new
+    case false?: .changed
+    case nil: .metadata
     }
   }
 
@@ -186,8 +196,8 @@ final class Packer {
     job.gaps.append(
       .init(text: job.text.count, canonical: job.canonical.count, fill: .link(group, path: path, old: packed.old)))
     job.counts.files += 1
-    if packed.old == nil { job.counts.new += 1 } else { job.counts.changed += 1 }
-    if reporter.wantsItems { reporter.item(packed.old == nil ? .new : .changed, path, entry.kind) }
+    countChange(packed.isNew, job)
+    if reporter.wantsItems { reporter.item(Self.mark(packed.isNew), path, entry.kind) }
   }
 
   private func packOther(_ packed: PackEntry, _ parent: Descriptor, _ job: PackJob) throws(SystemError) {
@@ -199,7 +209,7 @@ final class Packer {
     if isKept(&entry, packed, job) { return }
     if entry.kind != .directory { TarHeader(entry, attributes: entry.attributes).append(to: tar) }
     packed.group?.entry = entry
-    append(entry, job, isNew: packed.item.isAbove ? nil : packed.old == nil) { _ in
+    append(entry, job, isNew: packed.isNew) { _ in
       fatalError("only files have a place")
     }
   }
@@ -259,7 +269,7 @@ final class Packer {
         return
       }
       packed.group?.entry = entry
-      append(entry, job, isNew: packed.old == nil) { extent in
+      append(entry, job, isNew: packed.isNew) { extent in
         var extent = extent
         extent.inner = Int64(inner)
         return .ownMember(packed.group, extent)
@@ -280,7 +290,6 @@ final class Packer {
     job.text.append(line.text)
     appendCanonical(line.text, line.canonical, job)
     count(entry, job, isNew: nil)
-    job.unchanged += 1
     return true
   }
 

@@ -35,13 +35,14 @@ final class Unpacker {
   private let progress: Progress
   private let damage: @Sendable () -> Void
   private let failed: @Sendable (Entry) -> Void
+  private let kept: @Sendable (Entry) -> Void
   private let content = ContentReader()
   private let hasher = SHA256()
 
   init(
     _ placer: Placer, _ shelf: ArchiveShelf, reporter: any Reporter, progress: Progress,
     damage: @escaping @Sendable () -> Void,
-    failed: @escaping @Sendable (Entry) -> Void
+    failed: @escaping @Sendable (Entry) -> Void, kept: @escaping @Sendable (Entry) -> Void
   ) {
     self.placer = placer
     self.shelf = shelf
@@ -49,6 +50,7 @@ final class Unpacker {
     self.progress = progress
     self.damage = damage
     self.failed = failed
+    self.kept = kept
   }
 
   func run(_ job: PlaceJob) {
@@ -66,7 +68,7 @@ final class Unpacker {
     let entry = file.entry
     var failure: Failure?
     do throws(SystemError) {
-      guard try placer.mayPlace(entry, file.name, in: file.directory) else { return }
+      guard try placer.mayPlace(entry, file.name, in: file.directory) else { return kept(entry) }
       try placer.replacing(file.name, in: file.directory) { name throws(SystemError) in
         let target = try file.directory.open(name, [.write, .create, .exclusive, .noFollow], mode: 0o600)
         do throws(Failure) { try fill(target, entry, archive) } catch { failure = error }

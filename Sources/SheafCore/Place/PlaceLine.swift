@@ -22,7 +22,7 @@ final class PlaceLine {
   /// Names of the directory at hand that belong there, for `--delete`.
   private var names: Set<Bytes> = []
   /// Directories made whose metadata is still to come and whose names have not come yet, as called in the target.
-  private var waiting: [Bytes: Entry] = [:]
+  private var waiting: [Bytes: Entry?] = [:]
   /// Those whose names are coming, the innermost last, with the directories made in each.
   private var open: [(path: Bytes, entry: Entry?, children: [Bytes])] = [([], nil, [])]
 
@@ -46,6 +46,8 @@ final class PlaceLine {
 
   /// Entries that could not be restored.
   private let missed = Missed()
+  /// Those that are there already and were to be left alone.
+  private let kept = Missed()
   private var files: Int64 = 0
   private var directories: Int64 = 0
   private var bytes: Int64 = 0
@@ -68,7 +70,8 @@ final class PlaceLine {
     for _ in 0..<processorCount() {
       nonisolated(unsafe) let unpacker = Unpacker(
         placer, shelf, reporter: reporter, progress: progress,
-        damage: { [isDamaged] in isDamaged.change { $0 = true } }, failed: { [missed] in missed.add($0) })
+        damage: { [isDamaged] in isDamaged.change { $0 = true } }, failed: { [missed] in missed.add($0) },
+        kept: { [kept] in kept.add($0) })
       threads.append(
         Thread { [queue, under] in
           while let job = queue.take() {
@@ -86,7 +89,7 @@ final class PlaceLine {
     guard let path = stripped(entry.path), waiting[path] == nil, !open.contains(where: { $0.path == path }) else {
       return
     }
-    try addDirectory(entry, path)
+    try addDirectory(entry, path, isAbove: true)
   }
 
   /// Entries come in the order of the tree.
@@ -112,6 +115,8 @@ final class PlaceLine {
       } else if try placer.mayPlace(entry, name, in: directory) {
         try placer.place(entry, name, in: directory)
         if reporter.wantsItems { reporter.item(.restored, entry.path, entry.kind) }
+      } else {
+        kept.add(entry)
       }
     } catch {
       miss(entry, "cannot \(error.operation): \(error.cause)")
@@ -133,14 +138,15 @@ final class PlaceLine {
 
   // MARK: - Directories
 
-  private func addDirectory(_ entry: Entry, _ path: Bytes) throws(Failure) {
+  private func addDirectory(_ entry: Entry, _ path: Bytes, isAbove: Bool = false) throws(Failure) {
     guard target != nil else { return }
     do throws(SystemError) {
       let (parent, name) = path.splitAtName
       let directory = try enter(parent, of: entry)
       names.insert(name)
-      try placer.makeDirectory(name, in: directory)
-      waiting[path] = entry
+      let isNew = try placer.makeDirectory(name, in: directory)
+      // What was there above the restored paths, or is to be left alone, keeps its mode and time.
+      waiting[path] = .some(isNew || !(isAbove || options.overwrite == .never) ? entry : nil)
       open[open.count - 1].children.append(path)
     } catch {
       miss(entry, "cannot \(error.operation): \(error.cause)")
@@ -154,7 +160,7 @@ final class PlaceLine {
     let descriptor = try target!.openBeneath(path, [.read, .directory, .noFollow])
     let source = entry.path.splitAtName.parent
     directory = (path, descriptor, roots.contains { source.isAtOrBelow($0) })
-    if open.last!.path != path { open.append((path, waiting.removeValue(forKey: path), [])) }
+    if open.last!.path != path { open.append((path, waiting.removeValue(forKey: path) ?? nil, [])) }
     return descriptor
   }
 
@@ -168,7 +174,7 @@ final class PlaceLine {
     while let last = open.last, next.map({ !$0.isAtOrBelow(last.path) }) ?? true {
       open.removeLast()
       for child in last.children {
-        guard let entry = waiting.removeValue(forKey: child) else { continue }
+        guard let found = waiting.removeValue(forKey: child), let entry = found else { continue }
         // Nothing came for it: it is empty.
         if options.deletes, roots.contains(where: { entry.path.isAtOrBelow($0) }) {
           postpone(.prune(target: child, keeping: []))
@@ -204,7 +210,7 @@ final class PlaceLine {
       return miss(entry, "its contents are not what was saved")
     }
     do throws(SystemError) {
-      guard try placer.mayPlace(entry, name, in: directory) else { return }
+      guard try placer.mayPlace(entry, name, in: directory) else { return kept.add(entry) }
       try placer.replacing(name, in: directory) { name throws(SystemError) in
         let file = try directory.open(name, [.write, .create, .exclusive, .noFollow], mode: 0o600)
         try placer.finish(entry, file)
@@ -335,9 +341,11 @@ final class PlaceLine {
   func summary(_ set: SetName) -> RestoreSummary {
     var summary = RestoreSummary(set: set)
     let (missedFiles, missedBytes) = missed.counts
-    summary.files = files - missedFiles
+    let (keptFiles, keptBytes) = kept.counts
+    summary.files = files - missedFiles - keptFiles
+    summary.kept = keptFiles
     summary.directories = directories
-    summary.bytes = bytes - missedBytes
+    summary.bytes = bytes - missedBytes - keptBytes
     summary.deleted = deleted
     summary.unseen = unseen
     summary.isDamaged = isDamaged.look { $0 }
@@ -345,7 +353,7 @@ final class PlaceLine {
   }
 }
 
-/// Counts the files that were to be restored and were not.
+/// Counts files that were not written.
 private final class Missed: Sendable {
   private let state = Monitor<(files: Int64, bytes: Int64)>((0, 0))
 

@@ -42,14 +42,19 @@ struct Placer: Sendable {
     }
   }
 
-  /// Makes a directory that its owner can write to; its own mode comes last. One that is there already serves.
-  func makeDirectory(_ name: Bytes, in parent: Descriptor) throws(SystemError) {
-    do throws(SystemError) { try parent.makeDirectory(name, mode: 0o700) } catch {
+  /// Makes a directory that its owner can write to; its own mode comes last. One that is there already serves: false.
+  @discardableResult
+  func makeDirectory(_ name: Bytes, in parent: Descriptor) throws(SystemError) -> Bool {
+    do throws(SystemError) {
+      try parent.makeDirectory(name, mode: 0o700)
+      return true
+    } catch {
       guard error.isExisting, overwrite != nil else { throw error }
-      if try parent.status(of: name).kind == .directory { return }
+      if try parent.status(of: name).kind == .directory { return false }
       guard overwrite != .never else { throw error }
       try parent.removeFile(name)
       try parent.makeDirectory(name, mode: 0o700)
+      return true
     }
   }
 

@@ -89,6 +89,9 @@ public final class Series {
     return reader
   }
 
+  /// What of the set's archive is missing or has another size than told, in words.
+  public func shortfalls(of set: SetName) throws(Failure) -> [String] { try ArchiveReader(set, in: self).shortfalls }
+
   func index(_ set: SetName) throws(Failure) -> ManifestIndex {
     try ManifestIndex(manifestFile(set), name: set.manifest)
   }

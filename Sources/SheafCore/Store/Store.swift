@@ -24,7 +24,7 @@ public final class Store: Sendable {
 
   /// Opens the store at `path`. Throws a failure of kind `noStore` where there is none; writes nothing.
   public static func open(_ path: Bytes) throws(Failure) -> Store {
-    let hint = "is the drive mounted? 'sheaf init -s \(Show.path(path))' makes a new store"
+    let hint = "is the drive mounted? 'sheaf init -s \(Show.word(path))' makes a new store"
     let directory: Descriptor
     let text: Bytes
     do throws(SystemError) {
@@ -79,7 +79,7 @@ public final class Store: Sendable {
     if (try? directory.status(of: marker)) != nil {
       throw Failure(
         .failed, "there is a store at \(Show.path(path)) already",
-        hint: "back up to it with 'sheaf backup -s \(Show.path(path)) SOURCE'")
+        hint: "back up to it with 'sheaf backup -s \(Show.word(path)) SOURCE'")
     }
     guard !label.contains(10) else { throw Failure(.usage, "a label is one line", hint: "leave the line breaks out") }
     let uuid = newUUID()
@@ -182,7 +182,7 @@ public final class Store: Sendable {
     if names.isEmpty {
       throw Failure(
         .failed, "there is no backup in this store yet",
-        hint: "make one with 'sheaf backup -s \(Show.path(path)) SOURCE'")
+        hint: "make one with 'sheaf backup -s \(Show.word(path)) SOURCE'")
     }
     if names.count == 1 { return try Series(names[0], in: self) }
     if names.contains(host) { return try Series(host, in: self) }

@@ -263,7 +263,7 @@ private struct Run {
       summary.counts = comparison.counts + writer.counts
       summary.unchanged = comparison.unchanged + writer.unchanged
       summary.excluded = comparison.excluded
-      summary.bytesRead = writer.bytesRead
+      summary.bytesRead = writer.bytesRead + reader.bytesRead
       if options.skipsUnchanged, !isFull,
         summary.counts.new + summary.counts.changed + summary.counts.deleted + summary.counts.unseen == 0
       {

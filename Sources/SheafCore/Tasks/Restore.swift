@@ -22,6 +22,8 @@ public struct RestoreSummary: Sendable {
   public var directories: Int64 = 0
   public var bytes: Int64 = 0
   public var deleted: Int64 = 0
+  /// Files that are there already and were left alone.
+  public var kept: Int64 = 0
   /// Last good copies of what the point could not look at.
   public var unseen: Int64 = 0
   /// What the target could not take, and how often.
@@ -61,7 +63,7 @@ public struct Restore {
     }
     let whole = try series.foot(set).counts.bytes
     if paths.isEmpty { progress.expected.store(Int(whole), ordering: .relaxed) }
-    let target = try options.isDryRun ? nil : openTarget()
+    let target = try options.isDryRun ? checkTarget() : openTarget()
     let line = PlaceLine(
       target, series: series, options, roots: paths.isEmpty ? try series.head(set).sources : paths, reporter: reporter,
       progress: progress)
@@ -97,20 +99,35 @@ public struct Restore {
     return !messages.isEmpty
   }
 
+  /// What a real run would refuse at once is refused by a dry one, too.
+  private func checkTarget() throws(Failure) -> Descriptor? {
+    if let there = try? Descriptor.open(options.target, [.read, .directory]) {
+      try refuseFull(there)
+    } else {
+      let parent = options.target.splitAtName.parent
+      let above = parent.isEmpty && options.target.first != 47 ? Bytes(".") : parent + [47]
+      _ = try system { () throws(SystemError) in try Descriptor.open(above, [.pathOnly, .directory]) }
+    }
+    return nil
+  }
+
+  private func refuseFull(_ target: Descriptor) throws(Failure) {
+    guard options.overwrite == nil else { return }
+    let names = try system { () throws(SystemError) in try target.sortedNames() }
+    if !names.isEmpty {
+      throw Failure(
+        .failed, "the target \(Show.path(options.target)) is not empty",
+        hint: "choose another directory, or say what may be replaced with --overwrite")
+    }
+  }
+
   private func openTarget() throws(Failure) -> Descriptor {
     let path = options.target
     do throws(SystemError) { try Descriptor.workingDirectory.makeDirectory(path) } catch {
       guard error.isExisting else { throw Failure(error) }
     }
     let target = try system { () throws(SystemError) in try Descriptor.open(path, [.read, .directory]) }
-    if options.overwrite == nil {
-      let names = try system { () throws(SystemError) in try target.sortedNames() }
-      if !names.isEmpty {
-        throw Failure(
-          .failed, "the target \(Show.path(path)) is not empty",
-          hint: "choose another directory, or say what may be replaced with --overwrite")
-      }
-    }
+    try refuseFull(target)
     return target
   }
 

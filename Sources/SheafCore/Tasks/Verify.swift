@@ -34,8 +34,16 @@ public struct Verify {
     var summary = VerifySummary()
     let damages = Monitor<[Damage]>([])
     func found(_ damage: Damage) {
-      damages.change { $0.append(damage) }
-      report(damage)
+      // A manifest that several points need is looked at for each, and told of once.
+      let isKnown = damages.change { all in
+        if all.contains(where: { $0.message == damage.message && $0.path == damage.path }) {
+          if !all.contains(where: { $0.set == damage.set }) { all.append(damage) }
+          return true
+        }
+        all.append(damage)
+        return false
+      }
+      if !isKnown { report(damage) }
     }
     let points = set == nil ? try series.sets() : [set!]
     var chains: [SetName: [SetName]] = [:]

@@ -147,7 +147,7 @@ final class Comparison {
     }
     excluded += listing.excluded
     sockets += listing.sockets.count
-    for socket in listing.sockets { reporter.note("\(Show.path(listing.path.joined(socket))): socket skipped") }
+    for socket in listing.sockets { reporter.note("\(Show.path([47] + listing.path.joined(socket))): socket skipped") }
     if listing.holdsStore {
       reporter.note("the store lies in \(Show.path([47] + listing.path)) and is not backed up into itself")
     }
@@ -239,7 +239,7 @@ final class Comparison {
 
   @inline(__always)
   private func verdict(_ line: Line, _ s: Status, _ directory: Bytes) -> Verdict {
-    if options.isFull || line.kind != s.kind || line.modified != s.modified || line.mode != s.mode || line.uid != s.uid
+    if line.kind != s.kind || line.modified != s.modified || line.mode != s.mode || line.uid != s.uid
       || line.gid != s.gid
       || (s.kind == .file && line.size != s.size) || line.hasHardLink && s.links == 1
     {
@@ -271,6 +271,11 @@ final class Comparison {
     }
     if (line.kind == .directory) != (item.status.kind == .directory) { swapped.append(listing.name(item)) }
     let verdict = verdict(line, item.status, listing.path)
+    if options.isFull {
+      // Stored all the same, but nothing that a person would call a change.
+      let isSame = verdict == .same
+      return try add(index, item, listing, old: Bytes(line.text), onlyIfDifferent: false, isUnchanged: isSame)
+    }
     if verdict == .same, item.status.links == 1 || item.status.kind == .directory {
       count(line)
       unchanged += 1
@@ -281,10 +286,12 @@ final class Comparison {
   }
 
   private func add(
-    _ index: Int, _ item: Listing.Item, _ listing: Listing, old: Bytes?, onlyIfDifferent: Bool, isSame: Bool = false
+    _ index: Int, _ item: Listing.Item, _ listing: Listing, old: Bytes?, onlyIfDifferent: Bool, isSame: Bool = false,
+    isUnchanged: Bool = false
   ) throws(Failure) {
     if item.failure != 0 { return try unseen(index, item, listing, old: old) }
     var entry = PackEntry(listing: listing, index: index, old: old, onlyIfDifferent: onlyIfDifferent)
+    entry.isUnchanged = isUnchanged
     var isSame = isSame
     if item.status.kind == .directory {
       if !isSame { changedDirectories.insert(entry.path) }
