@@ -49,7 +49,7 @@ public enum Show {
   }
 
   /// No C0, C1 or DEL, no invisible direction marks, nothing private or unassigned.
-  private static func isPrintable(_ scalar: Unicode.Scalar) -> Bool {
+  public static func isPrintable(_ scalar: Unicode.Scalar) -> Bool {
     switch scalar.properties.generalCategory {
     case .control, .format, .lineSeparator, .paragraphSeparator, .surrogate, .privateUse, .unassigned: false
     default: true

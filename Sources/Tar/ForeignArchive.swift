@@ -44,18 +44,14 @@ public final class ForeignArchive {
     return Failure(message: text.prefix(1).lowercased() + text.dropFirst())
   }
 
-  /// The next entry; nil at the end. Fatal errors end the reading, whatever comes after: libarchive would repeat them
-  /// for ever.
+  /// The next entry; nil at the end. Any error ends the reading: a fatal one would be repeated for ever, and what
+  /// comes after a header that is damaged may be another file's data.
   public func next() throws(Failure) -> Entry? {
-    var retries = 0
-    while true {
-      var found: OpaquePointer?
-      switch archive_read_next_header(handle, &found) {
-      case ARCHIVE_OK, ARCHIVE_WARN: return Self.entry(found!)
-      case ARCHIVE_EOF: return nil
-      case ARCHIVE_RETRY where retries < 3: retries += 1
-      default: throw failure()
-      }
+    var found: OpaquePointer?
+    switch archive_read_next_header(handle, &found) {
+    case ARCHIVE_OK, ARCHIVE_WARN: return Self.entry(found!)
+    case ARCHIVE_EOF: return nil
+    default: throw failure()
     }
   }
 

@@ -88,7 +88,8 @@ struct Sheaf: ParsableCommand {
     }
     // What follows the first line are other readings of the same words.
     let text = message(for: error).prefix { $0 != "\n" }
-    let first = text.prefix(1).lowercased() + text.dropFirst()
+    // It repeats words of the command line, which a shell may have made of files' names.
+    let first = Show.path(Arguments.unescape(text.prefix(1).lowercased() + text.dropFirst()))
     let known = configuration.subcommands.compactMap { $0.configuration.commandName }
     let command = CommandLine.arguments.dropFirst().first { known.contains($0) }
     Console.shared.error(

@@ -140,3 +140,8 @@ func listNames(_ directory: Int32) -> [Bytes]? {
   }
   return names.map { Raw($0) }.sorted().map(\.bytes)
 }
+
+/// Two names change places in one step; nothing happens where one of them is not there.
+public func exchange(_ a: Bytes, _ b: Bytes) {
+  a.withCString { a in b.withCString { b in _ = sheaf_renameat2(AT_FDCWD, a, AT_FDCWD, b, 2) } }  // RENAME_EXCHANGE
+}
