@@ -15,6 +15,8 @@ final class Packer {
   private let hasher = SHA256()
   private let tar = Buffer(capacity: 2 << 20)
   private let scratch = Buffer(capacity: 4096)
+  private var lastUser: (id: UInt32?, name: Bytes) = (nil, [])
+  private var lastGroup: (id: UInt32?, name: Bytes) = (nil, [])
   /// The directory whose entries are being packed.
   private var directory: (path: Bytes, descriptor: Descriptor)?
 
@@ -164,8 +166,11 @@ final class Packer {
   }
 
   private func name(_ entry: inout Entry) {
-    entry.userName = owners.user(entry.uid)
-    entry.groupName = owners.group(entry.gid)
+    // Files that follow each other mostly have one owner.
+    if lastUser.id != entry.uid { lastUser = (entry.uid, owners.user(entry.uid)) }
+    if lastGroup.id != entry.gid { lastGroup = (entry.gid, owners.group(entry.gid)) }
+    entry.userName = lastUser.name
+    entry.groupName = lastGroup.name
   }
 
   // MARK: - Everything else
