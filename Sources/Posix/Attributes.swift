@@ -53,8 +53,10 @@ extension Descriptor {
     get: (UnsafePointer<CChar>, UnsafeMutableRawPointer?, Int) -> Int
   ) throws(SystemError) -> [Attribute] {
     // Most files have none: one call with a buffer on the stack finds that out.
+    let isNone = withUnsafeTemporaryAllocation(of: CChar.self, capacity: 256) { list($0.baseAddress, 256) == 0 }
+    if isNone { return [] }
     var names = Bytes()
-    var capacity = 512
+    var capacity = 1024
     while true {
       var length = 0
       names = Bytes(unsafeUninitializedCapacity: capacity) { buffer, filled in

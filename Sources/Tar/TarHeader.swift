@@ -37,6 +37,9 @@ public struct TarHeader: Sendable {
   public var segments: [Range<Int64>] = []
   public var realSize: Int64 = 0
 
+  private static let gnuMagic = Bytes("ustar  ")[...]
+  private static let posixMagic = Bytes("ustar\u{0}00")[...]
+
   public init() {}
 
   /// The room taken by a tar entry's data.
@@ -74,7 +77,7 @@ public struct TarHeader: Sendable {
     }
     block.storeBytes(of: type.rawValue, toByteOffset: 156, as: UInt8.self)
     Self.put(linkTarget.prefix(100), block, 157)
-    Self.put(isOldGNU ? Bytes("ustar  ")[...] : Bytes("ustar\u{0}00")[...], block, 257)
+    Self.put(isOldGNU ? Self.gnuMagic : Self.posixMagic, block, 257)
     Self.put(userName.prefix(31), block, 265)
     Self.put(groupName.prefix(31), block, 297)
     if type == .characterDevice || type == .blockDevice {
@@ -168,7 +171,7 @@ public struct TarHeader: Sendable {
     put(0, block, 136, 12)
     block.storeBytes(of: type, toByteOffset: 156, as: UInt8.self)
     put(
-      type == UInt8(ascii: "L") || type == UInt8(ascii: "K") ? Bytes("ustar  ")[...] : Bytes("ustar\u{0}00")[...],
+      type == UInt8(ascii: "L") || type == UInt8(ascii: "K") ? gnuMagic : posixMagic,
       block, 257)
     putChecksum(block)
     out.count += 512

@@ -52,6 +52,11 @@ struct RestoreCommand: ParsableCommand {
         .usage, "--delete needs --overwrite",
         hint: "for exactly the point's state of the restored paths: --overwrite always --delete")
     }
+    if delete, stripComponents > 0 {
+      throw Failure(
+        .usage, "--delete cannot go with --strip-components",
+        hint: "folders that come to one place would delete each other")
+    }
     let series = try store.openSeries()
     let set = try point.find(in: series)
     let report = RunReport(output)

@@ -34,6 +34,11 @@ struct Sheaf: ParsableCommand {
   static func main() {
     Host.raiseFileLimit()
     Interruption.install()
+    // Swift reads the command line from /proc/self/cmdline.
+    guard CommandLine.argc > 0 else {
+      Console.shared.error("the command line cannot be read", hint: "is /proc mounted?")
+      exit(.failed)
+    }
     let arguments = Arguments.prepared()
     var status: Status
     do {

@@ -27,6 +27,9 @@ public struct SetID: Hashable, Sendable {
   }
 
   static func random() -> SetID { SetID(value: Host.random(8).reduce(0) { $0 << 8 | UInt64($1) }) }
+  /// Appends the text.
+  func append(to out: Buffer) { withUnsafeBytes(of: value.bigEndian) { out.append(hex: $0) } }
+
   public var text: String {
     let digits = String(value, radix: 16)
     return String(repeating: "0", count: 16 - digits.count) + digits

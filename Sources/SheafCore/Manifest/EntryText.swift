@@ -96,7 +96,7 @@ extension Entry {
   /// Appends an extent's beginning, up to where the member's offset and number belong.
   static func appendExtentHead(_ set: SetID, to out: Buffer) {
     out.append(",p:")
-    out.append(text: set.text)
+    set.append(to: out)
     out.append(":")
   }
 

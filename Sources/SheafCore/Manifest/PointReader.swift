@@ -18,6 +18,8 @@ final class PointReader {
 
   /// Whether a newer set could not look at the entry just read.
   private(set) var isUnseen = false
+  /// Called with what could not be looked at and has no copy.
+  var onUnseen: ((Bytes) -> Void)?
 
   init(_ readers: [ManifestReader]) {
     precondition(!readers.isEmpty)
@@ -63,6 +65,7 @@ final class PointReader {
         isUnseen = readers[0].line.isCarried
         return true
       }
+      if readers[0].line.what == .unseen { onUnseen?(Bytes(readers[0].line.path)) }
     }
     return false
   }
@@ -79,7 +82,10 @@ final class PointReader {
         break
       }
     }
-    guard let winner else { return nil }
+    guard let winner else {
+      if let first = used.first { onUnseen?(Bytes(readers[first].line.path)) }
+      return nil
+    }
     // What was a directory and went away, or became something else, takes all that older sets hold below it along,
     // also where a newer set has a directory there again.
     for (place, reader) in used.enumerated() where !isDirectory(reader) && readers[reader].line.what != .unseen {

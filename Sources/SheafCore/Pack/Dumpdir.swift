@@ -9,7 +9,7 @@ enum Dumpdir {
 
   /// Letters by type: `D` a directory, `Y` anything else, `N` what could not be looked at or was left out, so that tar
   /// leaves it alone. What was `lost` is left out of the list: so it goes.
-  static func listing(_ listing: Listing, without lost: [Bytes]) -> Bytes {
+  static func listing(_ listing: Listing, without lost: [Bytes], unseen: Set<Bytes> = []) -> Bytes {
     let gone = Set(lost)
     var leftOut = listing.leftOut.filter { !gone.contains($0) }[...]
     var value = Bytes()
@@ -24,7 +24,9 @@ enum Dumpdir {
         append(UInt8(ascii: "N"), other)
         leftOut.removeFirst()
       }
-      append(item.failure != 0 ? UInt8(ascii: "N") : UInt8(ascii: item.status.kind == .directory ? "D" : "Y"), name)
+      append(
+        item.failure != 0 || unseen.contains(name)
+          ? UInt8(ascii: "N") : UInt8(ascii: item.status.kind == .directory ? "D" : "Y"), name)
     }
     for other in leftOut { append(UInt8(ascii: "N"), other) }
     value.append(0)

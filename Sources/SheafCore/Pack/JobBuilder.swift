@@ -44,7 +44,7 @@ final class JobBuilder: ComparisonSink {
     for item in before { try move(item, Self.memberSize) }
     if let own {
       var estimate = 1024
-      if case .directory(_, _, let dumpdir, _) = own { estimate += dumpdir.count }
+      if case .directory(_, _, _, let dumpdir, _) = own { estimate += dumpdir.count }
       try move(own, estimate)
     }
     for (item, estimate) in block { try move(item, estimate) }

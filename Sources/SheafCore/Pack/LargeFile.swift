@@ -125,6 +125,8 @@ final class LargeFile: @unchecked Sendable {
     entry.isTorn =
       wasTorn
       || now.map { $0.size != status.size || $0.modified != status.modified || $0.changed != status.changed } ?? true
+    // Something may have been written into its holes meanwhile.
+    if entry.isTorn, !entry.isStoredSparse { entry.holes = [] }
     return (entry, failure)
   }
 }

@@ -39,6 +39,18 @@ final class LargeReader {
     return (file, status, entry)
   }
 
+  /// Of a directory that is to be saved; none where it is away for the moment.
+  func attributes(ofDirectory name: Bytes, in parent: Bytes) throws(SystemError) -> [Attribute] {
+    do throws(SystemError) {
+      if directory?.path != parent { directory = (parent, try root.openBeneath(parent, [.pathOnly, .directory])) }
+      return try directory!.descriptor.attributes(of: name)
+    } catch {
+      guard error.isMissing else { throw error }
+      return []
+    }
+  }
+  private var directory: (path: Bytes, descriptor: Descriptor)?
+
   /// Why a file cannot be opened; nil where it can.
   func failure(opening packed: PackEntry) -> SystemError? {
     guard packed.item.status.kind == .file else { return nil }

@@ -10,7 +10,8 @@ enum PackItem {
   /// the point). A `note` is told in the archive, too.
   case line(text: Bytes, canonical: Int, isNote: Bool)
   /// A directory's own tar entry, at the head of what it holds.
-  case directory(path: Bytes, status: Status, dumpdir: Bytes, comment: Bytes = [])
+  /// `attributes`: nil where its line is not in this set; they are read then.
+  case directory(path: Bytes, status: Status, attributes: [Attribute]? = nil, dumpdir: Bytes, comment: Bytes = [])
   /// Anything but a directory's content: its line, and its tar entry unless it proves unchanged.
   case entry(PackEntry)
   /// A piece of a large file.
@@ -25,6 +26,8 @@ struct PackEntry {
   var old: Bytes?
   /// Store it only if content or metadata differ from the old line.
   var onlyIfDifferent = false
+  /// Of a directory; its line and its own tar entry must tell the same.
+  var attributes: [Attribute] = []
   /// It is as it was, and stored only because everything is.
   var isUnchanged = false
   /// The inode's other names, where it has any.
@@ -52,9 +55,18 @@ final class LinkGroup: @unchecked Sendable {
   /// place by the writer, in that order; nil where it could not be read.
   var entry: Entry?
 
-  init(first: Bytes, remaining: Int) {
+  private let status: Status
+
+  init(first: Bytes, status: Status) {
     self.first = first
-    self.remaining = remaining
+    self.status = status
+    remaining = Int(status.links) - 1
+  }
+
+  /// Whether a later name still has what the first had.
+  func isSame(_ later: Status) -> Bool {
+    later.kind == status.kind && later.size == status.size && later.modified == status.modified
+      && later.changed == status.changed && later.mode == status.mode
   }
 }
 

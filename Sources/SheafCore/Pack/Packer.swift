@@ -15,6 +15,8 @@ final class Packer {
   private let hasher = SHA256()
   private let tar = Buffer(capacity: 2 << 20)
   private let scratch = Buffer(capacity: 4096)
+  private var lastUser: (id: UInt32?, name: Bytes) = (nil, [])
+  private var lastGroup: (id: UInt32?, name: Bytes) = (nil, [])
   /// The directory whose entries are being packed.
   private var directory: (path: Bytes, descriptor: Descriptor)?
 
@@ -46,8 +48,8 @@ final class Packer {
         job.text.append(text)
         if isNote { job.notes.append(text) }
         if canonical > 0 { appendCanonical(text, canonical, job) }
-      case .directory(let path, let status, let dumpdir, let comment):
-        packDirectory(path, status, dumpdir, comment, job)
+      case .directory(let path, let status, let attributes, let dumpdir, let comment):
+        packDirectory(path, status, attributes, dumpdir, comment, job)
       case .entry(let entry): pack(entry, job)
       case .chunk(let file, let index):
         startsEntry = index == 0
@@ -139,12 +141,12 @@ final class Packer {
   // MARK: - Directories
 
   private func packDirectory(
-    _ path: Bytes, _ status: Status, _ dumpdir: Bytes, _ comment: Bytes, _ job: PackJob
+    _ path: Bytes, _ status: Status, _ known: [Attribute]?, _ dumpdir: Bytes, _ comment: Bytes, _ job: PackJob
   ) {
     var entry = Entry(path: path, status: status)
     name(&entry)
     // What cannot be opened was reported when it could not be listed.
-    let attributes = (try? open(path))?.attributesOrNone() ?? []
+    let attributes = known ?? (try? open(path))?.attributesOrNone() ?? []
     var header = TarHeader(entry, attributes: attributes)
     if job.directory == nil, comment.isEmpty { job.directory = header }
     header.dumpdir = dumpdir
@@ -164,8 +166,11 @@ final class Packer {
   }
 
   private func name(_ entry: inout Entry) {
-    entry.userName = owners.user(entry.uid)
-    entry.groupName = owners.group(entry.gid)
+    // Files that follow each other mostly have one owner.
+    if lastUser.id != entry.uid { lastUser = (entry.uid, owners.user(entry.uid)) }
+    if lastGroup.id != entry.gid { lastGroup = (entry.gid, owners.group(entry.gid)) }
+    entry.userName = lastUser.name
+    entry.groupName = lastGroup.name
   }
 
   // MARK: - Everything else
@@ -176,6 +181,8 @@ final class Packer {
       return
     }
     let start = tar.count
+    // All that is told of a directory is known: what is in it may be there although it is away for the moment.
+    if packed.item.status.kind == .directory { return packDirectoryLine(packed, job) }
     do throws(SystemError) {
       let parent = try open(packed.listing.path)
       let item = packed.item
@@ -200,6 +207,14 @@ final class Packer {
     if reporter.wantsItems { reporter.item(Self.mark(packed.isNew), path, entry.kind) }
   }
 
+  private func packDirectoryLine(_ packed: PackEntry, _ job: PackJob) {
+    var entry = Entry(path: packed.path, status: packed.item.status)
+    name(&entry)
+    entry.attributes = packed.attributes
+    if isKept(&entry, packed, job) { return }
+    append(entry, job, isNew: packed.isNew) { _ in fatalError("only files have a place") }
+  }
+
   private func packOther(_ packed: PackEntry, _ parent: Descriptor, _ job: PackJob) throws(SystemError) {
     let name = packed.listing.name(packed.item)
     var entry = Entry(path: packed.path, status: packed.item.status)
@@ -207,7 +222,7 @@ final class Packer {
     if entry.kind == .symlink { entry.linkTarget = try parent.readLink(name) }
     entry.attributes = try parent.attributes(of: name)
     if isKept(&entry, packed, job) { return }
-    if entry.kind != .directory { TarHeader(entry, attributes: entry.attributes).append(to: tar) }
+    TarHeader(entry, attributes: entry.attributes).append(to: tar)
     packed.group?.entry = entry
     append(entry, job, isNew: packed.isNew) { _ in
       fatalError("only files have a place")
@@ -257,7 +272,11 @@ final class Packer {
       if !isWhole, tries < 4 { continue }
       if read < size { tar.appendZeros(size - read) }
       if !isWhole { entry.isTorn = true }
-      if entry.isTorn { reporter.problem("changed while it was read; it is read again next time", path: entry.path) }
+      if entry.isTorn {
+        // Something may have been written into them meanwhile.
+        entry.holes = []
+        reporter.problem("changed while it was read; it is read again next time", path: entry.path)
+      }
       hasher.update(tar.start + inner, size)
       entry.digest = hasher.finish()
       tar.appendZeros(TarHeader.padded(size) - size)

@@ -21,6 +21,8 @@ final class PlaceLine {
   private var directory: (path: Bytes, descriptor: Descriptor, isBelowRoot: Bool)?
   /// Names of the directory at hand that belong there, for `--delete`.
   private var names: Set<Bytes> = []
+  /// Names of directories still to come that stay whatever happens.
+  private var spared: [Bytes: Set<Bytes>] = [:]
   /// Directories made whose metadata is still to come and whose names have not come yet, as called in the target.
   private var waiting: [Bytes: Entry?] = [:]
   /// Those whose names are coming, the innermost last, with the directories made in each.
@@ -64,7 +66,10 @@ final class PlaceLine {
     store = try? series.store.directory.status()
     self.reporter = reporter
     self.progress = progress
-    placer = Placer(overwrite: options.overwrite, shortfalls: counted)
+    let inherits = target?.attributesOrNone().contains { $0.name == Bytes("system.posix_acl_default") } ?? false
+    placer = Placer(
+      overwrite: options.overwrite, spared: store, inheritsACLs: inherits, shortfalls: counted
+    )
     shelf = ArchiveShelf(series)
     queue = BoundedQueue(limit: 2 * processorCount())
     for _ in 0..<processorCount() {
@@ -90,6 +95,13 @@ final class PlaceLine {
       return
     }
     try addDirectory(entry, path, isAbove: true)
+  }
+
+  /// What the point could not look at is neither in it nor deleted: it stays.
+  func spare(_ path: Bytes) {
+    guard options.deletes, let target = stripped(path) else { return }
+    let (parent, name) = target.splitAtName
+    if directory?.path == parent { names.insert(name) } else { spared[parent, default: []].insert(name) }
   }
 
   /// Entries come in the order of the tree.
@@ -144,6 +156,12 @@ final class PlaceLine {
       let (parent, name) = path.splitAtName
       let directory = try enter(parent, of: entry)
       names.insert(name)
+      // A file in its place that is to be left alone is; what belongs into the directory then finds no room.
+      if let there = try? directory.status(of: name), there.kind != .directory,
+        try !placer.mayPlace(entry, name, in: directory)
+      {
+        return
+      }
       let isNew = try placer.makeDirectory(name, in: directory)
       // What was there above the restored paths, or is to be left alone, keeps its mode and time.
       waiting[path] = .some(isNew || !(isAbove || options.overwrite == .never) ? entry : nil)
@@ -167,7 +185,7 @@ final class PlaceLine {
   /// Directories that are not above the next one are complete, each after those in it.
   private func leave(until next: Bytes?) {
     if let directory, options.deletes, directory.isBelowRoot {
-      postpone(.prune(target: directory.path, keeping: names))
+      postpone(.prune(target: directory.path, keeping: names.union(spared.removeValue(forKey: directory.path) ?? [])))
     }
     directory = nil
     names = []
@@ -177,7 +195,7 @@ final class PlaceLine {
         guard let found = waiting.removeValue(forKey: child), let entry = found else { continue }
         // Nothing came for it: it is empty.
         if options.deletes, roots.contains(where: { entry.path.isAtOrBelow($0) }) {
-          postpone(.prune(target: child, keeping: []))
+          postpone(.prune(target: child, keeping: spared.removeValue(forKey: child) ?? []))
         }
         postpone(.directory(entry, target: child))
       }
@@ -284,7 +302,7 @@ final class PlaceLine {
       {
         let (parent, firstName) = first.splitAtName
         if let from = try? target!.openBeneath(parent, [.pathOnly, .directory]),
-          (try? from.status(of: firstName))?.kind == entry.kind
+          (try? from.status(of: firstName)).map({ Placer.isWhole($0, entry) }) == true
         {
           var isLinked = false
           do throws(SystemError) {

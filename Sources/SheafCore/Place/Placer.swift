@@ -20,12 +20,18 @@ final class Shortfalls: Sendable {
 struct Placer: Sendable {
   /// nil: what exists already is an error.
   let overwrite: Overwrite?
+  /// The store: it is never removed.
+  let spared: Status?
+  /// The target hands down access lists that the entries do not have.
+  let inheritsACLs: Bool
   let shortfalls: Shortfalls
   private let isRoot = Host.isRoot
   private let user = Host.userID
 
-  init(overwrite: Overwrite?, shortfalls: Shortfalls) {
+  init(overwrite: Overwrite?, spared: Status?, inheritsACLs: Bool, shortfalls: Shortfalls) {
     self.overwrite = overwrite
+    self.spared = spared
+    self.inheritsACLs = inheritsACLs
     self.shortfalls = shortfalls
   }
 
@@ -51,7 +57,6 @@ struct Placer: Sendable {
     } catch {
       guard error.isExisting, overwrite != nil else { throw error }
       if try parent.status(of: name).kind == .directory { return false }
-      guard overwrite != .never else { throw error }
       try parent.removeFile(name)
       try parent.makeDirectory(name, mode: 0o700)
       return true
@@ -74,12 +79,20 @@ struct Placer: Sendable {
     do throws(SystemError) {
       try make(temporary)
       // Only now that its successor is whole.
-      if try directory.status(of: name).kind == .directory { try directory.removeTree(name) }
+      if try directory.status(of: name).kind == .directory {
+        try directory.removeTree(name, sparing: spared)
+      }
       try directory.rename(temporary, to: name)
     } catch {
       try? directory.removeFile(temporary)
       throw error
     }
+  }
+
+  /// Whether a first name in the target is what a hard link to it is to be: it may be a file that was left alone, or
+  /// one that is newer than the link's last good copy.
+  static func isWhole(_ there: Status, _ entry: Entry) -> Bool {
+    there.kind == entry.kind && there.modified == entry.modified && (entry.kind != .file || there.size == entry.size)
   }
 
   /// Everything but files, directories and hard links.
@@ -100,6 +113,11 @@ struct Placer: Sendable {
 
   /// The metadata of an open file or directory, its time last.
   func finish(_ entry: Entry, _ file: Descriptor) throws(SystemError) {
+    if inheritsACLs {
+      for name in [Bytes("system.posix_acl_access"), Bytes("system.posix_acl_default")] {
+        try? file.removeAttribute(name)
+      }
+    }
     try attend(
       entry, owner: { (uid, gid) throws(SystemError) in try file.setOwner(uid: uid, gid: gid) },
       mode: { (mode) throws(SystemError) in try file.setMode(mode) },

@@ -16,7 +16,16 @@ final class SeriesLock {
     name = Self.prefix + host + Bytes("_".utf8) + boot + Bytes("_\(Host.processID)".utf8)
     let directory = directory
     let name = name
-    _ = try system { () throws(SystemError) in try directory.open(name, [.write, .create, .noFollow, .nonBlocking]) }
+    do throws(SystemError) {
+      _ = try directory.open(name, [.write, .create, .exclusive, .noFollow])
+    } catch {
+      guard error.isExisting else { throw Failure(error) }
+      // A process of this number in another container, or one of an earlier time.
+      throw Failure(
+        .locked,
+        "the series '\(Show.path(series.name))' is in use by another process \(Host.processID) on \(Show.path(host))",
+        hint: "if no other run is writing, remove \(Show.path(directory.path.joined(name)))")
+    }
     // Both of two that begin together see the other and give way: never do both go on.
     do throws(Failure) {
       for other in try system({ () throws(SystemError) in try directory.sortedNames() })

@@ -205,6 +205,7 @@ private struct Run {
     let isFull = previous == nil || reason != nil
     let root = try system { () throws(SystemError) in try Descriptor.open(Bytes("/"), [.pathOnly, .directory]) }
     let missing = try missingSources(sources, root)
+    try refuseStore(sources, root)
 
     var rules = rules
     rules.exclusions.sources = sources.sources
@@ -215,7 +216,9 @@ private struct Run {
     let old = try previous.map { (previous) throws(Failure) in try series!.tree(previous.chain) }
 
     var time = Timestamp(seconds: started.seconds)
-    if let newest = try series?.sets().last?.time, newest >= time { time = Timestamp(seconds: newest.seconds + 1) }
+    // Also past what a run that was killed left without a manifest.
+    let taken = [try series?.sets().last?.time, try series?.archives().last?.set.time].compactMap { $0 }.max()
+    if let taken, taken >= time { time = Timestamp(seconds: taken.seconds + 1) }
     let head = SetHead(
       id: .random(), kind: isFull ? .full : .incremental, series: name, host: host, time: time, started: started,
       parent: isFull ? nil : previous.map { ($0.set.point, $0.foot.point) }, sources: sources.sources,
@@ -294,6 +297,22 @@ private struct Run {
     guard let series, let sets = try? series.sets() else { return [] }
     for set in sets.reversed() { if let head = try? series.head(set) { return head.sources } }
     return []
+  }
+
+  /// The store is never saved: a source that is in it would come to nothing.
+  private func refuseStore(_ sources: SourceTree, _ root: Descriptor) throws(Failure) {
+    guard let store = rules.store else { return }
+    for source in sources.sources {
+      var path = source
+      while !path.isEmpty {
+        let status = try? root.openBeneath(path, [.pathOnly, .noFollow]).status()
+        if let status, status.device == store.device, status.inode == store.inode {
+          let what = path == source ? "is the store itself" : "lies in the store"
+          throw Failure(.usage, "the source \(Show.path([47] + source)) \(what), which is not backed up into itself")
+        }
+        path = path.splitAtName.parent
+      }
+    }
   }
 
   /// Throws where none is there.

@@ -132,6 +132,8 @@ public struct Restore {
   }
 
   private func place(_ tree: PointReader, to line: PlaceLine, while directory: Bytes?) throws(Failure) {
+    tree.onUnseen = { line.spare($0) }
+    defer { tree.onUnseen = nil }
     while try tree.next() {
       if let directory, !Bytes(tree.line.parent).isAtOrBelow(directory) { return }
       try add(tree, to: line)

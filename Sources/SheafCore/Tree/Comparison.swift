@@ -48,12 +48,14 @@ final class Comparison {
   private let scratch = Buffer()
   /// Directories that could not be looked at: what is known of them stays.
   private var unseenDirectories: [Bytes] = []
-  /// Directories that are new or have changed, whose own entries are still to come.
-  private var changedDirectories: Set<Bytes> = []
+  /// Directories that are new or have changed, whose own entries are still to come, with their attributes.
+  private var changedDirectories: [Bytes: [Attribute]] = [:]
   private var groups: [FileIdentity: LinkGroup] = [:]
   private var lost: [Bytes] = []
   /// Names that were a directory and are none any more, or the other way round.
   private var swapped: [Bytes] = []
+  /// Names that could not be looked at although the listing has them.
+  private var unseenNames: Set<Bytes> = []
   /// At least one directory has a tar entry: Python's tarfile takes an archive without any for none.
   private var hasOwnEntry = false
   private var stores = false
@@ -151,17 +153,20 @@ final class Comparison {
     if listing.holdsStore {
       reporter.note("the store lies in \(Show.path([47] + listing.path)) and is not backed up into itself")
     }
-    let isChanged = changedDirectories.remove(listing.path) != nil
+    let attributes = changedDirectories.removeValue(forKey: listing.path)
+    let isChanged = attributes != nil
     if let failure = listing.failure {
       reporter.problem("cannot \(failure.operation): \(failure.cause)", path: listing.path)
       unseenDirectories.append(listing.path)
       hasOwnEntry = hasOwnEntry || isChanged
       return try sink.endDirectory(
         before: [],
-        own: isChanged && status != nil ? .directory(path: listing.path, status: status!, dumpdir: []) : nil)
+        own: isChanged && status != nil
+          ? .directory(path: listing.path, status: status!, attributes: attributes, dumpdir: []) : nil)
     }
     lost.removeAll(keepingCapacity: true)
     swapped.removeAll(keepingCapacity: true)
+    unseenNames.removeAll(keepingCapacity: true)
     stores = false
     oldIsHere = isIn(listing.path)
     for index in listing.items.indices {
@@ -178,7 +183,7 @@ final class Comparison {
     while oldIsHere { try lose() }
     progress.add(entries: listing.items.count)
     progress.current = listing.path
-    try endDirectory(listing, status, isChanged)
+    try endDirectory(listing, status, attributes)
   }
 
   /// Passes the old names that sort before the item's, which are gone; how the next compares with it.
@@ -208,8 +213,10 @@ final class Comparison {
     oldIsHere = isIn(path.splitAtName.parent)
   }
 
-  private func endDirectory(_ listing: Listing, _ status: Status?, _ isChanged: Bool) throws(Failure) {
-    guard let status, isChanged || stores || !lost.isEmpty || options.isFull || !hasOwnEntry else {
+  private func endDirectory(_ listing: Listing, _ status: Status?, _ attributes: [Attribute]?) throws(Failure) {
+    // The top has no entry of its own that could tell what it lost.
+    if status == nil, !options.isFull, !lost.isEmpty { inexact.append(listing.path) }
+    guard let status, attributes != nil || stores || !lost.isEmpty || options.isFull || !hasOwnEntry else {
       return try sink.endDirectory(before: [], own: nil)
     }
     hasOwnEntry = true
@@ -219,7 +226,7 @@ final class Comparison {
       if listing.isAboveSource {
         inexact.append(listing.path)
       } else {
-        dumpdir = Dumpdir.listing(listing, without: lost)
+        dumpdir = Dumpdir.listing(listing, without: lost, unseen: unseenNames)
         if dumpdir.count > Dumpdir.limit {
           dumpdir = []
           if let entries = purge.entries(of: lost + swapped, in: listing.path) {
@@ -230,7 +237,8 @@ final class Comparison {
         }
       }
     }
-    try sink.endDirectory(before: before, own: .directory(path: listing.path, status: status, dumpdir: dumpdir))
+    try sink.endDirectory(
+      before: before, own: .directory(path: listing.path, status: status, attributes: attributes, dumpdir: dumpdir))
   }
 
   // MARK: - One entry
@@ -269,7 +277,17 @@ final class Comparison {
       try unseen(index, item, listing, old: Bytes(line.text))
       return
     }
-    if (line.kind == .directory) != (item.status.kind == .directory) { swapped.append(listing.name(item)) }
+    if (line.kind == .directory) != (item.status.kind == .directory) {
+      let entry = PackEntry(listing: listing, index: index, old: Bytes(line.text))
+      if let failure = reader.failure(opening: entry) {
+        // What was in the directory is known still, and nothing is known of what took its place.
+        _ = unreadable(entry, failure)
+        unseenDirectories.append(entry.path)
+        unseenNames.insert(listing.name(item))
+        return
+      }
+      swapped.append(listing.name(item))
+    }
     let verdict = verdict(line, item.status, listing.path)
     if options.isFull {
       // Stored all the same, but nothing that a person would call a change.
@@ -294,7 +312,15 @@ final class Comparison {
     entry.isUnchanged = isUnchanged
     var isSame = isSame
     if item.status.kind == .directory {
-      if !isSame { changedDirectories.insert(entry.path) }
+      if !isSame {
+        do throws(SystemError) {
+          entry.attributes = try reader.attributes(ofDirectory: listing.name(item), in: listing.path)
+          changedDirectories[entry.path] = entry.attributes
+        } catch {
+          _ = unreadable(entry, error)
+          return
+        }
+      }
     } else if item.status.links > 1 {
       switch joinGroup(&entry, isSame: isSame) {
       case .done: return
@@ -329,8 +355,9 @@ final class Comparison {
     let status = entry.item.status
     let identity = FileIdentity(device: status.device, inode: status.inode)
     let mayBeKept = isSame || entry.onlyIfDifferent
-    guard let group = groups[identity] else {
-      let group = LinkGroup(first: entry.path, remaining: Int(status.links) - 1)
+    // An inode number that is used again while the run goes on is another file.
+    guard let group = groups[identity], group.isSame(status) else {
+      let group = LinkGroup(first: entry.path, status: status)
       groups[identity] = group
       entry.group = group
       // Whether the first name is stored decides for all others, so it is found out here and now.
