@@ -76,6 +76,7 @@ extension Attack {
       set.symlink("box/link", Raw(stage.outside))
       set.directory("box/link/dir") { $0.mode = "0777" }
       set.file("box/link/dir/inner", "evil")
+      set.file("box/link/dir/new", "evil")
     },
     .set("a link through a symbolic link", 3, says: "box/link/new: ") { set, stage in
       set.symlink("box/link", Raw(stage.outside))

@@ -11,8 +11,8 @@ extension Attack {
       volumed("a volume above the series", "../../outside/file 8 \(String(repeating: "0", count: 64))"),
       volumed("a volume in another series", "../other/x.tar.gz 8 \(String(repeating: "0", count: 64))"),
       volumed("an absolute volume", "/etc/passwd 8 \(String(repeating: "0", count: 64))"),
-      volumed("the folder above as a volume", ".. 4096 \(String(repeating: "0", count: 64))"),
-      volumed("the folder itself as a volume", ". 4096 \(String(repeating: "0", count: 64))"),
+      volumed("the folder above as a volume", says: "is no file", ".. 4096 \(String(repeating: "0", count: 64))"),
+      volumed("the folder itself as a volume", says: "is no file", ". 4096 \(String(repeating: "0", count: 64))"),
       volumed("a volume that sends escapes", "\u{1b}]0;title\u{7} 8 \(String(repeating: "0", count: 64))"),
       volumed("a volume with a NUL", "a\0b 8 \(String(repeating: "0", count: 64))"),
       volumed("a volume of negative size", "x.tar.gz -8 \(String(repeating: "0", count: 64))"),
@@ -29,18 +29,17 @@ extension Attack {
         set.volumes = [Raw("\(set.name).mtree.gz 8 \(String(repeating: "0", count: 64))")]
       },
     ]
-    + [("a link to the outside", "ln -s ../../outside/file"), ("a pipe", "mkfifo"), ("a folder", "mkdir")].flatMap {
-      (name: String, command: String) -> [Attack] in
-      ["tar.gz", "mtree.gz"].map { suffix in
-        .edited("\(name) as the \(suffix)", 1, 4) { file in "rm \(file).\(suffix); \(command) \(file).\(suffix)" }
-      }
-    }
     + [
-      .edited("a device as the archive", 4) { "rm \($0).tar.gz; mknod \($0).tar.gz c 1 5" },
-      .edited("a device as the manifest", 4) { "rm \($0).mtree.gz; mknod \($0).mtree.gz c 1 5" },
+      ("a link to the outside", "ln -s ../../outside/file", "symbolic links"), ("a pipe", "mkfifo", "is no file"),
+      ("a folder", "mkdir", "is no file"),
+    ].flatMap { (name: String, command: String, says: String) -> [Attack] in
+      ["tar.gz", "mtree.gz"].map { suffix in
+        .edited("\(name) as the \(suffix)", 1, 4, says: says) { "rm \($0).\(suffix); \(command) \($0).\(suffix)" }
+      }
+    } + (Scratch.allowsEverything ? devices : [])
+    + [
       .edited("a pipe as the marker", 10) { _ in "rm ../sheaf.store; mkfifo ../sheaf.store" },
       .edited("a link as the marker", 10) { _ in "mv ../sheaf.store ../m; ln -s m ../sheaf.store" },
-      .edited("a marker without end", 4, 10) { _ in "rm ../sheaf.store; mknod ../sheaf.store c 1 5" },
       .edited("a link as the series", 4) { _ in "cd ..; mv forged other; ln -s other forged" },
       .edited("pipes as the helpers", 0) { _ in "mkfifo ../README.txt ../restore.sh" },
       .edited("links as the helpers", 0) { _ in "ln -s ../outside/file ../README.txt; ln -s ../outside ../restore.sh" },
@@ -52,15 +51,21 @@ extension Attack {
       .set("a foot before the beginning", 4) { set, _ in set.trailer = (.max, .max) },
     ]
 
-  private static func volumed(_ name: String, _ words: Raw) -> Attack {
-    .set(name, 4) { set, _ in set.volumes = [words] }
+  private static let devices: [Attack] = [
+    .edited("a device as the archive", 4, says: "is no file") { "rm \($0).tar.gz; mknod \($0).tar.gz c 1 5" },
+    .edited("a device as the manifest", 4, says: "is no file") { "rm \($0).mtree.gz; mknod \($0).mtree.gz c 1 5" },
+    .edited("a marker without end", 10) { _ in "rm ../sheaf.store; mknod ../sheaf.store c 1 5" },
+  ]
+
+  private static func volumed(_ name: String, says: String = "its foot cannot be read", _ words: Raw) -> Attack {
+    .set(name, 4, says: says) { set, _ in set.volumes = [words] }
   }
 
   /// An honest set, whose files are then changed by a shell script that runs in the series.
   private static func edited(
-    _ name: String, _ status: Int32..., script: @escaping @Sendable (Raw) -> Raw
+    _ name: String, _ status: Int32..., says: String = "", script: @escaping @Sendable (Raw) -> Raw
   ) -> Attack {
-    var attack = Attack(name) { stage in
+    var attack = Attack(name, says: says) { stage in
       var set = ForgedSet()
       set.directory("box")
       set.file("box/file", "contents")

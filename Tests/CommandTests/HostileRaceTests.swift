@@ -55,6 +55,11 @@ import Testing
     try stage.store.write(set)
     try stage.prepare(
       TestTree(["box": .directory(["sub": .directory(["old": .file("old")]), "link": .symlink(Raw(stage.outside))])]))
+    // What the set has is outside too, to be changed, replaced or removed.
+    for number in 0..<60 {
+      let folder = TestTree(["old": .file("old"), "file": .file("good")])
+      try folder.make(at: stage.outside.joined(Bytes("d\(number)".utf8)))
+    }
     let before = try stage.snapshot()
     let box = stage.target.joined(Bytes("box"))
     for _ in 0..<20 {

@@ -119,6 +119,8 @@ import Testing
     try expectPlain(["verify", Raw(archive)])
     try expectPlain(["cat", "--archive", Raw(archive), Self.title])
     try expectPlain(["--\(Self.title)"])
+    try expectPlain(["points", "--\(Self.title)"])
+    try expectPlain(["ls", "--at"])
     try expectPlain([Self.title])
   }
 }
