@@ -68,12 +68,12 @@ struct Sheaf: ParsableCommand {
       if own.contains(first) || first.hasPrefix("--generate-completion-script") || first.hasPrefix("--experimental") {
         return
       }
-      throw Failure(.usage, "no command before \(first)", hint: "see 'sheaf --help'")
+      throw Failure(.usage, "no command before \(Show.path(Arguments.unescape(first)))", hint: "see 'sheaf --help'")
     }
     if known.contains(first) { return }
     let near = known.filter { name in name.first == first.first && abs(name.count - first.count) < 3 }
     throw Failure(
-      .usage, "no command '\(Show.path(Bytes(first.utf8)))'",
+      .usage, "no command '\(Show.path(Arguments.unescape(first)))'",
       hint: near.isEmpty ? "see 'sheaf --help'" : "did you mean \(near.joined(separator: " or "))?")
   }
 
