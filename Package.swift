@@ -40,11 +40,12 @@ let package = Package(
 
 // Fuzzers have no main of their own: they are built by `make fuzz` alone, with libFuzzer's.
 if Context.environment["SHEAF_FUZZ"] != nil {
+  package.targets.append(.target(name: "FuzzDriver", path: "Tests/Fuzz/FuzzDriver"))
   for (name, dependency) in [("FuzzManifest", "SheafCore"), ("FuzzMembers", "Tar"), ("FuzzTar", "Tar")] {
     package.products.append(.executable(name: name, targets: [name]))
     package.targets.append(
       .executableTarget(
-        name: name, dependencies: [.byName(name: dependency)], path: "Tests/Fuzz/\(name)",
+        name: name, dependencies: ["FuzzDriver", .byName(name: dependency)], path: "Tests/Fuzz/\(name)",
         swiftSettings: [.unsafeFlags(["-parse-as-library"])]))
   }
 }

@@ -1,5 +1,6 @@
 /// Fuzzes the reader of manifests: with the text of one, wrapped into a sound gzip member, and with the bytes of a
 /// file as they are.
+import FuzzDriver
 import Glibc
 import Posix
 import Tar
@@ -40,17 +41,7 @@ public func fuzzManifest(_ start: UnsafePointer<UInt8>, _ count: Int) -> CInt {
   return 0
 }
 
-// libFuzzer has a main, but the package manager makes the linker look for the module's own: it hands over.
-@_silgen_name("LLVMFuzzerRunDriver")
-private func runDriver(
-  _ count: UnsafeMutablePointer<CInt>,
-  _ arguments: UnsafeMutablePointer<UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>>,
-  _ body: @convention(c) (UnsafePointer<UInt8>, Int) -> CInt
-) -> CInt
-
 @_cdecl("FuzzManifest_main")
 public func main(_ count: CInt, _ arguments: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>) -> CInt {
-  var count = count
-  var arguments = arguments
-  return runDriver(&count, &arguments) { fuzzManifest($0, $1) }
+  fuzz(count, arguments) { fuzzManifest($0, $1) }
 }

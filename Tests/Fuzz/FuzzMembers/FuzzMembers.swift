@@ -1,4 +1,5 @@
 /// Fuzzes the walk over gzip members and their inflating with bytes as they would stand in a file.
+import FuzzDriver
 import Glibc
 import Posix
 import Tar
@@ -33,17 +34,7 @@ public func fuzzMembers(_ start: UnsafePointer<UInt8>, _ count: Int) -> CInt {
   return 0
 }
 
-// libFuzzer has a main, but the package manager makes the linker look for the module's own: it hands over.
-@_silgen_name("LLVMFuzzerRunDriver")
-private func runDriver(
-  _ count: UnsafeMutablePointer<CInt>,
-  _ arguments: UnsafeMutablePointer<UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>>,
-  _ body: @convention(c) (UnsafePointer<UInt8>, Int) -> CInt
-) -> CInt
-
 @_cdecl("FuzzMembers_main")
 public func main(_ count: CInt, _ arguments: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>) -> CInt {
-  var count = count
-  var arguments = arguments
-  return runDriver(&count, &arguments) { fuzzMembers($0, $1) }
+  fuzz(count, arguments) { fuzzMembers($0, $1) }
 }

@@ -1,4 +1,5 @@
 /// Fuzzes the reader of tar headers with bytes as they would stand in an inflated gzip member.
+import FuzzDriver
 import Tar
 
 @_cdecl("LLVMFuzzerTestOneInput")
@@ -35,17 +36,7 @@ private func repairSums(_ buffer: Buffer) {
   }
 }
 
-// libFuzzer has a main, but the package manager makes the linker look for the module's own: it hands over.
-@_silgen_name("LLVMFuzzerRunDriver")
-private func runDriver(
-  _ count: UnsafeMutablePointer<CInt>,
-  _ arguments: UnsafeMutablePointer<UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>>,
-  _ body: @convention(c) (UnsafePointer<UInt8>, Int) -> CInt
-) -> CInt
-
 @_cdecl("FuzzTar_main")
 public func main(_ count: CInt, _ arguments: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>) -> CInt {
-  var count = count
-  var arguments = arguments
-  return runDriver(&count, &arguments) { fuzzTar($0, $1) }
+  fuzz(count, arguments) { fuzzTar($0, $1) }
 }
