@@ -25,7 +25,6 @@ final class Console: Sendable {
     Host.environment("NO_COLOR").map { !$0.isEmpty } ?? false || Host.environment("TERM") == Bytes("dumb")
 
   var columns: Int { Descriptor.standardError.terminalColumns ?? 80 }
-  var outColumns: Int? { Descriptor.standardOutput.terminalColumns }
 
   enum Style: String {
     case bold = "1"

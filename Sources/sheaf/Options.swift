@@ -28,7 +28,7 @@ struct OutputOptions: ParsableArguments {
   @Flag(name: .long, help: "Print JSON Lines, the last one a summary.")
   var json = false
 
-  @Flag(name: [.short, .long], help: "Print nothing but errors.")
+  @Flag(name: [.short, .long], help: "Print nothing but warnings and errors.")
   var quiet = false
 
   @Flag(name: [.short, .long], help: "Print every entry.")

@@ -7,7 +7,7 @@ struct RebuildCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "rebuild", abstract: "Make lost manifests again from the archives.",
     discussion: """
-      Manifests that are good are left alone; one that cannot be read is kept aside as NAME.mtree.gz.damaged. The next
+      Manifests that are good are left alone; one that cannot be read is kept aside as NAME.mtree.gz.damaged. The next \
       backup reads every file once more, since the archives do not tell the sources' inodes.
       """)
 

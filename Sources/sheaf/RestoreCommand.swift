@@ -9,7 +9,7 @@ struct RestoreCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "restore", abstract: "Bring files back.",
     discussion: """
-      Files come out below DIR with their full path: DIR/home/me/letter. Without PATH everything is restored. A DIR that
+      Files come out below DIR with their full path: DIR/home/me/letter. Without PATH everything is restored. A DIR that \
       is not empty is refused unless --overwrite says what may be replaced.
       """)
 
@@ -22,7 +22,7 @@ struct RestoreCommand: ParsableCommand {
   @Option(help: ArgumentHelp("The directory to restore into; made where it is missing.", valueName: "DIR"))
   var to: RawText
 
-  @Option(help: ArgumentHelp("What may be replaced: never, if-changed, if-newer, always.", valueName: "WHEN"))
+  @Option(help: ArgumentHelp("What may be replaced.", valueName: "WHEN"))
   var overwrite: Overwrite?
 
   @Flag(help: "Remove what is not in the point, below what is restored; needs --overwrite.")
