@@ -234,9 +234,6 @@ public final class Descriptor: Sendable {
   /// Tells the kernel that the file is read once, from front to back.
   public func adviseSequential() { posix_fadvise(raw, 0, 0, POSIX_FADV_SEQUENTIAL) }
 
-  /// Asks the kernel to forget what it keeps of the file, so that the next read comes from the medium.
-  public func adviseForget() { posix_fadvise(raw, 0, 0, POSIX_FADV_DONTNEED) }
-
   public var isTerminal: Bool { isatty(raw) == 1 }
   /// Columns of the terminal; nil where it is none.
   public var terminalColumns: Int? {

@@ -50,13 +50,6 @@ public enum Host {
     setrlimit(__rlimit_resource_t(UInt32(RLIMIT_NOFILE.rawValue)), &limit)
   }
 
-  /// The process's umask. Sets and resets it: only before other threads run.
-  public static func fileCreationMask() -> UInt16 {
-    let mask = umask(0)
-    umask(mask)
-    return UInt16(mask)
-  }
-
   public static func environment(_ name: StaticString) -> Bytes? {
     let value = name.withUTF8Buffer { _ in
       name.utf8Start.withMemoryRebound(to: CChar.self, capacity: name.utf8CodeUnitCount + 1) { getenv($0) }

@@ -24,6 +24,13 @@ public struct Failure: Error {
   static func damaged(_ message: String) -> Failure { Failure(.damaged, message) }
 }
 
+extension SystemError {
+  /// In a message that names the path already.
+  var asProblem: String { "cannot \(operation): \(cause)" }
+  /// Of an entry that was there when its directory was listed.
+  var asUnseen: String { isMissing ? "vanished before it could be read" : asProblem }
+}
+
 /// Runs system calls whose failure ends the task.
 func system<R>(_ body: () throws(SystemError) -> R) throws(Failure) -> R {
   do throws(SystemError) { return try body() } catch { throw Failure(error) }

@@ -74,12 +74,6 @@ enum Escape {
     return n
   }
 
-  static func encodedTag(_ bytes: Bytes) -> String {
-    let buffer = Buffer()
-    append(tag: bytes, to: buffer)
-    return Bytes(buffer).shown
-  }
-
   static func encodedPath(_ bytes: Bytes) -> String {
     let buffer = Buffer()
     append(path: bytes, to: buffer)

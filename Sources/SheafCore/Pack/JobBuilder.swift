@@ -84,7 +84,7 @@ final class JobBuilder: ComparisonSink {
     let file: LargeFile
     do throws(SystemError) { file = try reader.open(entry) } catch {
       reporter.problem(
-        error.isMissing ? "vanished before it could be read" : "cannot \(error.operation): \(error.cause)",
+        error.asUnseen,
         path: entry.path)
       let lines = UnseenLines(path: entry.path, old: entry.old, isFull: isFull)
       job.items.append(.line(text: lines.text, canonical: 0, isNote: true))

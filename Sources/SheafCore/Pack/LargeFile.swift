@@ -13,7 +13,7 @@ final class LargeFile: @unchecked Sendable {
   /// Without digest and place.
   let entry: Entry
   let group: LinkGroup?
-  let isNew: Bool?
+  let change: Change
   /// What is stored, in order.
   private let segments: [Range<Int64>]
   let storedSize: Int64
@@ -33,12 +33,12 @@ final class LargeFile: @unchecked Sendable {
   /// Length of the headers before the data in the first member.
   var headerLength = 0
 
-  init(_ descriptor: Descriptor, _ status: Status, _ entry: Entry, group: LinkGroup?, isNew: Bool?) {
+  init(_ descriptor: Descriptor, _ status: Status, _ entry: Entry, group: LinkGroup?, change: Change) {
     self.descriptor = descriptor
     self.status = status
     self.entry = entry
     self.group = group
-    self.isNew = isNew
+    self.change = change
     segments = entry.isStoredSparse ? entry.segments : [0..<entry.size]
     storedSize = entry.storedSize
     descriptor.adviseSequential()

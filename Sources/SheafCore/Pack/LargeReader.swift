@@ -6,8 +6,7 @@ import Tar
 /// Not for use from several threads.
 final class LargeReader {
   private let root: Descriptor
-  private let owners: OwnerNames
-  private let clock: @Sendable () -> Timestamp
+  private let look: SourceLook
   private let progress: Progress
   private let hasher = SHA256()
   private let buffer = Buffer(capacity: 1 << 20)
@@ -17,25 +16,14 @@ final class LargeReader {
 
   init(root: Descriptor, owners: OwnerNames, progress: Progress, clock: @escaping @Sendable () -> Timestamp) {
     self.root = root
-    self.owners = owners
+    look = SourceLook(owners: owners, clock: clock)
     self.progress = progress
-    self.clock = clock
   }
 
   /// Opens a file and says what is known of it without reading it.
-  private func look(at path: Bytes) throws(SystemError) -> (Descriptor, Status, Entry) {
+  private func opened(_ path: Bytes) throws(SystemError) -> (Descriptor, Status, Entry) {
     let file = try root.openBeneath(path, [.read, .noFollow, .nonBlocking, .noAccessTime])
-    let opened = clock()
-    let status = try file.status()
-    guard status.kind == .file else { throw SystemError.replaced(path) }
-    var entry = Entry(path: path, status: status)
-    entry.userName = owners.user(entry.uid)
-    entry.groupName = owners.group(entry.gid)
-    entry.attributes = try file.attributes()
-    entry.holes = try file.holes(status)
-    entry.isRacy =
-      max(status.modified, status.changed)
-      >= Timestamp(seconds: opened.seconds - Packer.racySeconds, nanoseconds: opened.nanoseconds)
+    let (status, entry) = try look.entry(path, of: file)
     return (file, status, entry)
   }
 
@@ -55,16 +43,16 @@ final class LargeReader {
   func failure(opening packed: PackEntry) -> SystemError? {
     guard packed.item.status.kind == .file else { return nil }
     do throws(SystemError) {
-      _ = try look(at: packed.path)
+      _ = try opened(packed.path)
       return nil
     } catch { return error }
   }
 
   /// A large file, to be packed in pieces.
   func open(_ packed: PackEntry) throws(SystemError) -> LargeFile {
-    var (file, status, entry) = try look(at: packed.path)
+    var (file, status, entry) = try opened(packed.path)
     entry.isStoredSparse = entry.holes.reduce(0) { $0 + Int64($1.count) } > LargeFile.sparseThreshold
-    return LargeFile(file, status, entry, group: packed.group, isNew: packed.isNew)
+    return LargeFile(file, status, entry, group: packed.group, change: packed.change)
   }
 
   /// The renewed line where content and metadata prove equal to the old line's; nil where they differ, or where it
@@ -74,16 +62,11 @@ final class LargeReader {
     do throws(SystemError) {
       let path = packed.path
       guard packed.item.status.kind == .file else {
-        var entry = Entry(path: path, status: packed.item.status)
-        entry.userName = owners.user(entry.uid)
-        entry.groupName = owners.group(entry.gid)
         let (parent, name) = path.splitAtName
         let directory = try root.openBeneath(parent, [.pathOnly, .directory])
-        if entry.kind == .symlink { entry.linkTarget = try directory.readLink(name) }
-        entry.attributes = try directory.attributes(of: name)
-        return refreshed(old, with: entry, scratch)
+        return refreshed(old, with: try look.entry(path, packed.item.status, named: name, in: directory), scratch)
       }
-      var (file, status, entry) = try look(at: path)
+      var (file, status, entry) = try opened(path)
       // A digest takes long: what else tells a difference comes first.
       entry.digest = oldDigest(old)
       guard refreshed(old, with: entry, scratch) != nil else { return nil }

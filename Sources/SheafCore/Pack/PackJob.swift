@@ -18,6 +18,13 @@ enum PackItem {
   case chunk(LargeFile, Int)
 }
 
+/// How an entry counts.
+enum Change {
+  case new, changed, unchanged
+  /// Directories above the sources: nobody asked for them.
+  case untold
+}
+
 /// An entry to be packed.
 struct PackEntry {
   var listing: Listing
@@ -36,8 +43,10 @@ struct PackEntry {
   var isLink = false
 
   var item: Listing.Item { listing.items[index] }
-  /// How it counts; nil: as neither new nor changed.
-  var isNew: Bool? { item.isAbove || isUnchanged ? nil : old == nil }
+  var change: Change {
+    if item.isAbove { return .untold }
+    return old == nil ? .new : isUnchanged ? .unchanged : .changed
+  }
   var path: Bytes { listing.path.joined(listing.name(item)) }
 }
 

@@ -4,19 +4,16 @@ import Tar
 
 final class Packer {
   private let root: Descriptor
-  private let owners: OwnerNames
+  private let look: SourceLook
   private let compressor: Compressor
   private let reporter: any Reporter
   private let progress: Progress
-  private let clock: @Sendable () -> Timestamp
   private let set: SetID
   private let isFull: Bool
 
   private let hasher = SHA256()
   private let tar = Buffer(capacity: 2 << 20)
   private let scratch = Buffer(capacity: 4096)
-  private var lastUser: (id: UInt32?, name: Bytes) = (nil, [])
-  private var lastGroup: (id: UInt32?, name: Bytes) = (nil, [])
   /// The directory whose entries are being packed.
   private var directory: (path: Bytes, descriptor: Descriptor)?
 
@@ -25,13 +22,12 @@ final class Packer {
     progress: Progress, clock: @escaping @Sendable () -> Timestamp
   ) {
     self.root = root
-    self.owners = owners
+    look = SourceLook(owners: owners, clock: clock)
     compressor = Compressor(level: level)
     self.set = set
     self.isFull = isFull
     self.reporter = reporter
     self.progress = progress
-    self.clock = clock
   }
 
   /// Files above this many bytes are packed in pieces.
@@ -88,14 +84,14 @@ final class Packer {
       reporter.problem("changed while it was read; it is read again next time", path: entry.path)
     }
     file.group?.entry = entry
-    append(entry, job, isNew: file.isNew) { extent in
+    append(entry, job, as: file.change) { extent in
       .firstMember(file, file.group, extent)
     }
     progress.add(files: 1)
   }
 
   /// Appends the line, with a gap for the place where the file has contents.
-  private func append(_ entry: Entry, _ job: PackJob, isNew: Bool?, _ fill: (Extent) -> PackJob.Fill) {
+  private func append(_ entry: Entry, _ job: PackJob, as change: Change, _ fill: (Extent) -> PackJob.Fill) {
     let start = job.text.count
     entry.appendCanonical(to: job.text)
     job.canonical.append(job.text.start + start, job.text.count - start)
@@ -107,30 +103,30 @@ final class Packer {
       job.gaps.append(.init(text: job.text.count, canonical: job.canonical.count, fill: fill(extent)))
     }
     job.text.append(UInt8(ascii: "\n"))
-    count(entry, job, isNew: isNew)
+    count(entry, job, as: change)
   }
 
-  private func count(_ entry: Entry, _ job: PackJob, isNew: Bool?) {
+  private func count(_ entry: Entry, _ job: PackJob, as change: Change) {
     if entry.kind == .directory { job.counts.directories += 1 } else { job.counts.files += 1 }
     job.counts.bytes.add(saturating: entry.hardLink == nil ? entry.size : 0)
-    countChange(isNew, job)
-    if reporter.wantsItems { reporter.item(Self.mark(isNew), entry.path, entry.kind) }
+    tell(change, entry.path, entry.kind, job)
   }
 
-  private func countChange(_ isNew: Bool?, _ job: PackJob) {
-    switch isNew {
-    case true?: job.counts.new += 1
-    case false?: job.counts.changed += 1
-    case nil: job.unchanged += 1
+  private func tell(_ change: Change, _ path: Bytes, _ kind: FileKind, _ job: PackJob) {
+    let mark: Mark
+    switch change {
+    case .new:
+      job.counts.new += 1
+      mark = .new
+    case .changed:
+      job.counts.changed += 1
+      mark = .changed
+    case .unchanged:
+      job.unchanged += 1
+      mark = .metadata
+    case .untold: mark = .metadata
     }
-  }
-
-  private static func mark(_ isNew: Bool?) -> Mark {
-    switch isNew {
-    case true?: .new
-    case false?: .changed
-    case nil: .metadata
-    }
+    if reporter.wantsItems { reporter.item(mark, path, kind) }
   }
 
   private func appendCanonical(_ text: Bytes, _ length: Int, _ job: PackJob) {
@@ -143,8 +139,7 @@ final class Packer {
   private func packDirectory(
     _ path: Bytes, _ status: Status, _ known: [Attribute]?, _ dumpdir: Bytes, _ comment: Bytes, _ job: PackJob
   ) {
-    var entry = Entry(path: path, status: status)
-    name(&entry)
+    let entry = look.entry(path, status)
     // What cannot be opened was reported when it could not be listed.
     let attributes = known ?? (try? open(path))?.attributesOrNone() ?? []
     var header = TarHeader(entry, attributes: attributes)
@@ -163,14 +158,6 @@ final class Packer {
     }
     directory = (path, descriptor)
     return descriptor
-  }
-
-  private func name(_ entry: inout Entry) {
-    // Files that follow each other mostly have one owner.
-    if lastUser.id != entry.uid { lastUser = (entry.uid, owners.user(entry.uid)) }
-    if lastGroup.id != entry.gid { lastGroup = (entry.gid, owners.group(entry.gid)) }
-    entry.userName = lastUser.name
-    entry.groupName = lastGroup.name
   }
 
   // MARK: - Everything else
@@ -197,34 +184,28 @@ final class Packer {
   private func packLink(_ packed: PackEntry, _ job: PackJob) {
     let group = packed.group!
     let path = packed.path
-    var entry = Entry(path: path, status: packed.item.status)
-    name(&entry)
+    let entry = look.entry(path, packed.item.status)
     TarHeader(entry, linkTo: group.first).append(to: tar)
     job.gaps.append(
       .init(text: job.text.count, canonical: job.canonical.count, fill: .link(group, path: path, old: packed.old)))
     job.counts.files += 1
-    countChange(packed.isNew, job)
-    if reporter.wantsItems { reporter.item(Self.mark(packed.isNew), path, entry.kind) }
+    tell(packed.change, path, entry.kind, job)
   }
 
   private func packDirectoryLine(_ packed: PackEntry, _ job: PackJob) {
-    var entry = Entry(path: packed.path, status: packed.item.status)
-    name(&entry)
+    var entry = look.entry(packed.path, packed.item.status)
     entry.attributes = packed.attributes
-    if isKept(&entry, packed, job) { return }
-    append(entry, job, isNew: packed.isNew) { _ in fatalError("only files have a place") }
+    if isKept(entry, packed, job) { return }
+    append(entry, job, as: packed.change) { _ in fatalError("only files have a place") }
   }
 
   private func packOther(_ packed: PackEntry, _ parent: Descriptor, _ job: PackJob) throws(SystemError) {
     let name = packed.listing.name(packed.item)
-    var entry = Entry(path: packed.path, status: packed.item.status)
-    self.name(&entry)
-    if entry.kind == .symlink { entry.linkTarget = try parent.readLink(name) }
-    entry.attributes = try parent.attributes(of: name)
-    if isKept(&entry, packed, job) { return }
+    let entry = try look.entry(packed.path, packed.item.status, named: name, in: parent)
+    if isKept(entry, packed, job) { return }
     TarHeader(entry, attributes: entry.attributes).append(to: tar)
     packed.group?.entry = entry
-    append(entry, job, isNew: packed.isNew) { _ in
+    append(entry, job, as: packed.change) { _ in
       fatalError("only files have a place")
     }
   }
@@ -244,16 +225,7 @@ final class Packer {
     while true {
       tries += 1
       tar.count = start
-      let opened = clock()
-      let status = try file.status()
-      guard status.kind == .file else { throw SystemError.replaced(path) }
-      var entry = Entry(path: path, status: status)
-      name(&entry)
-      entry.attributes = try file.attributes()
-      entry.holes = try file.holes(status)
-      entry.isRacy =
-        max(status.modified, status.changed)
-        >= Timestamp(seconds: opened.seconds - Self.racySeconds, nanoseconds: opened.nanoseconds)
+      var (status, entry) = try look.entry(path, of: file)
       // What grew beyond all measure since it was listed is cut; the next run takes it as the large file it is.
       let size = Int(min(status.size, Self.growthLimit))
       if Int64(size) < status.size {
@@ -283,12 +255,12 @@ final class Packer {
       job.bytesRead += Int64(size)
       progress.add(bytes: size)
       progress.add(files: 1)
-      if isKept(&entry, packed, job) {
+      if isKept(entry, packed, job) {
         tar.count = start
         return
       }
       packed.group?.entry = entry
-      append(entry, job, isNew: packed.isNew) { extent in
+      append(entry, job, as: packed.change) { extent in
         var extent = extent
         extent.inner = Int64(inner)
         return .ownMember(packed.group, extent)
@@ -297,18 +269,15 @@ final class Packer {
     }
   }
 
-  /// A file that was written so many seconds before it was read is looked at again: on some file systems a later
-  /// write would show the same times.
-  static let racySeconds: Int64 = 2
   private static let growthLimit: Int64 = 16 << 20
 
   /// Where nothing differs from the old line: only the line is written anew, with the old place.
-  private func isKept(_ entry: inout Entry, _ packed: PackEntry, _ job: PackJob) -> Bool {
+  private func isKept(_ entry: Entry, _ packed: PackEntry, _ job: PackJob) -> Bool {
     guard packed.onlyIfDifferent, let old = packed.old, !entry.isTorn else { return false }
     guard let line = refreshed(old, with: entry, scratch) else { return false }
     job.text.append(line.text)
     appendCanonical(line.text, line.canonical, job)
-    count(entry, job, isNew: nil)
+    count(entry, job, as: packed.item.isAbove ? .untold : .unchanged)
     return true
   }
 
@@ -317,7 +286,7 @@ final class Packer {
   private func unseen(_ packed: PackEntry, _ job: PackJob, _ error: SystemError) {
     let path = packed.path
     reporter.problem(
-      error.isMissing ? "vanished before it could be read" : "cannot \(error.operation): \(error.cause)", path: path)
+      error.asUnseen, path: path)
     let lines = UnseenLines(path: path, old: packed.old, isFull: isFull)
     job.text.append(lines.text)
     job.notes.append(lines.text)

@@ -131,7 +131,7 @@ final class PlaceLine {
         kept.add(entry)
       }
     } catch {
-      miss(entry, "cannot \(error.operation): \(error.cause)")
+      miss(entry, error.asProblem)
     }
     try drain(force: false)
   }
@@ -167,7 +167,7 @@ final class PlaceLine {
       waiting[path] = .some(isNew || !(isAbove || options.overwrite == .never) ? entry : nil)
       open[open.count - 1].children.append(path)
     } catch {
-      miss(entry, "cannot \(error.operation): \(error.cause)")
+      miss(entry, error.asProblem)
     }
   }
 
@@ -236,7 +236,7 @@ final class PlaceLine {
       }
       progress.add(files: 1)
       if reporter.wantsItems { reporter.item(.restored, entry.path, .file) }
-    } catch { miss(entry, "cannot \(error.operation): \(error.cause)") }
+    } catch { miss(entry, error.asProblem) }
   }
 
   private static let emptyDigest = SHA256().finish()
@@ -285,11 +285,11 @@ final class PlaceLine {
           deleted += 1
           if reporter.wantsItems { reporter.item(.deleted, path.joined(name), .file) }
         }
-      } catch { reporter.problem("cannot \(error.operation): \(error.cause)", path: error.path) }
+      } catch { reporter.problem(error.asProblem, path: error.path) }
     case .directory(let entry, let path):
       do throws(SystemError) {
         try placer.finish(entry, try target!.openBeneath(path, [.read, .directory, .noFollow]))
-      } catch { miss(entry, "cannot \(error.operation): \(error.cause)") }
+      } catch { miss(entry, error.asProblem) }
       if reporter.wantsItems { reporter.item(.restored, entry.path, .directory) }
     }
   }
@@ -325,7 +325,7 @@ final class PlaceLine {
       } else {
         try placer.place(entry, name, in: directory)
       }
-    } catch { miss(entry, "cannot \(error.operation): \(error.cause)") }
+    } catch { miss(entry, error.asProblem) }
   }
 
   private func isSelected(_ path: Bytes) -> Bool {

@@ -63,11 +63,6 @@ struct Placer: Sendable {
     }
   }
 
-  /// Opens a directory just made, so that it can be worked in.
-  func openDirectory(_ name: Bytes, in parent: Descriptor) throws(SystemError) -> Descriptor {
-    try parent.open(name, [.read, .directory, .noFollow])
-  }
-
   /// Runs `make` with a name that is free, and puts the result in the place of what is there.
   func replacing(_ name: Bytes, in directory: Descriptor, _ make: (Bytes) throws(SystemError) -> Void)
     throws(SystemError)

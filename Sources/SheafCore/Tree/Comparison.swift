@@ -36,7 +36,6 @@ final class Comparison {
   private(set) var counts = SetFoot.Counts()
   private(set) var unchanged: Int64 = 0
   private(set) var excluded = 0
-  private(set) var sockets = 0
   /// Directories whose deletions stock GNU tar cannot replay.
   private(set) var inexact: [Bytes] = []
 
@@ -132,8 +131,6 @@ final class Comparison {
     addUnseen(Bytes(old!.line.path), old: Bytes(old!.line.text))
   }
 
-  private func count(_ line: Line) { counts.count(line) }
-
   @inline(__always)
   private func isIn(_ directory: Bytes) -> Bool {
     guard hasOld else { return false }
@@ -148,7 +145,6 @@ final class Comparison {
       try passOrphan()
     }
     excluded += listing.excluded
-    sockets += listing.sockets.count
     for socket in listing.sockets { reporter.note("\(Show.path([47] + listing.path.joined(socket))): socket skipped") }
     if listing.holdsStore {
       reporter.note("the store lies in \(Show.path([47] + listing.path)) and is not backed up into itself")
@@ -156,7 +152,7 @@ final class Comparison {
     let attributes = changedDirectories.removeValue(forKey: listing.path)
     let isChanged = attributes != nil
     if let failure = listing.failure {
-      reporter.problem("cannot \(failure.operation): \(failure.cause)", path: listing.path)
+      reporter.problem(failure.asProblem, path: listing.path)
       unseenDirectories.append(listing.path)
       hasOwnEntry = hasOwnEntry || isChanged
       return try sink.endDirectory(
@@ -295,8 +291,8 @@ final class Comparison {
       return try add(index, item, listing, old: Bytes(line.text), onlyIfDifferent: false, isUnchanged: isSame)
     }
     if verdict == .same, item.status.links == 1 || item.status.kind == .directory {
-      count(line)
-      unchanged += 1
+      counts.count(line)
+      if !item.isAbove { unchanged += 1 }
       if hasDiverged { sink.keep(line.canonical) }
       return
     }
@@ -329,8 +325,8 @@ final class Comparison {
       }
     }
     if isSame {
-      count(self.old!.line)
-      unchanged += 1
+      counts.count(self.old!.line)
+      if !item.isAbove { unchanged += 1 }
       if hasDiverged { sink.keep(self.old!.line.canonical) }
       return
     }
@@ -339,7 +335,7 @@ final class Comparison {
       let kept = reader.refreshedIfEqual(entry)
     {
       sink.add(.line(text: kept.text, canonical: kept.canonical, isNote: false), estimate: 0)
-      count(self.old!.line)
+      counts.count(self.old!.line)
       unchanged += 1
       return
     }
@@ -369,7 +365,7 @@ final class Comparison {
           diverge()
           group.entry = kept.entry
           sink.add(.line(text: kept.text, canonical: kept.canonical, isNote: false), estimate: 0)
-          count(self.old!.line)
+          counts.count(self.old!.line)
           unchanged += 1
           return .done
         }
@@ -398,13 +394,13 @@ final class Comparison {
     link.hardLink = group.first
     let line = link.line
     sink.add(.line(text: line.text, canonical: line.canonical, isNote: false), estimate: 0)
-    count(self.old!.line)
+    counts.count(self.old!.line)
     unchanged += 1
     return .done
   }
 
   private func unreadable(_ entry: PackEntry, _ failure: SystemError) -> Joined {
-    reporter.problem("cannot \(failure.operation): \(failure.cause)", path: entry.path)
+    reporter.problem(failure.asProblem, path: entry.path)
     diverge()
     addUnseen(entry.path, old: entry.old)
     return .done
