@@ -13,14 +13,17 @@ public final class Descriptor: Sendable {
     self.path = path
   }
 
-  private let isClosed = Atomic<Bool>(false)
+  private let closed = Atomic<Bool>(false)
+
+  /// Whether `close` was called.
+  public var isClosed: Bool { closed.load(ordering: .relaxed) }
 
   /// Only the safety net: what was written is closed by `close()`, which says whether that failed.
-  deinit { if !isClosed.load(ordering: .relaxed) { Glibc.close(raw) } }
+  deinit { if !isClosed { Glibc.close(raw) } }
 
   /// The corresponding C function is `close`. The descriptor is gone afterwards whatever it says.
   public func close() throws(SystemError) {
-    guard !isClosed.exchange(true, ordering: .relaxed) else { return }
+    guard !closed.exchange(true, ordering: .relaxed) else { return }
     if Glibc.close(raw) != 0, errno != EINTR { throw .last("close", path) }
   }
 
@@ -33,6 +36,7 @@ public final class Descriptor: Sendable {
     public static let create = Flags(rawValue: O_CREAT)
     public static let exclusive = Flags(rawValue: O_EXCL)
     public static let truncate = Flags(rawValue: O_TRUNC)
+    public static let append = Flags(rawValue: O_APPEND)
     public static let directory = Flags(rawValue: O_DIRECTORY)
     public static let noFollow = Flags(rawValue: O_NOFOLLOW)
     public static let nonBlocking = Flags(rawValue: O_NONBLOCK)
@@ -230,6 +234,9 @@ public final class Descriptor: Sendable {
     let found = lseek(raw, off_t(offset), data ? 3 : 4)  // SEEK_DATA, SEEK_HOLE
     return found < 0 ? nil : Int64(found)
   }
+
+  /// Lets the kernel forget what it holds of the file, so that the next read asks the medium; only what is durable goes.
+  public func dropCache() { posix_fadvise(raw, 0, 0, POSIX_FADV_DONTNEED) }
 
   /// Tells the kernel that the file is read once, from front to back.
   public func adviseSequential() { posix_fadvise(raw, 0, 0, POSIX_FADV_SEQUENTIAL) }

@@ -22,6 +22,8 @@ public struct SystemError: Error, Equatable, Sendable {
 
   public var isMissing: Bool { code == ENOENT || code == ENOTDIR }
   public var isFull: Bool { code == ENOSPC || code == EDQUOT }
+  /// The file system, or a limit of the process, takes no larger file.
+  public var isTooLarge: Bool { code == EFBIG }
   public var isExisting: Bool { code == EEXIST }
   public var isForbidden: Bool { code == EPERM || code == EACCES }
   /// The file system has no such thing, or not for this file.
@@ -30,6 +32,8 @@ public struct SystemError: Error, Equatable, Sendable {
   public var isNoLink: Bool { code == EMLINK || code == EXDEV || code == EPERM || code == ENOTSUP }
   /// What is there is not what it has to be.
   public static func unfit(_ operation: String, _ path: Bytes) -> SystemError { SystemError(operation, path, EINVAL) }
+  /// The drive has no room, or not as much as is to stay free.
+  public static func full(_ operation: String, _ path: Bytes) -> SystemError { SystemError(operation, path, ENOSPC) }
   /// What was listed is something else by now.
   public static func replaced(_ path: Bytes) -> SystemError { SystemError("open", path, ESTALE) }
 }

@@ -10,15 +10,19 @@ public struct Failure: Error {
   /// One lower-case line without a full stop.
   public let message: String
   public let hint: String?
+  /// The system call that failed, where one did.
+  public let cause: SystemError?
 
-  public init(_ kind: Kind, _ message: String, hint: String? = nil) {
+  public init(_ kind: Kind, _ message: String, hint: String? = nil, cause: SystemError? = nil) {
     self.kind = kind
     self.message = message
     self.hint = hint
+    self.cause = cause
   }
 
   public init(_ error: SystemError, hint: String? = nil) {
-    self.init(.failed, "cannot \(error.operation) \(Show.path(error.path)): \(error.cause)", hint: hint)
+    self.init(
+      .failed, "cannot \(error.operation) \(Show.path(error.path)): \(error.cause)", hint: hint, cause: error)
   }
 
   static func damaged(_ message: String) -> Failure { Failure(.damaged, message) }

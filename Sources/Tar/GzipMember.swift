@@ -97,7 +97,8 @@ public struct GzipMember: Equatable, Sendable {
     out.count += 4
   }
 
-  static func crc32(_ bytes: UnsafeRawBufferPointer) -> UInt32 {
+  /// CRC-32 (RFC 1952, section 8) of any bytes.
+  public static func crc32(_ bytes: UnsafeRawBufferPointer) -> UInt32 {
     UInt32(truncatingIfNeeded: libdeflate_crc32(0, bytes.baseAddress, bytes.count))
   }
 

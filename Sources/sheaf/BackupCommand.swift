@@ -50,6 +50,20 @@ struct BackupCommand: ParsableCommand {
   @Option(help: ArgumentHelp("How hard to deflate, 0 (not at all) to 12.", valueName: "N"))
   var level = 1
 
+  @Option(
+    help: ArgumentHelp(
+      "Cut the archive into files of at most SIZE; on FAT at 4 GiB without being asked.", valueName: "SIZE"))
+  var volumeSize: Size?
+
+  @Option(help: ArgumentHelp("Leave at least SIZE free on the drive.", valueName: "SIZE"))
+  var keepFree: Size?
+
+  @Flag(help: "Do not read what was written once more before it counts.")
+  var noReread = false
+
+  @Flag(help: "Throw away what an interrupted run left.")
+  var discardInterrupted = false
+
   @Option(help: ArgumentHelp("A line to remember with the point.", valueName: "TEXT"))
   var comment: RawText?
 
@@ -81,6 +95,15 @@ struct BackupCommand: ParsableCommand {
     options.comment = comment?.bytes ?? []
     options.skipsUnchanged = skipUnchanged
     options.isDryRun = dryRun
+    if let volumeSize {
+      guard volumeSize.bytes >= 64 << 10 else {
+        throw Failure(.usage, "volumes of \(volumeSize.bytes) bytes are too small", hint: "at least 64k")
+      }
+      options.volumeSize = volumeSize.bytes
+    }
+    options.keepFree = keepFree?.bytes ?? 0
+    options.rereads = !noReread
+    options.discardsInterrupted = discardInterrupted
 
     let report = RunReport(output)
     let store = try store.open()

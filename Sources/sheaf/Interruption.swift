@@ -8,6 +8,8 @@ enum Interruption {
 
   static func install() {
     signal(SIGPIPE, SIG_IGN)
+    // A limit on files' sizes is met by an error, and by another volume.
+    signal(SIGXFSZ, SIG_IGN)
     for number in [SIGINT, SIGTERM, SIGHUP] {
       signal(number) { number in
         // A second signal means it.

@@ -78,6 +78,7 @@ private struct Points {
         json.add("added", foot.storedBytes)
         json.add("files_unseen", foot.counts.unseen)
         json.add("digest", foot.point.hex)
+        if let last = foot.incompleteAfter { json.add("incomplete_after", last) }
       }
       if let comment = row.head?.comment, !comment.isEmpty { json.add("comment", comment) }
       if let failure = row.failure { json.add("damaged", failure.message) }
@@ -105,6 +106,7 @@ private struct Points {
       let time = Words.time(row.set.time).dropLast(3)
       var line =
         "  \(name)\(Words.right(Words.count(foot.counts.files), 11))\(Words.right(Words.size(foot.counts.bytes), 9))\(Words.right(Words.size(foot.storedBytes), 9))  \(time)"
+      if foot.incompleteAfter != nil { line += console.styled("  incomplete", .yellow) }
       if foot.counts.unseen > 0 { line += console.styled("  \(Words.count(foot.counts.unseen)) unseen", .yellow) }
       console.print(line)
       if let comment = row.head?.comment, !comment.isEmpty {

@@ -31,6 +31,23 @@ final class RunReport: Reporter {
     if !output.quiet { Console.shared.note(message) }
   }
 
+  func tookOver(_ kept: TakeOverSummary) {
+    if output.json {
+      var json = JSON("taken_over")
+      json.add("set", kept.set.text)
+      json.add("files", kept.files)
+      json.add("bytes", kept.storedBytes)
+      json.add("incomplete", !kept.isComplete)
+      json.print()
+      return
+    }
+    let what = "\(Words.count(kept.files, "file")), \(Words.size(kept.storedBytes))"
+    note(
+      kept.isComplete
+        ? "an interrupted run had saved everything: it is \(kept.set.text) now (\(what))"
+        : "what an interrupted run had saved is kept as \(kept.set.text), incomplete (\(what))")
+  }
+
   /// Like rsync's itemized changes: what happened, the kind of entry, its path.
   func item(_ mark: Mark, _ path: Bytes, _ kind: FileKind) {
     if output.json {

@@ -88,9 +88,8 @@ final class ArchiveScan {
 
   /// Lines that no tar entry tells of.
   private func addNotes(_ comment: Bytes) throws(Failure) {
-    let prefix = Bytes("sheaf notes\n")
-    guard comment.starts(with: prefix) else { return }
-    for line in comment.dropFirst(prefix.count).split(separator: 10) {
+    guard comment.starts(with: TarHeader.notesMark) else { return }
+    for line in comment.dropFirst(TarHeader.notesMark.count).split(separator: 10) {
       let path = line.withUnsafeBufferPointer { ManifestSyntax.path(of: $0).flatMap(Escape.decoded) }
       guard let path else { continue }
       let text = Bytes(line) + [10]

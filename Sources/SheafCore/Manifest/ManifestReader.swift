@@ -53,8 +53,13 @@ final class ManifestReader {
     chunks.restart(from: offset)
   }
 
+  /// Ends as if nothing came after the line of this path.
+  func stop(after path: Bytes) { lastPath = path }
+  private var lastPath: Bytes?
+
   /// Reads the next entry or note; false at the end.
   func next() throws(Failure) -> Bool {
+    if let lastPath, previousParent >= 0, Bytes(previous) == lastPath { return false }
     while true {
       guard let chunk, position < chunk.count else {
         if foot != nil { return false }
@@ -96,6 +101,7 @@ final class ManifestReader {
     else {
       throw malformed("cannot be read")
     }
+    line.text = text
     try checkOrder()
   }
 

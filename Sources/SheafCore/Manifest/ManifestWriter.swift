@@ -13,6 +13,8 @@ final class ManifestWriter {
   private let out = Buffer(capacity: 1 << 18)
   private var offset: Int64 = 0
   private var index: [(offset: Int64, first: Bytes)] = []
+  /// What was written, in order.
+  private(set) var pieces: [WrittenPiece] = []
 
   /// Inflated bytes of one member: small enough to seek to one folder, large enough to deflate well.
   private static let memberSize = 128 << 10
@@ -41,6 +43,12 @@ final class ManifestWriter {
       memmove(text.start, text.start + done, text.count - done)
       text.count -= done
     }
+  }
+
+  /// Writes what was appended so far and makes it durable: an interrupted run's manifest is the journal of its archive.
+  func sync() throws(SystemError) {
+    try flush()
+    try file.sync()
   }
 
   /// Writes the foot and the index. The file is complete then, and not yet durable.
@@ -75,6 +83,7 @@ final class ManifestWriter {
     out.count = 0
     make(out)
     try file.write(out.bytes)
+    pieces.append(WrittenPiece(length: Int32(out.count), checksum: GzipMember.crc32(out.bytes)))
     offset += Int64(out.count)
   }
 

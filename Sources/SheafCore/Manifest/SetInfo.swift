@@ -169,6 +169,9 @@ public struct SetFoot: Sendable, Equatable {
   public var members: Int64 = 0
   public var counts = Counts()
   public var point = Digest()
+  /// Of a set that an interrupted run left: the last path, in order, that was looked at. Nothing is known of what comes
+  /// after it.
+  public var incompleteAfter: Bytes?
 
   public init() {}
 
@@ -181,6 +184,7 @@ public struct SetFoot: Sendable, Equatable {
     lines.append("# tar: \(tarBytes) \(members)")
     let c = counts
     lines.append("# counts: \(c.files) \(c.directories) \(c.bytes) \(c.new) \(c.changed) \(c.deleted) \(c.unseen)")
+    if let incompleteAfter { lines.append("# incomplete: ./\(Escape.encodedPath(incompleteAfter))") }
     lines.append("# point: \(point.hex)")
     return Bytes(lines.joined(separator: "\n").utf8) + [10]
   }
@@ -208,6 +212,12 @@ public struct SetFoot: Sendable, Equatable {
     (tarBytes, members) = (tar[0], tar[1])
     let c = try numbers("counts", 7)
     counts = Counts(files: c[0], directories: c[1], bytes: c[2], new: c[3], changed: c[4], deleted: c[5], unseen: c[6])
+    if let text = fields["incomplete"] {
+      guard text.starts(with: Bytes("./")), let path = Escape.decode(Bytes(text.dropFirst(2))) else {
+        throw malformed()
+      }
+      incompleteAfter = path
+    }
     guard let digest = fields["point"].flatMap(Digest.init(hex:)) else { throw malformed() }
     point = digest
   }

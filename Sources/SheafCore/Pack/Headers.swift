@@ -48,4 +48,24 @@ extension TarHeader {
     (major, minor) = (0, 0)
     linkTarget = first
   }
+
+  /// What the comment of a repeated directory begins with that carries lines of the manifest.
+  static let notesMark = Bytes("sheaf notes\n")
+  /// Bytes of lines in one record; libarchive 3.6.2 takes no pax record above 1 MiB.
+  static let notesLimit = 500_000
+
+  /// Appends lines of the manifest as `comment` records, which every reader passes over in silence, each on a
+  /// repetition of this directory's entry.
+  func append(notes: Buffer, to tar: Buffer) {
+    var header = self
+    header.dumpdir = []
+    var rest = notes.bytes
+    while !rest.isEmpty {
+      var length = min(rest.count, Self.notesLimit)
+      if length < rest.count, let newline = rest[..<length].lastIndex(of: 10) { length = newline + 1 }
+      header.comment = Self.notesMark + Bytes(rest[..<length])
+      header.append(to: tar)
+      rest = UnsafeRawBufferPointer(rebasing: rest[length...])
+    }
+  }
 }

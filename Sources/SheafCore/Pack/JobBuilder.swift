@@ -8,6 +8,7 @@ final class JobBuilder: ComparisonSink {
   private let reader: LargeReader
   private let reporter: any Reporter
   private let isFull: Bool
+  private let progress: Progress
   /// The directory at hand: its own entry comes first and is decided last.
   private var block: [(item: PackItem, estimate: Int)] = []
   private var blockKept = Buffer(capacity: 1 << 16)
@@ -16,11 +17,12 @@ final class JobBuilder: ComparisonSink {
   private static let memberSize = 1 << 20
   private static let itemLimit = 8192
 
-  init(_ line: PackLine, reader: LargeReader, reporter: any Reporter, isFull: Bool) {
+  init(_ line: PackLine, reader: LargeReader, reporter: any Reporter, progress: Progress, isFull: Bool) {
     self.line = line
     self.reader = reader
     self.reporter = reporter
     self.isFull = isFull
+    self.progress = progress
   }
 
   func diverge(from hasher: SHA256) { line.begin(point: hasher) }
@@ -101,6 +103,7 @@ final class JobBuilder: ComparisonSink {
     for piece in 0..<file.pieces {
       job.items.append(.chunk(file, piece))
       try submit()
+      try progress.checkCancelled()
     }
   }
 

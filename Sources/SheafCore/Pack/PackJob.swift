@@ -90,6 +90,8 @@ final class PackJob: @unchecked Sendable {
   /// A whole gzip member; empty where the job stores nothing.
   let member = Buffer(capacity: 64)
   var tarBytes = 0
+  /// The archive's volume that the member was written to, from 0.
+  var volume = 0
   /// Lines for the manifest, with gaps where the writer puts in what only it knows.
   let text = Buffer(capacity: 256)
   /// Canonical lines of the point, in order.

@@ -6,14 +6,17 @@ import Tar
 final class SetWriter {
   private let set: SetName
   private let head: SetHead
-  private var archive: ArchiveWriter
+  private let archive: ArchiveWriter
   private let manifestFile: NewFile
   private let manifest: ManifestWriter
   private let compressor = Compressor(level: 1)
   private let lines = Buffer(capacity: 1 << 20)
   private let canonical = Buffer(capacity: 1 << 20)
-  /// Of the volume's bytes.
-  private let hasher = SHA256()
+  private let written = WrittenVolumes()
+  /// Where in the archive the journal was made durable.
+  private var synced: Int64 = 0
+  /// Bytes of archive that a power loss may cost.
+  private static let journalDistance: Int64 = 256 << 20
 
   /// Of the point's canonical lines so far; set when the planner says where to begin.
   private var point: SHA256?
@@ -25,13 +28,11 @@ final class SetWriter {
   /// Lines to be told in the archive, and the directory whose entry is repeated to carry them.
   private let notes = Buffer()
   private var carrier: TarHeader?
-  /// libarchive 3.6.2 takes no pax record above 1 MiB.
-  private static let notesLimit = 500_000
 
-  init(_ set: SetName, head: SetHead, in series: Series) throws(SystemError) {
+  init(_ set: SetName, head: SetHead, in series: Series, _ limits: ArchiveWriter.Limits) throws(SystemError) {
     self.set = set
     self.head = head
-    archive = try ArchiveWriter(set, in: series)
+    archive = try ArchiveWriter(set, in: series, limits)
     manifestFile = try NewFile(Bytes(set.manifest.utf8), in: series.directory)
     manifest = try ManifestWriter(manifestFile.descriptor, head: head)
     let tar = Buffer()
@@ -42,17 +43,19 @@ final class SetWriter {
   private func append(_ tar: Buffer) throws(SystemError) {
     let member = Buffer(capacity: tar.count + 64)
     compressor.append(tar.bytes, firstHeader: 0, to: member)
-    try append(member: member.bytes, tarBytes: tar.count)
-    hasher.update(member.start, member.count)
+    let volume = try append(member: member.bytes, tarBytes: tar.count)
+    written.add(member.bytes, volume: volume)
   }
 
-  private func append(member: UnsafeRawBufferPointer, tarBytes: Int) throws(SystemError) {
-    try archive.append(member, tarBytes: tarBytes)
+  /// Gives the volume it lies in.
+  private func append(member: UnsafeRawBufferPointer, tarBytes: Int) throws(SystemError) -> Int {
+    let volume = try archive.append(member, tarBytes: tarBytes)
     table.add(length: member.count, checksum: GzipMember.storedChecksum(member), to: lines)
+    return volume
   }
 
-  /// Hashes a job's member for the volume's digest, in the order of `append` and after it; a thread of its own does it.
-  func hash(_ job: PackJob) { if job.member.count > 0 { hasher.update(job.member.start, job.member.count) } }
+  /// Hashes a job's member for its volume's digest, in the order of `append` and after it; a thread of its own does it.
+  func hash(_ job: PackJob) { if job.member.count > 0 { written.add(job.member.bytes, volume: job.volume) } }
 
   /// Begins the point's digest with what has been hashed already.
   func begin(point: SHA256) { self.point = point }
@@ -63,12 +66,12 @@ final class SetWriter {
     lines.count = 0
     canonical.count = 0
     if carrier == nil { carrier = job.directory }
-    if notes.count > Self.notesLimit, !isInsideFile(job), let more = try flushNotes() { written.append(more) }
+    if notes.count > TarHeader.notesLimit, !isInsideFile(job), let more = try flushNotes() { written.append(more) }
     notes.append(job.notes)
     let place = (offset: archive.offset, number: archive.members)
     if job.member.count > 0 {
       for case .chunk(let file, 0) in job.items { file.firstMember = place }
-      try append(member: job.member.bytes, tarBytes: job.tarBytes)
+      job.volume = try append(member: job.member.bytes, tarBytes: job.tarBytes)
     }
     var doneText = 0
     var doneCanonical = 0
@@ -87,7 +90,18 @@ final class SetWriter {
     bytesRead += job.bytesRead
     unchanged += job.unchanged
     written.append(job)
+    if archive.offset - synced >= Self.journalDistance { try syncJournal() }
     return written
+  }
+
+  /// Makes durable what was written so far, so that a later run can take it over.
+  private func syncJournal() throws(SystemError) {
+    lines.count = 0
+    table.flush(to: lines)
+    try manifest.append(lines.bytes)
+    try archive.sync()
+    try manifest.sync()
+    synced = archive.offset
   }
 
   private func isInsideFile(_ job: PackJob) -> Bool {
@@ -97,20 +111,13 @@ final class SetWriter {
 
   /// Puts the notes into `comment` records, which every reader passes over in silence, each of its own entry.
   private func flushNotes() throws(SystemError) -> PackJob? {
-    guard var header = carrier, notes.count > 0 else { return nil }
+    guard let header = carrier, notes.count > 0 else { return nil }
     let job = PackJob()
     let tar = Buffer()
-    var rest = notes.bytes
-    while !rest.isEmpty {
-      var length = min(rest.count, Self.notesLimit)
-      if length < rest.count, let newline = rest[..<length].lastIndex(of: 10) { length = newline + 1 }
-      header.comment = Bytes("sheaf notes\n") + Bytes(rest[..<length])
-      header.append(to: tar)
-      rest = UnsafeRawBufferPointer(rebasing: rest[length...])
-    }
+    header.append(notes: notes, to: tar)
     notes.count = 0
     compressor.append(tar.bytes, firstHeader: 0, to: job.member)
-    try append(member: job.member.bytes, tarBytes: tar.count)
+    job.volume = try append(member: job.member.bytes, tarBytes: tar.count)
     return job
   }
 
@@ -171,7 +178,7 @@ final class SetWriter {
   /// Bytes written so far.
   var bytesWritten: Int64 { archive.offset }
 
-  /// Ends the archive and makes all durable, the manifest last: with its name the set is there.
+  /// Ends the archive and makes all durable under partial names.
   /// `point`: the digest where nothing differed from the parent.
   func finish(unchangedPoint: Digest?, unchanged: SetFoot.Counts) throws(SystemError) -> SetFoot {
     lines.count = 0
@@ -183,7 +190,7 @@ final class SetWriter {
     try manifest.append(lines.bytes)
     add(unchanged)
     var foot = SetFoot()
-    foot.volumes = try archive.seal(digest: hasher.finish())
+    foot.volumes = try archive.seal(digests: written.finish())
     foot.tarBytes = archive.tarBytes
     foot.members = archive.members
     foot.counts = counts
@@ -193,9 +200,28 @@ final class SetWriter {
     return foot
   }
 
+  /// Asks the drive for what was written. Only after `finish`.
+  func check() throws(Failure) {
+    try archive.check(written.pieces)
+    try Reread.check(try system { () throws(SystemError) in try manifestFile.reopened() }, manifest.pieces)
+  }
+
+  /// Gives all its name, the manifest last: with that the set is there.
   func publish() throws(SystemError) {
     try archive.publish()
     try manifestFile.publish()
+  }
+
+  /// Leaves what was written where it is, for a later run to take over; as much of it as can still be told.
+  func abandon() {
+    try? syncJournal()
+    leave()
+  }
+
+  /// The same without writing anything more.
+  func leave() {
+    archive.abandon()
+    try? manifestFile.descriptor.close()
   }
 
   func discard() {

@@ -1,36 +1,132 @@
-/// Writes a set's archive: gzip members one after another.
+/// Writes a set's archive: gzip members one after another, in one volume or in several that are cut between two members.
 import Posix
 import Tar
 
 /// Not for use from several threads.
-struct ArchiveWriter {
-  private let name: String
-  private let file: NewFile
+final class ArchiveWriter {
+  private let set: SetName
+  private let directory: Descriptor
+  private let limits: Limits
+  private var files: [(file: NewFile, size: Int64)]
   /// Where the next member begins.
-  private(set) var offset: Int64 = 0
-  private(set) var members: Int64 = 0
-  private(set) var tarBytes: Int64 = 0
+  private(set) var offset: Int64
+  private(set) var members: Int64
+  private(set) var tarBytes: Int64
+  /// Bytes written when the free space was last looked at.
+  private var lookedAt: Int64 = 0
 
-  init(_ set: SetName, in series: Series) throws(SystemError) {
-    name = set.archive
-    file = try NewFile(Bytes(name.utf8), in: series.directory)
+  /// What a run may take of the drive.
+  struct Limits: Sendable {
+    /// Bytes of one volume; nil: what the file system takes.
+    var volume: Int64?
+    /// Bytes that stay free on the drive.
+    var free: Int64 = 0
   }
 
-  /// Appends one whole member, which inflates to `tarBytes`.
-  mutating func append(_ member: UnsafeRawBufferPointer, tarBytes: Int) throws(SystemError) {
-    try file.descriptor.write(member)
+  /// FAT has 32 bits for a file's size.
+  private static let fatLimit: Int64 = 1 << 32 - 1
+  private static let fatType: Int64 = 0x4D44
+
+  init(_ set: SetName, in series: Series, _ limits: Limits) throws(SystemError) {
+    self.set = set
+    directory = series.directory
+    var limits = limits
+    if directory.fileSystemType() == Self.fatType { limits.volume = min(limits.volume ?? .max, Self.fatLimit) }
+    self.limits = limits
+    files = [(try NewFile(Bytes(set.volume(1, of: 1).utf8), in: directory), 0)]
+    (offset, members, tarBytes) = (0, 0, 0)
+  }
+
+  /// Goes on behind what an interrupted run left, of which `kept` is good: the files under their present names, in
+  /// order, and how many bytes of each.
+  init(
+    _ set: SetName, in series: Series, continuing kept: [(name: Bytes, size: Int64)], members: Int64, tarBytes: Int64
+  ) throws(SystemError) {
+    self.set = set
+    directory = series.directory
+    limits = Limits()
+    files = []
+    for (name, size) in kept { files.append((try NewFile(continuing: name, from: size, in: directory), size)) }
+    offset = kept.reduce(0) { $0 + $1.size }
+    self.members = members
+    self.tarBytes = tarBytes
+  }
+
+  /// The volume that takes the next member, from 0.
+  private var last: Int { files.count - 1 }
+
+  /// Appends one whole member, which inflates to `tarBytes`. Gives the volume it lies in, from 0.
+  @discardableResult
+  func append(_ member: UnsafeRawBufferPointer, tarBytes: Int) throws(SystemError) -> Int {
+    if let limit = limits.volume, files[last].size > 0, files[last].size + Int64(member.count) > limit {
+      try beginVolume()
+    }
+    try checkSpace(member.count)
+    do throws(SystemError) { try files[last].file.descriptor.write(member) } catch {
+      // The file system takes no larger file, which some tell only so.
+      guard error.isTooLarge, files[last].size > 0 else { throw error }
+      try files[last].file.descriptor.truncate(to: files[last].size)
+      try beginVolume()
+      try files[last].file.descriptor.write(member)
+    }
+    files[last].size += Int64(member.count)
     offset += Int64(member.count)
     members += 1
     self.tarBytes += Int64(tarBytes)
+    return last
   }
 
-  /// Makes the archive durable under its partial name.
-  /// `digest`: of all that was appended.
-  func seal(digest: Digest) throws(SystemError) -> [SetFoot.Volume] {
-    try file.seal()
-    return [SetFoot.Volume(name: name, size: offset, digest: digest)]
+  private func beginVolume() throws(SystemError) {
+    try files[last].file.seal()
+    let name = set.volume(files.count + 1, of: files.count + 1)
+    files.append((try NewFile(Bytes(name.utf8), in: directory), 0))
   }
 
-  func publish() throws(SystemError) { try file.publish() }
-  func discard() { file.discard() }
+  private func checkSpace(_ more: Int) throws(SystemError) {
+    guard limits.free > 0, offset == 0 || offset + Int64(more) - lookedAt > 16 << 20 else { return }
+    lookedAt = offset
+    guard let free = directory.space()?.free, free - Int64(more) < limits.free else { return }
+    throw .full("keep \(limits.free) bytes free while writing to", directory.path)
+  }
+
+  /// Makes durable what was written so far.
+  func sync() throws(SystemError) { try files[last].file.descriptor.sync() }
+
+  /// Makes the archive durable under its partial names. `digests`: of the volumes.
+  func seal(digests: [Digest]) throws(SystemError) -> [SetFoot.Volume] {
+    for (file, _) in files { try file.seal() }
+    return files.indices.map { index in
+      SetFoot.Volume(
+        name: set.volume(index + 1, of: files.count), size: files[index].size, digest: digests[index])
+    }
+  }
+
+  /// Compares what the drive gives back with what was written. Only after `seal`.
+  func check(_ pieces: [[WrittenPiece]]) throws(Failure) {
+    for (index, (file, _)) in files.enumerated() {
+      try Reread.check(try system { () throws(SystemError) in try file.reopened() }, pieces[index])
+    }
+  }
+
+  func publish() throws(SystemError) {
+    for (index, (file, _)) in files.enumerated() {
+      try file.publish(as: Bytes(set.volume(index + 1, of: files.count).utf8))
+    }
+  }
+
+  /// Leaves what was written where it is, for a later run to take over.
+  func abandon() { for (file, _) in files { try? file.descriptor.close() } }
+
+  func discard() { for (file, _) in files { file.discard() } }
+}
+
+extension SetName {
+  /// The file name of a volume, counted from 1: `….tar.gz` where it is the only one, else `….tar.gz.001` and so on, with
+  /// as many digits as put all of them in order.
+  func volume(_ number: Int, of count: Int) -> String {
+    guard count > 1 else { return archive }
+    let digits = String(number)
+    let width = max(3, String(count).utf8.count)
+    return archive + "." + String(repeating: "0", count: max(0, width - digits.utf8.count)) + digits
+  }
 }

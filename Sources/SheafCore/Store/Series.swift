@@ -25,14 +25,6 @@ public final class Series {
     return try Series(name, in: store)
   }
 
-  /// Removes what a run that was killed left under partial names. Only under the series' lock.
-  func removeLeftovers() throws(Failure) {
-    for name in try system({ () throws(SystemError) in try directory.sortedNames() })
-    where name.suffix(NewFile.partialSuffix.count).elementsEqual(NewFile.partialSuffix) {
-      try system { () throws(SystemError) in try directory.removeFile(name) }
-    }
-  }
-
   static let nameHint = "a folder's name that every file system takes, at most 100 bytes"
 
   /// A name that is a directory's on every file system, and not one of the store's own files.

@@ -21,6 +21,14 @@ public struct BackupOptions: Sendable {
   public var comment: Bytes = []
   public var skipsUnchanged = false
   public var isDryRun = false
+  /// Bytes of one volume of the archive; nil: one volume, or what the file system takes.
+  public var volumeSize: Int64?
+  /// Bytes that stay free on the drive.
+  public var keepFree: Int64 = 0
+  /// Read what was written once more before it counts.
+  public var rereads = true
+  /// Throw away what an interrupted run left, instead of taking it over.
+  public var discardsInterrupted = false
 
   public init() {}
 }
@@ -83,7 +91,7 @@ public struct Backup {
     let lock = try SeriesLock(series)
     defer { lock.release() }
     if !options.isDryRun {
-      try series.removeLeftovers()
+      if options.discardsInterrupted { try series.removeLeftovers() } else { try takeOver(series, progress) }
       try store.refreshHelpers()
     }
     let run = Run(self, series: series, name: name, host: host, rules: rules)
@@ -98,6 +106,12 @@ public struct Backup {
       reporter.problem("the chain is damaged: \(error.message); a full set is written", path: nil)
       return try run.write(after: nil, fullBecause: "the chain is damaged")
     }
+  }
+
+  private func takeOver(_ series: Series, _ progress: Progress) throws(Failure) {
+    let task = TakeOver(series: series, reporter: reporter, progress: progress)
+    guard let kept = try task.run() else { return }
+    reporter.tookOver(kept)
   }
 
   /// The host's name, made fit for a directory's.
@@ -248,7 +262,10 @@ private struct Run {
     }
 
     let set = SetName(point: PointName.text(time), kind: head.kind)
-    let writer = try system { () throws(SystemError) in try SetWriter(set, head: head, in: series!) }
+    let writer = try system { () throws(SystemError) in
+      try SetWriter(
+        set, head: head, in: series!, .init(volume: options.volumeSize, free: options.keepFree))
+    }
     let packers = (0..<processorCount()).map { _ in
       Packer(
         root: root, owners: owners, level: options.level, set: head.id, isFull: isFull, reporter: task.reporter,
@@ -256,7 +273,8 @@ private struct Run {
     }
     let line = PackLine(writer, packers: packers)
     do throws(Failure) {
-      let builder = JobBuilder(line, reader: reader, reporter: task.reporter, isFull: isFull)
+      let builder = JobBuilder(
+        line, reader: reader, reporter: task.reporter, progress: task.progress, isFull: isFull)
       let comparison = comparison(builder)
       let digest = try comparison.run()
       try builder.finish()
@@ -281,15 +299,31 @@ private struct Run {
       let foot = try system { () throws(SystemError) in
         try writer.finish(unchangedPoint: digest, unchanged: comparison.counts)
       }
+      if options.rereads { try writer.check() }
       try system { () throws(SystemError) in try writer.publish() }
       summary.bytesWritten = foot.storedBytes
       summary.set = set
       return summary
     } catch {
       try? line.finish()
-      writer.discard()
-      throw error
+      throw try ended(error, writer)
     }
+  }
+
+  /// What is to be told of a run that did not come to its end, after what it wrote was kept, left or thrown away.
+  private func ended(_ failure: Failure, _ writer: SetWriter) throws(Failure) -> Failure {
+    if failure.kind == .interrupted {
+      writer.abandon()
+      // The run was told to stop, this last step was not.
+      let kept = try TakeOver(series: series!, reporter: task.reporter, progress: Progress()).run()
+      guard let kept else { return failure }
+      task.reporter.tookOver(kept)
+      return failure
+    }
+    // After a failure to write, what is on the drive is left for the next run to judge: it may be half gone, and a drive
+    // that fails is not written to.
+    if failure.cause != nil { writer.leave() } else { writer.discard() }
+    return failure
   }
 
   /// Where the newest manifest cannot be read, an older one still knows.

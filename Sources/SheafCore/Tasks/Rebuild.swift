@@ -103,7 +103,10 @@ public struct Rebuild {
     foot.tarBytes = scan.tarBytes
     foot.members = Int64(scan.members.count)
 
-    let file = try system { () throws(SystemError) in try NewFile(Bytes(set.manifest.utf8), in: series.directory) }
+    // Not the name of an interrupted run's journal, by which an archive would be cut.
+    let file = try system { () throws(SystemError) in
+      try NewFile(Bytes(set.manifest.utf8), in: series.directory, suffix: Bytes(".rebuilt.partial"))
+    }
     do throws(Failure) {
       try write(to: file.descriptor, head, sorter, scan, foot)
       try system { () throws(SystemError) in

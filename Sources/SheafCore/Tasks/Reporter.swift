@@ -13,6 +13,8 @@ public protocol Reporter: Sendable {
   func problem(_ message: String, path: Bytes?)
   /// Worth knowing, nothing lost.
   func note(_ message: String)
+  /// What an interrupted run had saved is a set now.
+  func tookOver(_ kept: TakeOverSummary)
   /// Only called where `wantsItems`.
   func item(_ mark: Mark, _ path: Bytes, _ kind: FileKind)
   var wantsItems: Bool { get }

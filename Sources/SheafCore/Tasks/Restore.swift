@@ -61,7 +61,14 @@ public struct Restore {
           .failed, "\(Show.path(path)) is not in the point \(set.text)", hint: "look for it with 'sheaf ls'")
       }
     }
-    let whole = try series.foot(set).counts.bytes
+    let foot = try series.foot(set)
+    if let last = foot.incompleteAfter {
+      reporter.note(
+        "the run that made \(set.text) was interrupted at \(Show.path([47] + last)): what comes after it is "
+          + (try series.head(set).parent == nil ? "missing, or as an older chain had it" : "as the point before had it")
+      )
+    }
+    let whole = foot.counts.bytes
     if paths.isEmpty { progress.expected.store(Int(whole), ordering: .relaxed) }
     let target = try options.isDryRun ? checkTarget() : openTarget()
     let line = PlaceLine(

@@ -290,6 +290,11 @@ final class Comparison {
       let isSame = verdict == .same
       return try add(index, item, listing, old: Bytes(line.text), onlyIfDifferent: false, isUnchanged: isSame)
     }
+    // A copy that only an older chain has: now that it can be seen, this chain gets its own.
+    if line.isCarried {
+      return try add(
+        index, item, listing, old: Bytes(line.text), onlyIfDifferent: false, isUnchanged: verdict == .same)
+    }
     if verdict == .same, item.status.links == 1 || item.status.kind == .directory {
       counts.count(line)
       if !item.isAbove { unchanged += 1 }

@@ -1,0 +1,133 @@
+/// Finds out how much of an interrupted run's archive is whole, and up to which path.
+import Posix
+import Tar
+
+/// Takes the members of the archive in order.
+final class KeptArchive {
+  /// Up to where, in the order of the tree, an archive or a journal tells everything.
+  enum Position {
+    /// All names of the directories before this one.
+    case beforeNames(of: Bytes)
+    /// This path, too.
+    case path(Bytes)
+
+    /// Whether `path` is told of.
+    func covers(_ path: Bytes) -> Bool {
+      switch self {
+      case .path(let last): PathOrder.compare(path, last) <= 0
+      case .beforeNames(let directory): PathOrder.compareDirectories(path.splitAtName.parent, directory) < 0
+      }
+    }
+
+    /// Whether a directory's own entry, which stands at the head of its names, is in the archive, given that its line is.
+    func holdsEntry(of directory: Bytes) -> Bool {
+      switch self {
+      case .path(let last): PathOrder.compareDirectories(directory, last.splitAtName.parent) <= 0
+      case .beforeNames(let last): PathOrder.compareDirectories(directory, last) <= 0
+      }
+    }
+  }
+
+  /// A place between two members where the archive can be cut.
+  struct Cut {
+    var position: Position
+    /// Bytes of all volumes in a row.
+    var offset: Int64
+    var members: Int
+    var tarBytes: Int64
+    /// Of the volumes that are complete, and of what the next one holds.
+    var digests: [Digest]
+    var hasher: SHA256
+  }
+
+  /// nil: nothing can be kept.
+  private(set) var cut: Cut?
+  private(set) var members: [(length: Int, checksum: UInt32)] = []
+  /// The first directory's entry, to be repeated with notes.
+  private(set) var carrier: TarHeader?
+
+  private let journalEnd: Bytes
+  /// Where each volume ends, in the archive.
+  private let volumeEnds: [Int64]
+  private var offset: Int64 = 0
+  private var tarBytes: Int64 = 0
+  private var digests: [Digest] = []
+  private let hasher = SHA256()
+  private var position: Position?
+  private var isBroken = false
+  /// Bytes of a file that still have to come.
+  private var missing: Int64 = 0
+  /// The directory at hand has told tar what it lost: only when all its names are there do both tell the same.
+  private var deletes = false
+  /// What the archive was like before the member at hand.
+  private var pending: Cut?
+
+  /// `journalEnd`: the last path the journal tells of. `volumes`: their sizes.
+  init(journalEnd: Bytes, volumes: [Int64]) {
+    self.journalEnd = journalEnd
+    var ends: [Int64] = []
+    for size in volumes { ends.append((ends.last ?? 0) + size) }
+    volumeEnds = ends
+  }
+
+  func take(_ job: MemberJob) {
+    guard !isBroken else { return }
+    guard job.failure == nil, !job.sawEnd, job.isFirstHeader ? missing <= 0 : missing > 0 else {
+      isBroken = true
+      return
+    }
+    pending = missing <= 0 ? state(.path([])) : nil
+    if job.isFirstHeader {
+      for (entry, _) in job.entries { take(entry, job) }
+    } else {
+      missing -= Int64(job.inflated.count)
+    }
+    tarBytes += Int64(job.inflated.count)
+    members.append((job.compressed.count, GzipMember.storedChecksum(job.compressed.bytes)))
+    while digests.count < volumeEnds.count, offset >= volumeEnds[digests.count] { digests.append(hasher.finish()) }
+    hasher.update(job.compressed.start, job.compressed.count)
+    offset += Int64(job.compressed.count)
+    if missing <= 0, !deletes, let position, isInJournal(position) { cut = state(position) }
+  }
+
+  private func take(_ entry: TarEntry, _ job: MemberJob) {
+    let header = entry.header
+    guard header.type == .directory else {
+      position = .path(header.path)
+      missing = Int64(TarHeader.padded(Int(header.size))) - Int64(job.inflated.count - entry.data)
+      return
+    }
+    if header.comment.starts(with: TarHeader.notesMark) { return }
+    if header.comment == LargePurge.mark {
+      deletes = true
+      return
+    }
+    var path = header.path
+    if path.last == 47 { path.removeLast() }
+    let isFirst = job.entries.first.map { $0.entry.start == entry.start } ?? false
+    if deletes, isFirst, var before = pending {
+      // Here the names of the directory before are complete.
+      before.position = .beforeNames(of: path)
+      if isInJournal(before.position) { cut = before }
+    }
+    position = .beforeNames(of: path)
+    deletes = !header.dumpdir.isEmpty
+    if carrier == nil {
+      carrier = header
+      carrier!.dumpdir = []
+    }
+  }
+
+  private func state(_ position: Position) -> Cut {
+    Cut(
+      position: position, offset: offset, members: members.count, tarBytes: tarBytes, digests: digests,
+      hasher: hasher.copy())
+  }
+
+  private func isInJournal(_ position: Position) -> Bool {
+    switch position {
+    case .path(let path): PathOrder.compare(path, journalEnd) <= 0
+    case .beforeNames(let directory): PathOrder.compareDirectories(journalEnd.splitAtName.parent, directory) >= 0
+    }
+  }
+}

@@ -1,0 +1,100 @@
+/// What a run that ended early left in a series under partial names.
+import Posix
+
+struct Leftovers {
+  struct Volume {
+    /// From 1.
+    var number: Int
+    var name: Bytes
+    var isPartial: Bool
+    /// Bytes.
+    var size: Int64
+  }
+  let set: SetName
+  /// The manifest as far as the run had written it, which is the archive's journal.
+  var journal: Bytes?
+  /// A manifest that an earlier attempt to take the run over had written.
+  var taken: Bytes?
+  /// In order.
+  var volumes: [Volume] = []
+
+  static let takenSuffix = Bytes(".taken.partial")
+
+  /// Whether all volumes have partial names: then the archive may not have come to its end.
+  var isUnpublished: Bool { volumes.allSatisfy(\.isPartial) }
+
+  init(_ set: SetName) { self.set = set }
+}
+
+extension Series {
+  /// The sets of interrupted runs, oldest first, and the names of partial files that belong to none.
+  func leftovers() throws(Failure) -> (sets: [Leftovers], others: [Bytes]) {
+    let names = try system { () throws(SystemError) in try directory.sortedNames() }
+    var found: [SetName: Leftovers] = [:]
+    var others: [Bytes] = []
+    for name in names where name.suffix(NewFile.partialSuffix.count).elementsEqual(NewFile.partialSuffix) {
+      let text = name.dropLast(NewFile.partialSuffix.count)
+      if let (set, rest) = SetName.parse(Bytes(text)) {
+        if rest == Bytes(".mtree.gz") {
+          found[set, default: Leftovers(set)].journal = name
+          continue
+        }
+        if rest == Bytes(".mtree.gz.taken") {
+          found[set, default: Leftovers(set)].taken = name
+          continue
+        }
+        if SetName.volumeNumber(rest) != nil {
+          found[set, default: Leftovers(set)].volumes = []
+          continue
+        }
+      }
+      others.append(name)
+    }
+    for name in names {
+      let isPartial = name.suffix(NewFile.partialSuffix.count).elementsEqual(NewFile.partialSuffix)
+      guard let (set, rest) = SetName.parse(isPartial ? Bytes(name.dropLast(NewFile.partialSuffix.count)) : name),
+        found[set] != nil, let number = SetName.volumeNumber(rest)
+      else { continue }
+      let status = try system { () throws(SystemError) in try directory.status(of: name) }
+      found[set]!.volumes.append(.init(number: number, name: name, isPartial: isPartial, size: status.size))
+    }
+    for set in found.keys { found[set]!.volumes.sort { $0.number < $1.number } }
+    return (found.values.sorted { $0.set < $1.set }, others)
+  }
+
+  /// Removes what interrupted runs left. An archive that has its final name stays: a manifest can be made for it.
+  /// Only under the series' lock.
+  func removeLeftovers() throws(Failure) {
+    let (sets, others) = try leftovers()
+    for left in sets { try remove(left) }
+    for name in others { try system { () throws(SystemError) in try directory.removeFile(name) } }
+  }
+
+  func remove(_ left: Leftovers) throws(Failure) {
+    // The journal last: as long as it is there, what it tells of can be recognized.
+    let names = left.volumes.filter(\.isPartial).map(\.name) + [left.taken, left.journal].compactMap { $0 }
+    for name in names { try system { () throws(SystemError) in try directory.removeFile(name) } }
+  }
+}
+
+extension SetName {
+  /// The set that a file's name begins with, and what follows.
+  static func parse(_ name: Bytes) -> (set: SetName, rest: Bytes)? {
+    guard let dot = name.firstIndex(of: UInt8(ascii: ".")), let set = SetName(Bytes(name[..<dot]).shown) else {
+      return nil
+    }
+    return (set, Bytes(name[dot...]))
+  }
+
+  /// Of `.tar.gz` (1) or `.tar.gz.NNN`; nil for anything else.
+  static func volumeNumber(_ rest: Bytes) -> Int? {
+    let suffix = Bytes(".tar.gz")
+    guard rest.starts(with: suffix) else { return nil }
+    let number = rest.dropFirst(suffix.count)
+    if number.isEmpty { return 1 }
+    guard number.first == UInt8(ascii: "."), number.count <= 10,
+      number.dropFirst().allSatisfy({ (48...57).contains($0) })
+    else { return nil }
+    return Int(Bytes(number.dropFirst()).shown)
+  }
+}

@@ -1,0 +1,81 @@
+/// What is remembered of an archive's volumes while they are written: the digest of each, and a checksum of each piece,
+/// with which the drive is asked whether it has them.
+import Posix
+import Tar
+
+/// Bytes that were written in one go.
+struct WrittenPiece: Sendable {
+  var length: Int32
+  /// CRC-32 of the stored bytes.
+  var checksum: UInt32
+}
+
+/// Not for use from several threads.
+final class WrittenVolumes {
+  private var hasher: SHA256
+  private var digests: [Digest]
+  /// Of each volume, in order.
+  private(set) var pieces: [[WrittenPiece]]
+
+  /// `digests`: of volumes that are complete. `hasher`: of what the next one holds already.
+  init(digests: [Digest] = [], hasher: SHA256 = SHA256()) {
+    self.digests = digests
+    self.hasher = hasher
+    pieces = Array(repeating: [], count: digests.count + 1)
+  }
+
+  /// Takes the next bytes, which went into `volume` (from 0).
+  func add(_ bytes: UnsafeRawBufferPointer, volume: Int) {
+    while digests.count < volume {
+      digests.append(hasher.finish())
+      pieces.append([])
+    }
+    hasher.update(bytes.baseAddress!, bytes.count)
+    pieces[volume].append(WrittenPiece(length: Int32(bytes.count), checksum: GzipMember.crc32(bytes)))
+  }
+
+  /// The digests of all volumes.
+  func finish() -> [Digest] { digests + [hasher.finish()] }
+}
+
+/// Reads files once more before a set is published, from the medium where the system lets go of its own copy.
+enum Reread {
+  /// Throws `failed` where a file does not begin with the pieces that were written.
+  static func check(_ file: Descriptor, _ pieces: [WrittenPiece]) throws(Failure) {
+    file.dropCache()
+    let next = Monitor((piece: 0, offset: Int64(0)))
+    let failure = Monitor<Failure?>(nil)
+    func work() {
+      let buffer = Buffer(capacity: 1 << 20)
+      while failure.look({ $0 == nil }) {
+        let at: (piece: WrittenPiece, offset: Int64)? = next.look { state in
+          guard state.piece < pieces.count else { return nil }
+          defer {
+            state.offset += Int64(pieces[state.piece].length)
+            state.piece += 1
+          }
+          return (pieces[state.piece], state.offset)
+        }
+        guard let (piece, offset) = at else { return }
+        let length = Int(piece.length)
+        buffer.count = 0
+        buffer.reserve(length)
+        do throws(SystemError) {
+          let read = try file.read(into: buffer.start, count: length, at: offset)
+          let bytes = UnsafeRawBufferPointer(start: buffer.start, count: read)
+          if read == length, GzipMember.crc32(bytes) == piece.checksum { continue }
+          failure.look {
+            $0 = Failure(
+              .failed, "\(Show.path(file.path)) does not hold what was written to it, near byte \(offset)",
+              hint: "the drive or its cable is not to be trusted; the point was not saved")
+          }
+        } catch { failure.look { $0 = Failure(error) } }
+      }
+    }
+    nonisolated(unsafe) let body = work
+    let threads = (1..<max(1, min(processorCount(), pieces.count))).map { _ in Thread { body() } }
+    work()
+    for thread in threads { thread.join() }
+    if let failure = failure.look({ $0 }) { throw failure }
+  }
+}

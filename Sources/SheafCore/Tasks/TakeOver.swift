@@ -1,0 +1,170 @@
+/// Makes a set of what an interrupted run left: what is whole of its archive is kept, the torn end is cut off, and the
+/// journal becomes the manifest of an incomplete set. So the next run need not read those files again, and no path is
+/// lost or comes back to life: nothing is said of what the run had not reached.
+import Posix
+import Tar
+
+public struct TakeOverSummary: Sendable {
+  public var set: SetName
+  public var files: Int64
+  /// Bytes of archive that are kept.
+  public var storedBytes: Int64
+  /// The run had come to its end and only its names were not final.
+  public var isComplete: Bool
+}
+
+struct TakeOver {
+  let series: Series
+  let reporter: any Reporter
+  let progress: Progress
+
+  /// Only under the series' lock. nil: nothing was left, or nothing of it can be kept; it is removed then.
+  func run() throws(Failure) -> TakeOverSummary? {
+    let (sets, others) = try series.leftovers()
+    for name in others { try system { () throws(SystemError) in try series.directory.removeFile(name) } }
+    var result: TakeOverSummary?
+    for left in sets {
+      if (try? series.directory.status(of: Bytes(left.set.manifest.utf8))) == nil {
+        if let summary = try complete(left) {
+          result = summary
+        } else if let summary = try keep(left) {
+          result = summary
+        }
+      }
+      // What was kept has its final name by now.
+      if let rest = try series.leftovers().sets.first(where: { $0.set == left.set }) { try series.remove(rest) }
+    }
+    return result
+  }
+
+  // MARK: - A run that only lacked its names
+
+  private func complete(_ left: Leftovers) throws(Failure) -> TakeOverSummary? {
+    for manifest in [left.taken, left.journal].compactMap({ $0 }) {
+      guard let file = try? series.directory.open(manifest, [.read, .noFollow, .nonBlocking]),
+        let reader = try? ManifestReader(file, name: manifest.shown, checked: true), fits(reader.head, left)
+      else { continue }
+      while (try? reader.next()) == true {}
+      guard let foot = reader.foot, foot.volumes.count == left.volumes.count else { continue }
+      let isSame = zip(foot.volumes, left.volumes).allSatisfy { told, there in
+        told.size == there.size && (try? digest(of: there)) == told.digest
+      }
+      guard isSame else { continue }
+      try system { () throws(SystemError) in
+        for (told, there) in zip(foot.volumes, left.volumes) where there.name != Bytes(told.name.utf8) {
+          try series.directory.renameToNew(there.name, Bytes(told.name.utf8))
+        }
+        try series.directory.sync(directory: true)
+        try series.directory.renameToNew(manifest, Bytes(left.set.manifest.utf8))
+        try series.directory.sync(directory: true)
+      }
+      return TakeOverSummary(
+        set: left.set, files: foot.counts.new + foot.counts.changed, storedBytes: foot.storedBytes,
+        isComplete: foot.incompleteAfter == nil)
+    }
+    return nil
+  }
+
+  private func digest(of volume: Leftovers.Volume) throws(SystemError) -> Digest {
+    let file = try series.directory.open(volume.name, [.read, .noFollow, .nonBlocking])
+    let hasher = SHA256()
+    let buffer = Buffer(capacity: 1 << 20)
+    var offset: Int64 = 0
+    while true {
+      let read = try file.read(into: buffer.start, count: 1 << 20, at: offset)
+      if read == 0 { return hasher.finish() }
+      hasher.update(buffer.start, read)
+      offset += Int64(read)
+    }
+  }
+
+  /// Whether the set can still stand where it was to stand: the chain has not gone on without it.
+  private func fits(_ head: SetHead, _ left: Leftovers) -> Bool {
+    guard head.time == left.set.time, head.kind == left.set.kind, head.series == series.name,
+      let sets = try? series.sets()
+    else { return false }
+    if let newest = sets.last, newest.time >= left.set.time { return false }
+    guard let parent = head.parent else { return true }
+    guard let there = sets.last(where: { $0.point == parent.point }),
+      head.kind == .differential || there == sets.last
+    else { return false }
+    return (try? series.foot(there))?.point == parent.digest
+  }
+
+  // MARK: - A run that did not come to its end
+
+  private func keep(_ left: Leftovers) throws(Failure) -> TakeOverSummary? {
+    guard let journal = left.journal, left.isUnpublished, !left.volumes.isEmpty else { return nil }
+    func reader() -> ManifestReader? {
+      guard let file = try? series.directory.open(journal, [.read, .noFollow, .nonBlocking]) else { return nil }
+      return try? ManifestReader(file, name: journal.shown)
+    }
+    guard let first = reader(), fits(first.head, left) else { return nil }
+    let head = first.head
+    var journalEnd: Bytes?
+    while (try? first.next()) == true { journalEnd = Bytes(first.line.path) }
+    guard let journalEnd else { return nil }
+
+    let volumes = left.volumes.map { SetFoot.Volume(name: $0.name.shown, size: $0.size, digest: Digest()) }
+    let archive = try ArchiveReader(left.set, id: head.id, volumes: volumes, in: series)
+    let kept = KeptArchive(journalEnd: journalEnd, volumes: volumes.map(\.size))
+    progress.expected.store(Int(archive.size), ordering: .relaxed)
+    let line = MemberLine(archive: archive, progress: progress, report: { _ in }, next: { _ in nil })
+    _ = try line.run { (job) throws(Failure) in kept.take(job) }
+    guard let cut = kept.cut, let carrier = kept.carrier, let lines = reader() else { return nil }
+
+    let writer = try KeptSetWriter(left, head: head, in: series, cut, members: kept.members, carrier: carrier)
+    do throws(Failure) {
+      while (try? lines.next()) == true, cut.position.covers(Bytes(lines.line.path)) { try writer.add(lines.line) }
+      guard let last = writer.last else {
+        writer.discard()
+        return nil
+      }
+      let foot = try writer.finish(try point(of: head, reader, upTo: last, carryTo: writer), incompleteAfter: last)
+      return TakeOverSummary(
+        set: left.set, files: foot.counts.new + foot.counts.changed, storedBytes: foot.storedBytes, isComplete: false)
+    } catch {
+      writer.discard()
+      throw error
+    }
+  }
+
+  /// The point's digest and counts: the journal's lines up to `last`, and what was known before of everything else. A
+  /// full set has no older one that would tell it, so it carries those lines.
+  private func point(
+    of head: SetHead, _ journal: () -> ManifestReader?, upTo last: Bytes, carryTo writer: KeptSetWriter
+  ) throws(Failure) -> (digest: Digest, counts: SetFoot.Counts) {
+    let digest = PointDigest()
+    var counts = SetFoot.Counts()
+    guard let journal = journal() else { throw .damaged("the journal of the interrupted run cannot be read any more") }
+    journal.stop(after: last)
+    var readers = [journal]
+    if let parent = head.parent {
+      guard let set = try series.sets().last(where: { $0.point == parent.point }) else {
+        throw .damaged("the point \(parent.point) is not in the store")
+      }
+      for set in try series.chain(of: set) { readers.append(try series.manifest(set)) }
+    }
+    let tree = PointReader(readers)
+    while try tree.next() {
+      digest.add(tree.line.canonical)
+      counts.count(tree.line)
+      if tree.age == 0, !tree.line.isCarried { if tree.isInOlder { counts.changed += 1 } else { counts.new += 1 } }
+      if tree.isUnseen { counts.unseen += 1 }
+    }
+    if head.kind == .full, let before = try series.sets().last(where: { $0.time < head.time }),
+      let chain = try? series.chain(of: before)
+    {
+      let old = try series.tree(chain)
+      while try old.next() {
+        guard PathOrder.compare(Bytes(old.line.path), last) > 0, var entry = old.line.entry() else { continue }
+        entry.isCarried = true
+        digest.add(old.line.canonical)
+        counts.count(old.line)
+        counts.unseen += 1
+        try writer.add(carried: entry)
+      }
+    }
+    return (digest.finish(), counts)
+  }
+}
