@@ -90,6 +90,25 @@ public enum Show {
     return "'" + path(bytes).split(separator: "'", omittingEmptySubsequences: false).joined(separator: "'\\''") + "'"
   }
 
+  /// `0 B`, `999 B`, `1.2 kB`, `34 MB`: three digits, in thousands.
+  public static func size(_ bytes: some BinaryInteger) -> String {
+    let units = ["B", "kB", "MB", "GB", "TB", "PB", "EB"]
+    var value = Double(bytes)
+    var unit = 0
+    while value >= 999.5, unit < units.count - 1 {
+      value /= 1000
+      unit += 1
+    }
+    return unit == 0 ? "\(bytes) B" : "\(decimal(value)) \(units[unit])"
+  }
+
+  /// One digit after the point below ten, none above.
+  public static func decimal(_ value: Double) -> String {
+    if value >= 9.95 { return String(Int(value.rounded())) }
+    let tenths = Int((value * 10).rounded())
+    return "\(tenths / 10).\(tenths % 10)"
+  }
+
   /// RFC 4648, section 4, with padding.
   public static func base64(_ bytes: Bytes) -> String {
     let out = Buffer()

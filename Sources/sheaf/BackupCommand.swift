@@ -61,6 +61,8 @@ struct BackupCommand: ParsableCommand {
   @Flag(help: "Do not read what was written once more before it counts.")
   var noReread = false
 
+  @OptionGroup var volumes: VolumeOptions
+
   @Flag(help: "Throw away what an interrupted run left.")
   var discardInterrupted = false
 
@@ -103,6 +105,7 @@ struct BackupCommand: ParsableCommand {
     }
     options.keepFree = keepFree?.bytes ?? 0
     options.rereads = !noReread
+    options.volumeDirectories = volumes.directories.map(\.bytes)
     options.discardsInterrupted = discardInterrupted
 
     let report = RunReport(output)

@@ -10,6 +10,7 @@ struct CatCommand: ParsableCommand {
 
   @OptionGroup var store: StoreOptions
   @OptionGroup var point: PointOption
+  @OptionGroup var volumes: VolumeOptions
 
   @Option(help: ArgumentHelp("Read from an archive file, store or not.", valueName: "FILE"))
   var archive: RawText?
@@ -28,6 +29,7 @@ struct CatCommand: ParsableCommand {
       return try each { (path) throws(Failure) in try lone.read(path, write) }
     }
     let series = try store.openSeries()
+    try volumes.add(to: series)
     let contents = try Contents(series, point.find(in: series))
     try each { (path) throws(Failure) in try contents.read(path, write) }
   }

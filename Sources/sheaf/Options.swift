@@ -24,6 +24,16 @@ struct StoreOptions: ParsableArguments {
   func openSeries() throws -> Series { try open().series(series?.bytes, host: Backup.seriesName(Host.name())) }
 }
 
+struct VolumeOptions: ParsableArguments {
+  @Option(
+    name: .customLong("volume-dir"),
+    help: ArgumentHelp(
+      "Look for volumes in DIR, too; for sets spread over drives, several times.", valueName: "DIR"))
+  var directories: [RawText] = []
+
+  func add(to series: Series) throws { for path in directories { try series.add(volumeDirectory: path.bytes) } }
+}
+
 struct OutputOptions: ParsableArguments {
   @Flag(name: .long, help: "Print JSON Lines, the last one a summary.")
   var json = false

@@ -8,6 +8,7 @@ struct PointsCommand: ParsableCommand {
     commandName: "points", abstract: "Show the points that can be restored.", aliases: ["list"])
 
   @OptionGroup var store: StoreOptions
+  @OptionGroup var volumes: VolumeOptions
   @OptionGroup var output: OutputOptions
 
   func run() throws {
@@ -17,6 +18,7 @@ struct PointsCommand: ParsableCommand {
     var damaged = 0
     for name in names {
       let series = try opened.series(name, host: [])
+      try volumes.add(to: series)
       let points = try Points(series)
       total += points.rows.count
       damaged += points.rows.count { $0.failure != nil }

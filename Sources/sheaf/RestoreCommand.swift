@@ -34,6 +34,7 @@ struct RestoreCommand: ParsableCommand {
   @Flag(name: [.customShort("n"), .long], help: "Only say what would be restored.")
   var dryRun = false
 
+  @OptionGroup var volumes: VolumeOptions
   @OptionGroup var output: OutputOptions
 
   func run() throws {
@@ -58,6 +59,7 @@ struct RestoreCommand: ParsableCommand {
         hint: "folders that come to one place would delete each other")
     }
     let series = try store.openSeries()
+    try volumes.add(to: series)
     let set = try point.find(in: series)
     let report = RunReport(output)
     let task = Restore(from: series, options, reporter: report, progress: Interruption.progress)

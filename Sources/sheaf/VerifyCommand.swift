@@ -17,6 +17,7 @@ struct VerifyCommand: ParsableCommand {
   @Flag(help: "Check presence, sizes and the chain only.")
   var quick = false
 
+  @OptionGroup var volumes: VolumeOptions
   @OptionGroup var output: OutputOptions
 
   func run() throws {
@@ -33,6 +34,7 @@ struct VerifyCommand: ParsableCommand {
     let report = RunReport(output)
     var total = VerifySummary()
     for series in all {
+      try volumes.add(to: series)
       let set = try point.at == nil ? nil : point.find(in: series)
       let task = Verify(series, isQuick: quick, progress: Interruption.progress) { [output] damage in
         Self.show(damage, series.name, output)

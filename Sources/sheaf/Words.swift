@@ -1,5 +1,6 @@
 /// Numbers, sizes, times and durations in words and columns.
 import Posix
+import SheafCore
 
 enum Words {
   /// `12,345`.
@@ -17,29 +18,13 @@ enum Words {
   static func count(_ n: some BinaryInteger, _ noun: String) -> String { "\(count(n)) \(noun)\(n == 1 ? "" : "s")" }
 
   /// `0 B`, `999 B`, `1.2 kB`, `34 MB`: three digits, in thousands.
-  static func size(_ bytes: some BinaryInteger) -> String {
-    let units = ["B", "kB", "MB", "GB", "TB", "PB", "EB"]
-    var value = Double(bytes)
-    var unit = 0
-    while value >= 999.5, unit < units.count - 1 {
-      value /= 1000
-      unit += 1
-    }
-    return unit == 0 ? "\(bytes) B" : "\(decimal(value)) \(units[unit])"
-  }
-
-  /// One digit after the point below ten, none above.
-  private static func decimal(_ value: Double) -> String {
-    if value >= 9.95 { return String(Int(value.rounded())) }
-    let tenths = Int((value * 10).rounded())
-    return "\(tenths / 10).\(tenths % 10)"
-  }
+  static func size(_ bytes: some BinaryInteger) -> String { Show.size(bytes) }
 
   /// `8 ms`, `0.4 s`, `12 s`, `3 min 20 s`, `2 h 5 min`.
   static func duration(_ nanoseconds: Int64) -> String {
     let seconds = Double(nanoseconds) / 1e9
     if seconds < 0.0995 { return "\(Int((seconds * 1000).rounded())) ms" }
-    if seconds < 59.5 { return "\(decimal(seconds)) s" }
+    if seconds < 59.5 { return "\(Show.decimal(seconds)) s" }
     let whole = Int(seconds.rounded())
     if whole < 3600 { return "\(whole / 60) min \(whole % 60) s" }
     return "\(whole / 3600) h \(whole % 3600 / 60) min"

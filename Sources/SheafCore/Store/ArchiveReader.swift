@@ -26,7 +26,7 @@ final class ArchiveReader: ByteSource {
     var size: Int64 = 0
     for volume in volumes {
       do throws(SystemError) {
-        let file = try series.directory.open(Bytes(volume.name.utf8), [.read, .noFollow, .nonBlocking])
+        let file = try series.openVolume(Bytes(volume.name.utf8))
         let status = try file.status()
         files.append((status.kind == .file ? file : nil, size))
         if status.kind != .file {

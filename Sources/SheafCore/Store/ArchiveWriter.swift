@@ -86,7 +86,7 @@ final class ArchiveWriter {
     guard limits.free > 0, offset == 0 || offset + Int64(more) - lookedAt > 16 << 20 else { return }
     lookedAt = offset
     guard let free = directory.space()?.free, free - Int64(more) < limits.free else { return }
-    throw .full("keep \(limits.free) bytes free while writing to", directory.path)
+    throw .full("keep \(Show.size(limits.free)) free while writing to", directory.path)
   }
 
   /// Makes durable what was written so far.

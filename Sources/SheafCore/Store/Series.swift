@@ -7,6 +7,8 @@ public final class Series {
   public let name: Bytes
   let store: Store
   private var heads: [SetName: SetHead] = [:]
+  /// Other places where volumes may lie, of sets that are spread over media.
+  private var volumeDirectories: [Descriptor] = []
 
   init(_ name: Bytes, in store: Store) throws(Failure) {
     self.name = name
@@ -23,6 +25,24 @@ public final class Series {
       guard error.isExisting else { throw Failure(error) }
     }
     return try Series(name, in: store)
+  }
+
+  /// Looks for volumes in the directory at `path`, too, or in the series' folder there.
+  public func add(volumeDirectory path: Bytes) throws(Failure) {
+    let found = try system { () throws(SystemError) in try Descriptor.open(path, [.read, .directory]) }
+    volumeDirectories.append(found)
+    if let below = try? found.open(name, [.read, .directory, .noFollow]) { volumeDirectories.append(below) }
+  }
+
+  /// A volume, to be read; in the series' own directory first.
+  func openVolume(_ name: Bytes) throws(SystemError) -> Descriptor {
+    // Not waiting for the other end of a pipe that someone put there.
+    let flags: Descriptor.Flags = [.read, .noFollow, .nonBlocking]
+    do throws(SystemError) { return try directory.open(name, flags) } catch {
+      guard error.isMissing else { throw error }
+      for other in volumeDirectories { if let found = try? other.open(name, flags) { return found } }
+      throw error
+    }
   }
 
   static let nameHint = "a folder's name that every file system takes, at most 100 bytes"

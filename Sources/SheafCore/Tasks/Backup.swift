@@ -27,6 +27,8 @@ public struct BackupOptions: Sendable {
   public var keepFree: Int64 = 0
   /// Read what was written once more before it counts.
   public var rereads = true
+  /// Other places where volumes of earlier sets may lie.
+  public var volumeDirectories: [Bytes] = []
   /// Throw away what an interrupted run left, instead of taking it over.
   public var discardsInterrupted = false
 
@@ -88,6 +90,7 @@ public struct Backup {
       return try Run(self, series: nil, name: name, host: host, rules: rules).write(after: nil, fullBecause: nil)
     }
     let series = try Series.create(name, in: store)
+    for path in options.volumeDirectories { try series.add(volumeDirectory: path) }
     let lock = try SeriesLock(series)
     defer { lock.release() }
     if !options.isDryRun {
@@ -183,7 +186,7 @@ private struct Previous {
     // An archive that is gone or was cut makes all that builds on it worthless.
     for set in chain {
       for volume in try series.foot(set).volumes {
-        let size = (try? series.directory.status(of: Bytes(volume.name.utf8)))?.size
+        let size = (try? series.openVolume(Bytes(volume.name.utf8)).status())?.size
         if size != volume.size {
           throw .damaged("\(volume.name) \(size == nil ? "is missing" : "has another size than its manifest says")")
         }
@@ -226,8 +229,6 @@ private struct Run {
     let owners = OwnerNames()
     let reader = LargeReader(root: root, owners: owners, progress: task.progress, clock: task.clock)
     let lister = Lister(root: root, rules: rules, sources: sources)
-    let walk = Walk(lister, threads: processorCount())
-    let old = try previous.map { (previous) throws(Failure) in try series!.tree(previous.chain) }
 
     var time = Timestamp(seconds: started.seconds)
     // Also past what a run that was killed left without a manifest.
@@ -243,15 +244,18 @@ private struct Run {
     summary.missing = missing
     summary.fullBecause = previous == nil ? nil : reason
 
-    func comparison(_ sink: any ComparisonSink) -> Comparison {
+    func comparison(
+      _ sink: any ComparisonSink, readsNothing: Bool = false, _ reporter: any Reporter, _ progress: Progress
+    ) throws(Failure) -> Comparison {
       Comparison(
-        walk: walk, old: old, root: root, to: sink,
-        ComparisonOptions(isFull: isFull, readsContents: options.readsContents),
-        reader: reader, purge: LargePurge(lister: lister), reporter: task.reporter, progress: task.progress)
+        walk: Walk(lister, threads: processorCount()),
+        old: try previous.map { (previous) throws(Failure) in try series!.tree(previous.chain) }, root: root, to: sink,
+        ComparisonOptions(isFull: isFull, readsContents: options.readsContents, readsNothing: readsNothing),
+        reader: reader, purge: LargePurge(lister: lister), reporter: reporter, progress: progress)
     }
     if options.isDryRun {
       let sink = DryRunSink(task.reporter)
-      let comparison = comparison(sink)
+      let comparison = try comparison(sink, task.reporter, task.progress)
       let digest = try comparison.run()
       try check(digest, previous)
       summary.counts = comparison.counts + sink.counts
@@ -261,6 +265,15 @@ private struct Run {
       return summary
     }
 
+    let room = Room(series!.directory, keeping: options.keepFree)
+    if room.mayBeShort(of: sources, root) {
+      // What is to be read is the most that is written; a walk more is little beside a drive that is found full.
+      let sink = DryRunSink(Silence())
+      _ = try comparison(sink, readsNothing: true, Silence(), Progress()).run()
+      room.needed = sink.bytes
+      task.progress.expected.store(Int(sink.bytes), ordering: .relaxed)
+      if let warning = room.warning { task.reporter.note(warning) }
+    }
     let set = SetName(point: PointName.text(time), kind: head.kind)
     let writer = try system { () throws(SystemError) in
       try SetWriter(
@@ -275,7 +288,7 @@ private struct Run {
     do throws(Failure) {
       let builder = JobBuilder(
         line, reader: reader, reporter: task.reporter, progress: task.progress, isFull: isFull)
-      let comparison = comparison(builder)
+      let comparison = try comparison(builder, task.reporter, task.progress)
       let digest = try comparison.run()
       try builder.finish()
       try line.finish()
@@ -306,12 +319,12 @@ private struct Run {
       return summary
     } catch {
       try? line.finish()
-      throw try ended(error, writer)
+      throw try ended(error, writer, room)
     }
   }
 
   /// What is to be told of a run that did not come to its end, after what it wrote was kept, left or thrown away.
-  private func ended(_ failure: Failure, _ writer: SetWriter) throws(Failure) -> Failure {
+  private func ended(_ failure: Failure, _ writer: SetWriter, _ room: Room) throws(Failure) -> Failure {
     if failure.kind == .interrupted {
       writer.abandon()
       // The run was told to stop, this last step was not.
@@ -322,8 +335,32 @@ private struct Run {
     }
     // After a failure to write, what is on the drive is left for the next run to judge: it may be half gone, and a drive
     // that fails is not written to.
-    if failure.cause != nil { writer.leave() } else { writer.discard() }
-    return failure
+    guard let cause = failure.cause else {
+      writer.discard()
+      return failure
+    }
+    writer.leave()
+    if cause.isFull {
+      return Failure(
+        .failed, failure.message + room.shortage(written: writer.bytesWritten, read: writer.bytesRead),
+        hint: "what was saved so far is kept, and the next run goes on there; " + removable(), cause: cause)
+    }
+    return Failure(
+      .failed, failure.message,
+      hint: "was the drive pulled out? earlier points are untouched, and the next run takes over what is whole",
+      cause: cause)
+  }
+
+  /// What removing old points would give back: the chains before the newest.
+  private func removable() -> String {
+    guard let series, let sets = try? series.sets(), let newest = sets.last,
+      let chain = try? Set(series.chain(of: newest))
+    else { return "make room on the drive" }
+    let old = sets.filter { !chain.contains($0) }.reduce(Int64(0)) { sum, set in
+      sum + ((try? series.foot(set).storedBytes) ?? 0)
+    }
+    return old > 0
+      ? "older chains take \(Show.size(old)), which 'sheaf prune' gives back" : "there is no older chain to prune"
   }
 
   /// Where the newest manifest cannot be read, an older one still knows.
@@ -370,33 +407,6 @@ private struct Run {
   private func check(_ digest: Digest?, _ previous: Previous?) throws(Failure) {
     guard let digest, let previous, digest != previous.foot.point else { return }
     throw .damaged("the manifests up to \(previous.set.text) do not add up to the point it was written for")
-  }
-}
-
-/// Counts what a run would store.
-private final class DryRunSink: ComparisonSink {
-  private let reporter: any Reporter
-  var counts = SetFoot.Counts()
-  /// Bytes of the files that would be read.
-  var bytes: Int64 = 0
-
-  init(_ reporter: any Reporter) { self.reporter = reporter }
-
-  func diverge(from: SHA256) {}
-  func keep(_ canonical: UnsafeRawBufferPointer) {}
-  func endDirectory(before: [PackItem], own: PackItem?) {}
-
-  func add(_ item: PackItem, estimate: Int) {
-    guard case .entry(let entry) = item else { return }
-    let status = entry.item.status
-    if status.kind == .directory { counts.directories += 1 } else { counts.files += 1 }
-    if status.kind == .file, !entry.isLink {
-      bytes += status.size
-      counts.bytes += status.size
-    }
-    if entry.item.isAbove { return }
-    if entry.old == nil { counts.new += 1 } else if !entry.onlyIfDifferent { counts.changed += 1 }
-    if reporter.wantsItems { reporter.item(entry.old == nil ? .new : .changed, entry.path, status.kind) }
   }
 }
 

@@ -19,6 +19,8 @@ struct ComparisonOptions {
   var isFull = false
   /// Compare contents, not only what stat tells.
   var readsContents = false
+  /// Read no file: what would have to be read to find out counts as different. For estimates.
+  var readsNothing = false
 }
 
 /// Not for use from several threads.
@@ -336,7 +338,7 @@ final class Comparison {
       return
     }
     diverge()
-    if entry.onlyIfDifferent, item.status.kind == .file, item.status.size > Packer.smallLimit,
+    if entry.onlyIfDifferent, !options.readsNothing, item.status.kind == .file, item.status.size > Packer.smallLimit,
       let kept = reader.refreshedIfEqual(entry)
     {
       sink.add(.line(text: kept.text, canonical: kept.canonical, isNote: false), estimate: 0)
@@ -362,7 +364,7 @@ final class Comparison {
       groups[identity] = group
       entry.group = group
       // Whether the first name is stored decides for all others, so it is found out here and now.
-      if let old = entry.old, mayBeKept, !parsed(old, { $0.hasHardLink }) {
+      if let old = entry.old, mayBeKept, isSame || !options.readsNothing, !parsed(old, { $0.hasHardLink }) {
         if isSame {
           group.entry = self.old!.line.entry()
           if group.entry != nil { return .same }

@@ -1,0 +1,39 @@
+/// Counts what a run would store.
+import Posix
+import Tar
+
+/// Takes what a comparison finds, and stores nothing.
+final class DryRunSink: ComparisonSink {
+  private let reporter: any Reporter
+  var counts = SetFoot.Counts()
+  /// Bytes of the files that would be read.
+  var bytes: Int64 = 0
+
+  init(_ reporter: any Reporter) { self.reporter = reporter }
+
+  func diverge(from: SHA256) {}
+  func keep(_ canonical: UnsafeRawBufferPointer) {}
+  func endDirectory(before: [PackItem], own: PackItem?) {}
+
+  func add(_ item: PackItem, estimate: Int) {
+    guard case .entry(let entry) = item else { return }
+    let status = entry.item.status
+    if status.kind == .directory { counts.directories += 1 } else { counts.files += 1 }
+    if status.kind == .file, !entry.isLink {
+      bytes += status.size
+      counts.bytes += status.size
+    }
+    if entry.item.isAbove { return }
+    if entry.old == nil { counts.new += 1 } else if !entry.onlyIfDifferent { counts.changed += 1 }
+    if reporter.wantsItems { reporter.item(entry.old == nil ? .new : .changed, entry.path, status.kind) }
+  }
+}
+
+/// Tells nobody.
+struct Silence: Reporter {
+  func problem(_ message: String, path: Bytes?) {}
+  func note(_ message: String) {}
+  func tookOver(_ kept: TakeOverSummary) {}
+  func item(_ mark: Mark, _ path: Bytes, _ kind: FileKind) {}
+  var wantsItems: Bool { false }
+}

@@ -1,0 +1,44 @@
+/// Whether a drive has room for a run.
+import Posix
+
+final class Room {
+  /// Bytes that may be written; nil where the file system does not tell.
+  private let free: Int64?
+  private let kept: Int64
+  /// Bytes that the run reads, and so writes at the most; nil: not asked, there is room for whatever it may be.
+  var needed: Int64?
+
+  /// `keeping`: bytes that are to stay free.
+  init(_ directory: Descriptor, keeping kept: Int64) {
+    free = directory.space().map { max(0, $0.free - kept) }
+    self.kept = kept
+  }
+
+  /// Whether the sources' file systems hold more than there is room for: only then it is worth a look at each file.
+  func mayBeShort(of sources: SourceTree, _ root: Descriptor) -> Bool {
+    guard let free else { return false }
+    var devices: Set<UInt64> = []
+    var used: Int64 = 0
+    for source in sources.sources {
+      guard let there = try? root.openBeneath(source, [.pathOnly]), let device = try? there.status().device,
+        devices.insert(device).inserted, let space = there.space()
+      else { continue }
+      used.add(saturating: space.total - space.free)
+    }
+    return used > free
+  }
+
+  /// One line, where it may not fit.
+  var warning: String? {
+    guard let free, let needed, needed > free else { return nil }
+    let reserve = kept > 0 ? " beside the \(Show.size(kept)) to keep free" : ""
+    return "up to \(Show.size(needed)) is to be saved, and \(Show.size(free)) is free on the drive\(reserve): it may not fit"
+  }
+
+  /// How much is missing, in words that follow a message; by how the bytes read so far deflated.
+  func shortage(written: Int64, read: Int64) -> String {
+    guard let needed, read > 0, needed > read else { return "" }
+    let rest = Double(needed - read) * min(1, Double(written) / Double(read))
+    return "; about \(Show.size(Int64(rest))) more is needed"
+  }
+}
