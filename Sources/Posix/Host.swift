@@ -50,6 +50,31 @@ public enum Host {
     setrlimit(__rlimit_resource_t(UInt32(RLIMIT_NOFILE.rawValue)), &limit)
   }
 
+  /// Where file systems are mounted, the newest first, as `/proc/self/mounts` (proc(5)) lists them.
+  public static func mountPoints() -> [Bytes] {
+    guard let text = try? Descriptor.open(Bytes("/proc/self/mounts"), .read).readAll() else { return [] }
+    return text.split(separator: 10).reversed().compactMap { line in
+      let words = line.split(separator: 32)
+      return words.count > 1 ? unescaped(words[1]) : nil
+    }
+  }
+
+  /// Blanks and backslashes stand there as three octal digits.
+  private static func unescaped(_ text: ArraySlice<UInt8>) -> Bytes {
+    var result = Bytes()
+    var rest = text
+    while let byte = rest.popFirst() {
+      let digits = rest.prefix(3)
+      guard byte == 92, digits.count == 3, digits.allSatisfy({ (48...55).contains($0) }) else {
+        result.append(byte)
+        continue
+      }
+      result.append(UInt8(truncatingIfNeeded: digits.reduce(0) { $0 << 3 | Int($1 - 48) }))
+      rest = rest.dropFirst(3)
+    }
+    return result
+  }
+
   public static func environment(_ name: StaticString) -> Bytes? {
     let value = name.withUTF8Buffer { _ in
       name.utf8Start.withMemoryRebound(to: CChar.self, capacity: name.utf8CodeUnitCount + 1) { getenv($0) }

@@ -110,7 +110,8 @@ struct BackupCommand: ParsableCommand {
 
     let report = RunReport(output)
     let store = try store.open()
-    let task = Backup(to: store, options, reporter: report, progress: Interruption.progress, clock: { .now() })
+    let task = Backup(
+      to: store, options, known: Memory.stores, reporter: report, progress: Interruption.progress, clock: { .now() })
     let summary = try report.showing("saving") { try task.run() }
     if output.json { printJSON(summary, report) } else if !output.quiet { printWords(summary, report) }
     try report.finish()

@@ -26,7 +26,7 @@ struct Sheaf: ParsableCommand {
     subcommands: [
       InitCommand.self, BackupCommand.self, PointsCommand.self, ListCommand.self, CatCommand.self,
       ManifestCommand.self, RestoreCommand.self, VerifyCommand.self,
-      RebuildCommand.self,
+      RebuildCommand.self, StatusCommand.self,
     ])
 
   static let version = "0.1.0"

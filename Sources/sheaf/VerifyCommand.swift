@@ -39,7 +39,14 @@ struct VerifyCommand: ParsableCommand {
       let task = Verify(series, isQuick: quick, progress: Interruption.progress) { [output] damage in
         Self.show(damage, series.name, output)
       }
-      let summary = try report.showing("verifying") { try task.run(set) }
+      var summary = try report.showing("verifying") { try task.run(set) }
+      if set == nil, let alarm = Memory.stores?.alarm(for: series), let newest = try series.sets().last {
+        let damage = Damage(set: newest, path: nil, message: alarm)
+        Self.show(damage, series.name, output)
+        summary.damages.append(damage)
+      } else if set == nil, summary.damages.isEmpty {
+        try? Memory.stores?.remember(series, now: .now(), verified: !quick)
+      }
       total.sets += summary.sets
       total.points += summary.points
       total.files += summary.files

@@ -36,6 +36,20 @@ enum Words {
     return "\(c.year)-\(two(c.month))-\(two(c.day)) \(two(c.hour)):\(two(c.minute)):\(two(c.second))"
   }
 
+  /// `3 min`, `5 h`, `12 d`: how long ago it was, in the largest unit.
+  static func age(_ time: Timestamp) -> String {
+    let seconds = max(0, Timestamp.now().seconds - time.seconds)
+    if seconds < 60 { return "now" }
+    if seconds < 3600 { return "\(seconds / 60) min" }
+    if seconds < 2 * 86400 { return "\(seconds / 3600) h" }
+    return "\(seconds / 86400) d"
+  }
+
+  static func ago(_ time: Timestamp) -> String {
+    let age = age(time)
+    return age == "now" ? "just now" : "\(age) ago"
+  }
+
   static func two(_ n: Int) -> String { n < 10 ? "0\(n)" : "\(n)" }
 
   static func left(_ text: String, _ width: Int) -> String {

@@ -49,13 +49,15 @@ public struct Command: Sendable {
     self.timeout = timeout
   }
 
-  /// The program under test.
+  /// The program under test; without a home, so that it remembers nothing of stores unless a test wants it to.
   public static func sheaf(
     _ arguments: [Raw], environment: [String: Raw?] = [:], input: Bytes? = nil, in directory: Bytes? = nil,
     as user: User? = nil, timeout: Double = 300
   ) throws -> Command {
-    Command(
-      Raw(try sheafBinary()), arguments, environment: environment, input: input, in: directory, as: user,
+    let homeless: [String: Raw?] = ["HOME": Raw?.none, "XDG_STATE_HOME": Raw?.none]
+    return Command(
+      Raw(try sheafBinary()), arguments, environment: homeless.merging(environment) { $1 }, input: input, in: directory,
+      as: user,
       timeout: timeout)
   }
 

@@ -9,6 +9,12 @@ public struct Damage: Sendable {
   /// The file it touches, where it is one file's.
   public var path: Bytes?
   public var message: String
+
+  public init(set: SetName, path: Bytes?, message: String) {
+    self.set = set
+    self.path = path
+    self.message = message
+  }
 }
 
 struct ArchiveCheck {

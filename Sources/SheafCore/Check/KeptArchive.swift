@@ -38,6 +38,8 @@ final class KeptArchive {
     /// Of the volumes that are complete, and of what the next one holds.
     var digests: [Digest]
     var hasher: SHA256
+    /// The last directory's `GNU.dumpdir`, by which tar deletes also what stands behind the position; empty: none.
+    var listing: Bytes
   }
 
   /// nil: nothing can be kept.
@@ -57,10 +59,10 @@ final class KeptArchive {
   private var isBroken = false
   /// Bytes of a file that still have to come.
   private var missing: Int64 = 0
-  /// The directory at hand has told tar what it lost: only when all its names are there do both tell the same.
-  private var deletes = false
-  /// What the archive was like before the member at hand.
-  private var pending: Cut?
+  /// Of the directory at hand.
+  private var listing = Bytes()
+  /// Names are being renamed away, to be deleted by what follows: no place for a cut.
+  private var purges = false
 
   /// `journalEnd`: the last path the journal tells of. `volumes`: their sizes.
   init(journalEnd: Bytes, volumes: [Int64]) {
@@ -76,7 +78,6 @@ final class KeptArchive {
       isBroken = true
       return
     }
-    pending = missing <= 0 ? state(.path([])) : nil
     if job.isFirstHeader {
       for (entry, _) in job.entries { take(entry, job) }
     } else {
@@ -87,7 +88,10 @@ final class KeptArchive {
     while digests.count < volumeEnds.count, offset >= volumeEnds[digests.count] { digests.append(hasher.finish()) }
     hasher.update(job.compressed.start, job.compressed.count)
     offset += Int64(job.compressed.count)
-    if missing <= 0, !deletes, let position, isInJournal(position) { cut = state(position) }
+    guard missing <= 0, !purges, let position, isInJournal(position) else { return }
+    cut = Cut(
+      position: position, offset: offset, members: members.count, tarBytes: tarBytes, digests: digests,
+      hasher: hasher.copy(), listing: listing)
   }
 
   private func take(_ entry: TarEntry, _ job: MemberJob) {
@@ -99,29 +103,18 @@ final class KeptArchive {
     }
     if header.comment.starts(with: TarHeader.notesMark) { return }
     if header.comment == LargePurge.mark {
-      deletes = true
+      purges = true
       return
     }
     var path = header.path
     if path.last == 47 { path.removeLast() }
-    let isFirst = job.entries.first.map { $0.entry.start == entry.start } ?? false
-    if deletes, isFirst, var before = pending {
-      // Here the names of the directory before are complete.
-      before.position = .beforeNames(of: path)
-      if isInJournal(before.position) { cut = before }
-    }
     position = .beforeNames(of: path)
-    deletes = !header.dumpdir.isEmpty
+    listing = header.dumpdir
+    purges = false
     if carrier == nil {
       carrier = header
       carrier!.dumpdir = []
     }
-  }
-
-  private func state(_ position: Position) -> Cut {
-    Cut(
-      position: position, offset: offset, members: members.count, tarBytes: tarBytes, digests: digests,
-      hasher: hasher.copy())
   }
 
   private func isInJournal(_ position: Position) -> Bool {

@@ -68,7 +68,8 @@ final class ManifestWriter {
     try writeIndex(footOffset)
   }
 
-  private func flush() throws(SystemError) {
+  /// Writes what was appended so far.
+  func flush() throws(SystemError) {
     if text.count > 0 { try put(text.bytes) }
     text.count = 0
   }

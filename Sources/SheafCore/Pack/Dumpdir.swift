@@ -33,6 +33,13 @@ enum Dumpdir {
     return value
   }
 
+  /// What a listing says of each name.
+  static func letters(_ listing: Bytes) -> [Bytes: UInt8] {
+    var letters: [Bytes: UInt8] = [:]
+    for entry in listing.split(separator: 0) { letters[Bytes(entry.dropFirst())] = entry.first }
+    return letters
+  }
+
   /// Renames, from one full path to another.
   static func renames(_ pairs: [(from: Bytes, to: Bytes)]) -> Bytes {
     var value = Bytes()

@@ -5,6 +5,7 @@ import Tar
 /// Not for use from several threads.
 final class KeptSetWriter {
   private let series: Series
+  private let name: String
   private let id: SetID
   private let cut: KeptArchive.Cut
   private let carrier: TarHeader
@@ -27,6 +28,7 @@ final class KeptSetWriter {
     members: [(length: Int, checksum: UInt32)], carrier: TarHeader
   ) throws(Failure) {
     self.series = series
+    name = left.set.manifest
     id = head.id
     self.cut = cut
     self.carrier = carrier
@@ -67,6 +69,26 @@ final class KeptSetWriter {
         try note(text)
       }
     }
+  }
+
+  /// Something that tar deletes when it replays the archive.
+  func add(deleted path: Bytes) throws(Failure) {
+    let text = Buffer()
+    ManifestSyntax.appendNote(ManifestSyntax.deleted, path, to: text)
+    let line = UnsafeRawBufferPointer(rebasing: text.bytes.dropLast())
+    last = path
+    deleted += 1
+    try put(line)
+    try note(line)
+  }
+
+  /// The lines so far, to be read.
+  func reread(upTo last: Bytes) throws(Failure) -> ManifestReader {
+    do throws(SystemError) { try manifest.flush() } catch { throw Failure(error) }
+    let file = try system { () throws(SystemError) in try manifestFile.reopened() }
+    let reader = try ManifestReader(file, name: name)
+    reader.stop(after: last)
+    return reader
   }
 
   /// What the run had not reached, as it was known before.

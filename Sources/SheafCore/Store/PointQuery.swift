@@ -4,12 +4,26 @@ import Posix
 extension Series {
   /// The newest set not after what `text` says. Throws `usage` for what cannot be read, `failed` where there is none.
   public func find(point text: Bytes, now: Timestamp) throws(Failure) -> SetName {
-    let all = try sets()
+    try PointQuery.find(text, in: sets(), series: name, now: now) { (try? head($0).started) ?? $0.time }
+  }
+}
+
+public enum PointQuery {
+  /// The newest of `all`, which are sorted, that is not after what `text` says; throws as `Series.find`. `started`: when
+  /// a set was made by the clock, by which its age counts; a point's own time may be ahead of it.
+  public static func find(
+    _ text: Bytes, in all: [SetName], series name: Bytes, now: Timestamp, started: (SetName) -> Timestamp
+  ) throws(Failure) -> SetName {
     guard let newest = all.last else { throw Failure(.failed, "the series '\(Show.path(name))' has no point yet") }
     let words = text.shown
     if words == "latest" { return newest }
     if let exact = all.last(where: { $0.text == words || $0.point == words }) { return exact }
-    guard let limit = Self.end(of: words, now: now) else {
+    if let age = age(words) {
+      let limit = Timestamp(seconds: now.seconds - age + 1)
+      if let found = all.last(where: { started($0) < limit }) { return found }
+      throw Failure(.failed, "no point is as old as \(words)", hint: "the oldest is \(all[0].text)")
+    }
+    guard let limit = Self.end(of: words) else {
       throw Failure(
         .usage, "'\(Show.path(text))' is not a point",
         hint: "latest, a set's name, a date like 2026-11-24, a time like 2026-11-24T06:00, or an age like 3d")
@@ -21,8 +35,7 @@ extension Series {
   }
 
   /// The first moment after what the text names, in the machine's time zone unless it ends in `Z`.
-  private static func end(of text: String, now: Timestamp) -> Timestamp? {
-    if let seconds = age(text) { return Timestamp(seconds: now.seconds - seconds + 1) }
+  private static func end(of text: String) -> Timestamp? {
     if let exact = PointName.time(text) { return Timestamp(seconds: exact.seconds + 1) }
     let local = !text.hasSuffix("Z")
     let body = local ? text : String(text.dropLast())

@@ -59,9 +59,11 @@ public struct Backup {
   let reporter: any Reporter
   let progress: Progress
   let clock: @Sendable () -> Timestamp
+  let known: KnownStores?
 
+  /// `known`: what this machine remembers; nil: nothing is to be remembered.
   public init(
-    to store: Store, _ options: BackupOptions, reporter: any Reporter, progress: Progress,
+    to store: Store, _ options: BackupOptions, known: KnownStores?, reporter: any Reporter, progress: Progress,
     clock: @escaping @Sendable () -> Timestamp
   ) {
     self.store = store
@@ -69,6 +71,7 @@ public struct Backup {
     self.reporter = reporter
     self.progress = progress
     self.clock = clock
+    self.known = known
   }
 
   /// Writes a set and gives what it came to. What could not be saved was told to the reporter.
@@ -98,16 +101,27 @@ public struct Backup {
       try store.refreshHelpers()
     }
     let run = Run(self, series: series, name: name, host: host, rules: rules)
-    guard let newest = try series.sets().last else { return try run.write(after: nil, fullBecause: nil) }
     var reason = options.isFull ? "asked for" : nil
+    if let alarm = known?.alarm(for: series) {
+      reporter.problem("\(alarm); a full set is written", path: nil)
+      reason = "the store is not as it was left"
+    }
+    defer { if !options.isDryRun { remember(series) } }
+    guard let newest = try series.sets().last else { return try run.write(after: nil, fullBecause: nil) }
     do throws(Failure) {
       let previous = try Previous(newest, in: series)
-      if !options.isFull { reason = try sourcesReason(previous.head) }
+      if reason == nil { reason = try sourcesReason(previous.head) }
       return try run.write(after: previous, fullBecause: reason)
     } catch {
       guard error.kind == .damaged else { throw error }
       reporter.problem("the chain is damaged: \(error.message); a full set is written", path: nil)
       return try run.write(after: nil, fullBecause: "the chain is damaged")
+    }
+  }
+
+  private func remember(_ series: Series) {
+    do throws(Failure) { try known?.remember(series, now: clock()) } catch {
+      reporter.note("what is on this drive could not be remembered here: \(error.message)")
     }
   }
 
@@ -220,6 +234,11 @@ private struct Run {
       throw Failure(.usage, "nothing to back up", hint: "name a SOURCE")
     }
     let isFull = previous == nil || reason != nil
+    if let before = previous?.head.started, started < before {
+      task.reporter.note(
+        "the clock says \(PointName.text(started)), and \(PointName.text(before)) when the newest point was made: it was set back"
+      )
+    }
     let root = try system { () throws(SystemError) in try Descriptor.open(Bytes("/"), [.pathOnly, .directory]) }
     let missing = try missingSources(sources, root)
     try refuseStore(sources, root)
@@ -231,8 +250,11 @@ private struct Run {
     let lister = Lister(root: root, rules: rules, sources: sources)
 
     var time = Timestamp(seconds: started.seconds)
-    // Also past what a run that was killed left without a manifest.
-    let taken = [try series?.sets().last?.time, try series?.archives().last?.set.time].compactMap { $0 }.max()
+    // Also past what a run that was killed left without a manifest, and what was lost since.
+    let taken = [
+      try series?.sets().last?.time, try series?.archives().last?.set.time,
+      series.flatMap { task.known?.newestTime(of: $0) },
+    ].compactMap { $0 }.max()
     if let taken, taken >= time { time = Timestamp(seconds: taken.seconds + 1) }
     let head = SetHead(
       id: .random(), kind: isFull ? .full : .incremental, series: name, host: host, time: time, started: started,

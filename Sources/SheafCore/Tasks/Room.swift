@@ -32,7 +32,8 @@ final class Room {
   var warning: String? {
     guard let free, let needed, needed > free else { return nil }
     let reserve = kept > 0 ? " beside the \(Show.size(kept)) to keep free" : ""
-    return "up to \(Show.size(needed)) is to be saved, and \(Show.size(free)) is free on the drive\(reserve): it may not fit"
+    return
+      "up to \(Show.size(needed)) is to be saved, and \(Show.size(free)) is free on the drive\(reserve): it may not fit"
   }
 
   /// How much is missing, in words that follow a message; by how the bytes read so far deflated.

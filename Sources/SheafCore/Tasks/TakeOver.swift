@@ -42,6 +42,7 @@ struct TakeOver {
   private func complete(_ left: Leftovers) throws(Failure) -> TakeOverSummary? {
     for manifest in [left.taken, left.journal].compactMap({ $0 }) {
       guard let file = try? series.directory.open(manifest, [.read, .noFollow, .nonBlocking]),
+        (try? ManifestIndex(file, name: manifest.shown)) != nil,
         let reader = try? ManifestReader(file, name: manifest.shown, checked: true), fits(reader.head, left)
       else { continue }
       while (try? reader.next()) == true {}
@@ -113,14 +114,18 @@ struct TakeOver {
     _ = try line.run { (job) throws(Failure) in kept.take(job) }
     guard let cut = kept.cut, let carrier = kept.carrier, let lines = reader() else { return nil }
 
+    let chain = try chain(below: head)
     let writer = try KeptSetWriter(left, head: head, in: series, cut, members: kept.members, carrier: carrier)
     do throws(Failure) {
       while (try? lines.next()) == true, cut.position.covers(Bytes(lines.line.path)) { try writer.add(lines.line) }
+      if !cut.listing.isEmpty { try addLost(cut, chain, to: writer) }
       guard let last = writer.last else {
         writer.discard()
         return nil
       }
-      let foot = try writer.finish(try point(of: head, reader, upTo: last, carryTo: writer), incompleteAfter: last)
+      var (digest, counts) = try measure(writer, upTo: last, chain)
+      if head.kind == .full { try carry(before: head, after: last, writer, digest, &counts) }
+      let foot = try writer.finish((digest.finish(), counts), incompleteAfter: last)
       return TakeOverSummary(
         set: left.set, files: foot.counts.new + foot.counts.changed, storedBytes: foot.storedBytes, isComplete: false)
     } catch {
@@ -129,22 +134,42 @@ struct TakeOver {
     }
   }
 
-  /// The point's digest and counts: the journal's lines up to `last`, and what was known before of everything else. A
-  /// full set has no older one that would tell it, so it carries those lines.
-  private func point(
-    of head: SetHead, _ journal: () -> ManifestReader?, upTo last: Bytes, carryTo writer: KeptSetWriter
-  ) throws(Failure) -> (digest: Digest, counts: SetFoot.Counts) {
+  private func chain(below head: SetHead) throws(Failure) -> [SetName] {
+    guard let parent = head.parent else { return [] }
+    guard let set = try series.sets().last(where: { $0.point == parent.point }) else {
+      throw .damaged("the point \(parent.point) is not in the store")
+    }
+    return try series.chain(of: set)
+  }
+
+  /// The directory at which the archive is cut has told tar of all that it lost, so the manifest tells it, too.
+  private func addLost(_ cut: KeptArchive.Cut, _ chain: [SetName], to writer: KeptSetWriter) throws(Failure) {
+    let directory: Bytes
+    switch cut.position {
+    case .path(let path): directory = path.splitAtName.parent
+    case .beforeNames(let path): directory = path
+    }
+    let listed = Dumpdir.letters(cut.listing)
+    let (old, _) = try series.tree(chain, from: directory + [47])
+    while try old.next(), Bytes(old.line.parent) == directory {
+      let path = Bytes(old.line.path)
+      if cut.position.covers(path) { continue }
+      let letter = listed[Bytes(old.line.name)]
+      let isGone =
+        letter == nil || letter == UInt8(ascii: "D") && old.line.kind != .directory
+        || letter == UInt8(ascii: "Y") && old.line.kind == .directory
+      if isGone { try writer.add(deleted: path) }
+    }
+  }
+
+  /// The digest, to be gone on with, and the counts of what was kept and of what the older sets tell of the rest.
+  private func measure(
+    _ writer: KeptSetWriter, upTo last: Bytes, _ chain: [SetName]
+  ) throws(Failure) -> (PointDigest, SetFoot.Counts) {
     let digest = PointDigest()
     var counts = SetFoot.Counts()
-    guard let journal = journal() else { throw .damaged("the journal of the interrupted run cannot be read any more") }
-    journal.stop(after: last)
-    var readers = [journal]
-    if let parent = head.parent {
-      guard let set = try series.sets().last(where: { $0.point == parent.point }) else {
-        throw .damaged("the point \(parent.point) is not in the store")
-      }
-      for set in try series.chain(of: set) { readers.append(try series.manifest(set)) }
-    }
+    var readers = [try writer.reread(upTo: last)]
+    for set in chain { readers.append(try series.manifest(set)) }
     let tree = PointReader(readers)
     while try tree.next() {
       digest.add(tree.line.canonical)
@@ -152,19 +177,40 @@ struct TakeOver {
       if tree.age == 0, !tree.line.isCarried { if tree.isInOlder { counts.changed += 1 } else { counts.new += 1 } }
       if tree.isUnseen { counts.unseen += 1 }
     }
-    if head.kind == .full, let before = try series.sets().last(where: { $0.time < head.time }),
+    return (digest, counts)
+  }
+
+  /// A full set has no older one that would tell what it did not reach, so it carries those lines.
+  private func carry(
+    before head: SetHead, after last: Bytes, _ writer: KeptSetWriter, _ digest: PointDigest,
+    _ counts: inout SetFoot.Counts
+  ) throws(Failure) {
+    guard let before = try series.sets().last(where: { $0.time < head.time }),
       let chain = try? series.chain(of: before)
-    {
-      let old = try series.tree(chain)
-      while try old.next() {
-        guard PathOrder.compare(Bytes(old.line.path), last) > 0, var entry = old.line.entry() else { continue }
-        entry.isCarried = true
-        digest.add(old.line.canonical)
-        counts.count(old.line)
-        counts.unseen += 1
-        try writer.add(carried: entry)
+    else { return }
+    let kept = try writer.reread(upTo: last)
+    var hasKept = try kept.next()
+    // Directories that are known to be gone: so is what was below them.
+    var gone: Set<Bytes> = []
+    let old = try series.tree(chain)
+    while try old.next() {
+      let path = Bytes(old.line.path)
+      if PathOrder.compare(path, last) <= 0 {
+        guard old.line.kind == .directory else { continue }
+        while hasKept, PathOrder.compare(Bytes(kept.line.path), path) < 0 { hasKept = try kept.next() }
+        let stays =
+          hasKept && kept.line.what == .entry && kept.line.kind == .directory && Bytes(kept.line.path) == path
+        if !stays { gone.insert(path) }
+        continue
       }
+      var above = path.splitAtName.parent
+      while !above.isEmpty, !gone.contains(above) { above = above.splitAtName.parent }
+      guard above.isEmpty, var entry = old.line.entry() else { continue }
+      entry.isCarried = true
+      digest.add(old.line.canonical)
+      counts.count(old.line)
+      counts.unseen += 1
+      try writer.add(carried: entry)
     }
-    return (digest.finish(), counts)
   }
 }

@@ -1,0 +1,213 @@
+/// What this machine remembers of stores it has seen: a small file each, beside the user's other state. It notices a
+/// store that was set back, and says which drive to fetch. Losing it loses nothing.
+import Posix
+import Tar
+
+public struct KnownSeries: Sendable {
+  public var name: Bytes
+  public var newest: SetName
+  public var digest: Digest
+  /// The clock when the newest point was made.
+  public var started: Timestamp
+  /// How many sets the newest point takes.
+  public var chainLength = 1
+  /// Bytes of all its archives.
+  public var storedBytes: Int64 = 0
+  /// When everything was last read and found good.
+  public var verified: Timestamp?
+  /// Oldest first.
+  public var points: [SetName] = []
+}
+
+public struct KnownStore: Sendable {
+  public var uuid: String
+  public var label: Bytes
+  /// Where it was, absolute.
+  public var path: Bytes
+  /// The part of that path below the file system's root.
+  public var pathOnDrive: Bytes
+  public var seen: Timestamp
+  public var series: [KnownSeries] = []
+}
+
+public struct KnownStores: Sendable {
+  private let directory: Bytes
+  private static let suffix = Bytes(".store")
+
+  /// `directory`: where the files lie; made when the first is written.
+  public init(_ directory: Bytes) { self.directory = directory }
+
+  /// All stores seen so far, in the order of their labels.
+  public func all() -> [KnownStore] {
+    guard let folder = try? Descriptor.open(directory, [.read, .directory]), let names = try? folder.sortedNames()
+    else { return [] }
+    return names.filter { $0.suffix(Self.suffix.count).elementsEqual(Self.suffix) }.compactMap { read($0, folder) }
+      .sorted {
+        ($0.label.isEmpty ? $0.path : $0.label).lexicographicallyPrecedes($1.label.isEmpty ? $1.path : $1.label)
+      }
+  }
+
+  public func find(uuid: String) -> KnownStore? {
+    guard let folder = try? Descriptor.open(directory, [.read, .directory]), let name = Self.name(uuid) else {
+      return nil
+    }
+    return read(name, folder)
+  }
+
+  /// The newest point seen in the series, whether it is still there or not.
+  func newestTime(of series: Series) -> Timestamp? {
+    find(uuid: series.store.uuid)?.series.first { $0.name == series.name }?.newest.time
+  }
+
+  /// Says what is wrong where the store's series is not the one that was seen last, or has lost its newest points.
+  /// Points that went from the middle (pruned, folded) are none of this.
+  public func alarm(for series: Series) -> String? {
+    guard let known = find(uuid: series.store.uuid)?.series.first(where: { $0.name == series.name }),
+      let sets = try? series.sets()
+    else { return nil }
+    guard let newest = sets.last, newest.time >= known.newest.time else {
+      return
+        "the newest point seen in the series '\(Show.path(series.name))' was \(known.newest.text), which is gone: the store was set back"
+    }
+    guard let same = sets.last(where: { $0.point == known.newest.point }), let foot = try? series.foot(same),
+      foot.point != known.digest
+    else { return nil }
+    return "the point \(known.newest.text) is not the one that was seen here: its manifest was replaced by another"
+  }
+
+  /// Remembers the series as it is now. `verified`: everything has been read and is good.
+  public func remember(_ series: Series, now: Timestamp, verified: Bool = false) throws(Failure) {
+    let store = series.store
+    guard let name = Self.name(store.uuid) else { return }
+    let path = try system { () throws(SystemError) in try Host.resolved(store.path) }
+    var known =
+      find(uuid: store.uuid)
+      ?? KnownStore(uuid: store.uuid, label: store.label, path: path, pathOnDrive: [], seen: now)
+    known.label = store.label
+    known.path = path
+    known.pathOnDrive = Self.pathOnDrive(path)
+    known.seen = now
+    let before = known.series.first { $0.name == series.name }
+    known.series.removeAll { $0.name == series.name }
+    let sets = try series.sets()
+    if let newest = sets.last {
+      let (head, foot) = (try series.head(newest), try series.foot(newest))
+      var entry = KnownSeries(name: series.name, newest: newest, digest: foot.point, started: head.started)
+      entry.chainLength = (try? series.chain(of: newest).count) ?? 1
+      // Mostly only the newest is new.
+      let isOneMore = before.map { $0.points == Array(sets.dropLast()) } ?? false
+      entry.storedBytes = (isOneMore ? [newest] : sets).reduce(isOneMore ? before!.storedBytes : 0) { sum, set in
+        sum + ((try? series.foot(set).storedBytes) ?? 0)
+      }
+      entry.verified = verified ? now : before?.verified
+      entry.points = sets
+      known.series.append(entry)
+      known.series.sort { $0.name.lexicographicallyPrecedes($1.name) }
+    }
+    try write(known, name)
+  }
+
+  /// Forgets a store.
+  public func forget(uuid: String) throws(Failure) {
+    guard let name = Self.name(uuid) else { return }
+    try system { () throws(SystemError) in try Descriptor.open(directory, [.read, .directory]).removeFile(name) }
+  }
+
+  /// A file's name only where the identity is one of ours.
+  private static func name(_ uuid: String) -> Bytes? {
+    let bytes = Bytes(uuid.utf8)
+    return bytes.count == 36 && bytes.allSatisfy { $0 == 45 || (48...57).contains($0) || (97...102).contains($0) }
+      ? bytes + suffix : nil
+  }
+
+  /// Below the root of the file system it lies on.
+  private static func pathOnDrive(_ path: Bytes) -> Bytes {
+    guard let device = try? Descriptor.open(path, .pathOnly).status().device else { return [] }
+    var root = path
+    while !root.isEmpty {
+      let above = root.splitAtName.parent
+      guard let up = try? Descriptor.open(above.isEmpty ? Bytes("/") : above, .pathOnly).status(), up.device == device
+      else { break }
+      root = above
+    }
+    return Bytes(path.dropFirst(root.count).drop { $0 == 47 })
+  }
+
+  // MARK: - The file
+
+  private func read(_ name: Bytes, _ folder: Descriptor) -> KnownStore? {
+    guard let text = try? folder.open(name, [.read, .noFollow, .nonBlocking]).readAll(atMost: 16 << 20) else {
+      return nil
+    }
+    var store = KnownStore(uuid: "", label: [], path: [], pathOnDrive: [], seen: Timestamp(seconds: 0))
+    for line in text.split(separator: 10) {
+      guard let equals = line.firstIndex(of: UInt8(ascii: "=")) else { continue }
+      let value = Bytes(line[(equals + 1)...])
+      switch String(decoding: line[..<equals], as: UTF8.self) {
+      case "uuid": store.uuid = value.shown
+      case "label": store.label = Escape.decode(value) ?? []
+      case "path": store.path = Escape.decode(value) ?? []
+      case "on-drive": store.pathOnDrive = Escape.decode(value) ?? []
+      case "seen": store.seen = PointName.time(value.shown) ?? store.seen
+      case "series": if let series = Self.series(value) { store.series.append(series) }
+      default: break
+      }
+    }
+    return store.uuid.isEmpty ? nil : store
+  }
+
+  /// `NAME NEWEST DIGEST STARTED CHAIN BYTES VERIFIED POINT...`
+  private static func series(_ text: Bytes) -> KnownSeries? {
+    let words = text.split(separator: 32).map { Bytes($0) }
+    guard words.count >= 7, let name = Escape.decode(words[0]), let newest = SetName(words[1].shown),
+      let digest = Digest(hex: words[2]), let started = PointName.time(words[3].shown), let chain = Int(words[4].shown),
+      let bytes = Int64(words[5].shown)
+    else { return nil }
+    return KnownSeries(
+      name: name, newest: newest, digest: digest, started: started, chainLength: chain, storedBytes: bytes,
+      verified: PointName.time(words[6].shown), points: words.dropFirst(7).compactMap { SetName($0.shown) })
+  }
+
+  private func write(_ store: KnownStore, _ name: Bytes) throws(Failure) {
+    var lines = [
+      "format=1", "uuid=\(store.uuid)", "label=\(Escape.encodedPath(store.label))",
+      "path=\(Escape.encodedPath(store.path))", "on-drive=\(Escape.encodedPath(store.pathOnDrive))",
+      "seen=\(PointName.text(store.seen))",
+    ]
+    for s in store.series {
+      let points = s.points.map { " " + $0.text }.joined()
+      lines.append(
+        "series=\(Escape.encodedPath(s.name)) \(s.newest.text) \(s.digest.hex) \(PointName.text(s.started)) \(s.chainLength) \(s.storedBytes) \(s.verified.map(PointName.text) ?? "-")\(points)"
+      )
+    }
+    try makeDirectories()
+    try system { () throws(SystemError) in
+      let folder = try Descriptor.open(directory, [.read, .directory])
+      let file = try NewFile(name, in: folder)
+      try file.descriptor.write(Bytes((lines.joined(separator: "\n") + "\n").utf8))
+      try file.seal()
+      // A private file on a file system of this machine: the new one may take the old one's place.
+      try folder.rename(name + NewFile.partialSuffix, to: name)
+    }
+  }
+
+  private func makeDirectories() throws(Failure) {
+    var path = Bytes()
+    for part in directory.split(separator: 47) {
+      path += [47] + part
+      do throws(SystemError) { try Descriptor.workingDirectory.makeDirectory(path, mode: 0o700) } catch {
+        guard error.isExisting else { throw Failure(error) }
+      }
+    }
+  }
+}
+
+extension KnownStore {
+  /// Where the store is now: at the path it had, or at the same place below another mount point. nil: not plugged in.
+  public func whereabouts(mountPoints: [Bytes]) -> Bytes? {
+    for candidate in [path] + mountPoints.map({ $0 == Bytes("/") ? $0 + pathOnDrive : $0.joined(pathOnDrive) }) {
+      if let there = try? Store.open(candidate), there.uuid == uuid { return candidate }
+    }
+    return nil
+  }
+}

@@ -1,0 +1,148 @@
+/// `sheaf status`: every store this machine knows, plugged in or not.
+import ArgumentParser
+import Posix
+import SheafCore
+
+struct StatusCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "status", abstract: "Show every store this machine knows, plugged in or not.",
+    discussion: """
+      Each drive of a rotation has its own chain. With --at it says which drive holds the point for a time.
+      """)
+
+  @Option(help: ArgumentHelp("Say which drive to fetch for this point.", valueName: "POINT"))
+  var at: RawText?
+
+  @Option(help: ArgumentHelp("Only this series.", valueName: "NAME"))
+  var series: RawText?
+
+  @Option(help: ArgumentHelp("Forget the store with this UUID or label.", valueName: "STORE"))
+  var forget: RawText?
+
+  @OptionGroup var output: OutputOptions
+
+  func run() throws {
+    guard let memory = Memory.stores else {
+      throw Failure(.failed, "there is no place to remember stores", hint: "set HOME or XDG_STATE_HOME")
+    }
+    let stores = memory.all()
+    if let forget { return try self.forget(forget.bytes, stores, memory) }
+    let mountPoints = Host.mountPoints()
+    let known = stores.map { (store: $0, place: $0.whereabouts(mountPoints: mountPoints)) }
+    if let at { return try tell(at.bytes, known) }
+    if output.json {
+      for (store, place) in known { printJSON(store, place) }
+      var json = JSON("summary")
+      json.add("stores", known.count)
+      json.print()
+      return
+    }
+    if known.isEmpty, !output.quiet { Console.shared.print("no store has been seen from here yet") }
+    for (index, (store, place)) in known.enumerated() {
+      if index > 0 { Console.shared.print("") }
+      printTable(store, place)
+    }
+  }
+
+  private func wanted(_ store: KnownStore) -> [KnownSeries] {
+    store.series.filter { series == nil || $0.name == series!.bytes }
+  }
+
+  // MARK: - All stores
+
+  private func printTable(_ store: KnownStore, _ place: Bytes?) {
+    let console = Console.shared
+    let name = console.styled(Self.name(store), .bold)
+    console.print(
+      place.map { "\(name)  \(console.styled("plugged in", .green)) at \(Show.path($0))" }
+        ?? "\(name)  \(console.styled("not here", .yellow)), last seen \(Words.ago(store.seen)) at \(Show.path(store.path))"
+    )
+    console.print(
+      console.styled(
+        "  \(Words.left("series", 11)) \(Words.left("newest point", 24))\(Words.right("age", 7))\(Words.right("points", 8))\(Words.right("chain", 6))\(Words.right("size", 8))  verified",
+        .dim))
+    for s in wanted(store) {
+      console.print(
+        "  \(Words.left(Show.path(s.name), 11)) \(Words.left(s.newest.text, 24))\(Words.right(Words.age(s.started), 7))\(Words.right(Words.count(s.points.count), 8))\(Words.right(Words.count(s.chainLength), 6))\(Words.right(Words.size(s.storedBytes), 8))  \(s.verified.map(Words.ago) ?? console.styled("never", .yellow))"
+      )
+    }
+    if wanted(store).isEmpty { console.print("  no points yet") }
+  }
+
+  private func printJSON(_ store: KnownStore, _ place: Bytes?) {
+    for s in wanted(store) {
+      var json = JSON("series")
+      json.add("uuid", store.uuid)
+      json.add("label", store.label)
+      json.add("plugged_in", place != nil)
+      json.add("path", place ?? store.path)
+      json.add("seen", store.seen)
+      json.add("series", s.name)
+      json.add("newest", s.newest.text)
+      json.add("time", s.started)
+      json.add("digest", s.digest.hex)
+      json.add("chain", s.chainLength)
+      json.add("points", s.points.map { Bytes($0.text.utf8) })
+      json.add("bytes", s.storedBytes)
+      if let verified = s.verified { json.add("verified", verified) } else { json.addNull("verified") }
+      json.print()
+    }
+  }
+
+  private static func name(_ store: KnownStore) -> String {
+    store.label.isEmpty ? "store \(store.uuid.prefix(8))" : Show.path(store.label)
+  }
+
+  // MARK: - One point
+
+  private func tell(_ text: Bytes, _ known: [(store: KnownStore, place: Bytes?)]) throws {
+    var found: [(store: KnownStore, place: Bytes?, series: Bytes, set: SetName)] = []
+    for (store, place) in known {
+      for s in wanted(store) {
+        do throws(Failure) {
+          let set = try PointQuery.find(text, in: s.points, series: s.name, now: .now()) { $0.time }
+          found.append((store, place, s.name, set))
+        } catch  where error.kind == .usage { throw error } catch {}
+      }
+    }
+    // The latest point first; of equal ones what is plugged in.
+    found.sort { ($1.set.time, $0.place == nil ? 1 : 0) < ($0.set.time, $1.place == nil ? 1 : 0) }
+    if output.json {
+      for (store, place, name, set) in found {
+        var json = JSON("point")
+        json.add("uuid", store.uuid)
+        json.add("label", store.label)
+        json.add("series", name)
+        json.add("set", set.text)
+        json.add("plugged_in", place != nil)
+        json.add("path", place ?? store.path)
+        json.print()
+      }
+    }
+    guard let best = found.first else {
+      throw Failure(.failed, "no store that is known here has a point at or before \(Show.path(text))")
+    }
+    if output.json { return }
+    Console.shared.print(
+      best.place.map { "\(best.set.text) is on '\(Self.name(best.store))', plugged in at \(Show.path($0))" }
+        ?? "fetch '\(Self.name(best.store))': it has \(best.set.text); last seen at \(Show.path(best.store.path))")
+    for other in found.dropFirst() {
+      Console.shared.print(
+        "  \(Self.name(other.store)) has \(other.set.text) of '\(Show.path(other.series))'\(other.place == nil ? "" : ", plugged in")"
+      )
+    }
+  }
+
+  private func forget(_ wanted: Bytes, _ stores: [KnownStore], _ memory: KnownStores) throws {
+    let matching = stores.filter { $0.uuid == wanted.shown || (!$0.label.isEmpty && $0.label == wanted) }
+    guard matching.count == 1 else {
+      throw Failure(
+        .failed,
+        matching.isEmpty
+          ? "no store '\(Show.path(wanted))' is known here" : "several stores have the label '\(Show.path(wanted))'",
+        hint: matching.isEmpty ? "see 'sheaf status'" : "name one by its UUID; see 'sheaf status --json'")
+    }
+    try memory.forget(uuid: matching[0].uuid)
+    if !output.quiet { Console.shared.print("forgot '\(Self.name(matching[0]))'; nothing on the drive was changed") }
+  }
+}

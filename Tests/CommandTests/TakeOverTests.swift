@@ -1,0 +1,202 @@
+/// Runs that end early: what they had saved is kept, nothing is lost by it, and the next run goes on from there.
+import Foundation
+import Glibc
+import Posix
+import TestSupport
+import Testing
+
+@Suite struct TakeOverTests {
+  /// Several gzip members, small and large files, in many folders.
+  private static func tree(_ seed: UInt64) -> TestTree {
+    var folders: [Raw: Node] = [:]
+    for folder in 0..<12 {
+      var files: [Raw: Node] = [:]
+      for file in 0..<12 {
+        files["f\(file)"] = .file(size: 20_000 + 3000 * Int64(file), seed: seed &+ UInt64(100 * folder + file))
+      }
+      files["link"] = .symlink("f0")
+      files["deep"] = .directory(["leaf": .file("leaf \(folder)\n")])
+      folders["d\(folder)"] = .directory(files)
+    }
+    folders["m-large"] = .file(size: 5_000_000, seed: seed)
+    return TestTree(folders)
+  }
+
+  private static let edits: Raw = """
+    for d in d2 d5 d6 d9; do rm $d/f3; cat $d/f4 $d/f4 > $d/new; chmod 600 $d/f5; done
+    rm -r d7; mkdir d7b; cp d1/* d7b/ 2>/dev/null || true
+    rm d3/f1; mkdir d3/f1; echo x > d3/f1/inside
+    rm -r d4/deep; echo file > d4/deep
+    head -c 3000000 m-large > z-large; ln d8/f1 d10/hard
+    """
+
+  /// Every set of a run that ended between two bytes, wherever that was.
+  @Test(arguments: [false, true]) func cutAnywhere(isFull: Bool) throws {
+    var random = Random(seed: HistoryTests.seeds[0])
+    let f = try Fixture(Self.tree(1))
+    try f.save()
+    try f.edit(Self.edits)
+    let whole = try f.save(isFull ? ["--full"] : [])
+    let series = try Descriptor.open(f.series(), [.read, .directory])
+    let archive = try Bytes.read(f.archive(f.newest))
+    let manifest = try Bytes.read(f.manifest(f.newest))
+    let name = Bytes(f.newest.set.utf8)
+    var kept = 0
+    for round in 0..<14 {
+      let story: Comment = "seed \(HistoryTests.seeds[0]), round \(round)"
+      for old in try f.names() where !old.hasPrefix(f.points[0].set) { try series.removeFile(Bytes(old.utf8)) }
+      let cut = round == 0 ? archive.count : Int(random.next() % UInt64(archive.count))
+      let journal = round < 7 ? manifest.count - 1 : Int(random.next() % UInt64(manifest.count))
+      try f.scratch.write(Raw(relative(f, name + Bytes(".tar.gz.partial"))), Raw(Bytes(archive[..<cut])))
+      try f.scratch.write(Raw(relative(f, name + Bytes(".mtree.gz.partial"))), Raw(Bytes(manifest[..<journal])))
+      let summary = try Summary(try f.sheaf(["backup", "--json", "-s", Raw(f.store)]))
+      #expect(summary.problems == 0, story)
+      let left = try f.names().filter { $0.hasSuffix(".partial") || $0.hasPrefix("lock.") }
+      #expect(left == [], story)
+      try f.sheaf(["verify", "-q", "-s", Raw(f.store)])
+      #expect(try f.differences(at: f.points[0]) == [], story)
+      let last = Fixture.Point(set: try #require(summary.set), tree: f.newest.tree)
+      #expect(try f.differences(at: last) == [], story)
+      guard try f.names().contains(f.newest.set + ".mtree.gz") else { continue }
+      kept += 1
+      // What was kept is not read again, nor stored.
+      #expect(summary.bytesWritten < whole.bytesWritten, story)
+      try expectSameByAllRoads(f, at: f.newest.set, isFull: isFull, story)
+    }
+    #expect(kept >= 4, "\(kept) were kept")
+  }
+
+  private func relative(_ f: Fixture, _ name: Bytes) throws -> Bytes {
+    Bytes("store/".utf8) + (try f.series()).splitAtName.name.joined(name)
+  }
+
+  /// An incomplete point is the same whoever restores it, and has each path as it was before or after.
+  private func expectSameByAllRoads(_ f: Fixture, at set: String, isFull: Bool, _ story: Comment) throws {
+    let target = try f.restore(at: set)
+    defer { Scratch.remove(target) }
+    let tree = try Snapshot(of: target.joined(f.inside.bytes))
+    let script = f.scratch.path("script")
+    try Command("sh", [Raw(f.store.joined(Bytes("restore.sh".utf8))), "--at", Raw(set), "--to", Raw(script)]).run()
+      .checked()
+    #expect(tree.differences(to: try Snapshot(of: script.joined(f.inside.bytes)), .ignoring(.holes)) == [], story)
+    Scratch.remove(script)
+    // An incomplete full set has what it did not reach in an older chain only.
+    guard Reader.gnuTar.isInstalled, !isFull else { return }
+    let replay = f.scratch.path("replay")
+    try Descriptor.workingDirectory.makeDirectory(replay)
+    for name in [f.points[0].set, set] {
+      try Reader.gnuTar.extract(f.series().joined(Bytes("\(name).tar.gz".utf8)), into: replay).checked()
+    }
+    #expect(tree.differences(to: try Snapshot(of: replay.joined(f.inside.bytes)), .ignoring(.holes)) == [], story)
+    Scratch.remove(replay)
+  }
+
+  /// A run that had only its names to give.
+  @Test func onlyTheNamesWereMissing() throws {
+    let f = try Fixture(Self.tree(2))
+    try f.save()
+    try f.edit(Self.edits)
+    try f.save(["--volume-size", "1M"])
+    let series = try Descriptor.open(f.series(), [.read, .directory])
+    let set = f.newest.set
+    let digest = try digests(f)
+    for stage in 0..<3 {
+      // The volumes get their names before the manifest; the run may have ended between any two of them.
+      for (index, name) in try f.names().filter({ $0.hasPrefix(set) }).enumerated()
+      where name.hasSuffix(".mtree.gz") || index > stage {
+        try series.rename(Bytes(name.utf8), to: Bytes("\(name).partial".utf8))
+      }
+      let output = try f.sheaf(["backup", "-s", Raw(f.store), "--skip-unchanged"])
+      #expect(output.errorText.contains("had saved everything"), "\(output)")
+      #expect(try digests(f) == digest)
+      try f.sheaf(["verify", "-q", "-s", Raw(f.store)])
+    }
+    try f.expectEveryPoint()
+  }
+
+  private func digests(_ f: Fixture) throws -> [String] {
+    try f.sheaf(["points", "--json", "-s", Raw(f.store)]).json().compactMap { $0["digest"] as? String }
+  }
+
+  /// An archive under its final name was complete: nothing shortens it, whatever lies beside it.
+  @Test func whatHasItsNameIsNotCut() throws {
+    let f = try Fixture(Self.tree(3))
+    try f.save()
+    let series = try Descriptor.open(f.series(), [.read, .directory])
+    let archive = try Bytes.read(f.archive(f.newest))
+    let manifest = try Bytes.read(f.manifest(f.newest))
+    try series.removeFile(Bytes("\(f.newest.set).mtree.gz".utf8))
+    let journal = Bytes("\(f.newest.set).mtree.gz.partial".utf8)
+    try f.scratch.write(Raw(relative(f, journal)), Raw(Bytes(manifest[..<(manifest.count / 2)])))
+    try f.sheaf(["backup", "-q", "-s", Raw(f.store), Raw(f.source)])
+    #expect(try Bytes.read(f.archive(f.newest)) == archive)
+    try f.sheaf(["rebuild", "-q", "-s", Raw(f.store)])
+    try f.expectEveryPoint()
+  }
+
+  @Test func theChainWentOn() throws {
+    let f = try Fixture(Self.tree(4))
+    try f.save()
+    try f.edit("echo 1 > one")
+    try f.save()
+    let archive = try Bytes.read(f.archive(f.newest))
+    let manifest = try Bytes.read(f.manifest(f.newest))
+    let set = Bytes(f.newest.set.utf8)
+    let series = try Descriptor.open(f.series(), [.read, .directory])
+    for name in try f.names() where name.hasPrefix(f.newest.set) { try series.removeFile(Bytes(name.utf8)) }
+    try f.edit("echo 2 > two; rm one")
+    try f.sheaf(["backup", "-q", "-s", Raw(f.store)])
+    // From another machine, say: the newest point is another one by now.
+    try f.scratch.write(Raw(relative(f, set + Bytes(".tar.gz.partial"))), Raw(archive))
+    try f.scratch.write(Raw(relative(f, set + Bytes(".mtree.gz.partial"))), Raw(manifest))
+    let summary = try f.save()
+    #expect(summary.problems == 0)
+    #expect(try !f.names().contains { $0.hasSuffix(".partial") })
+    #expect(try f.differences(at: f.newest) == [])
+    try f.sheaf(["verify", "-q", "-s", Raw(f.store)])
+  }
+
+  @Test func thrownAway() throws {
+    let f = try Fixture(Self.tree(5))
+    try f.save()
+    let manifest = try Bytes.read(f.manifest(f.newest))
+    let archive = try Bytes.read(f.archive(f.newest))
+    let series = try Descriptor.open(f.series(), [.read, .directory])
+    for name in try f.names() { try series.rename(Bytes(name.utf8), to: Bytes("\(name).partial".utf8)) }
+    try f.scratch.write(
+      Raw(relative(f, Bytes("\(f.newest.set).mtree.gz.partial".utf8))), Raw(Bytes(manifest.dropLast())))
+    let output = try f.sheaf(["backup", "--json", "-s", Raw(f.store), "--discard-interrupted", Raw(f.source)])
+    #expect(try Summary(output).new > 100)
+    #expect(try !f.names().contains { $0.hasSuffix(".partial") })
+    #expect(!archive.isEmpty)
+  }
+
+  @Test(arguments: [SIGINT, SIGTERM]) func stoppedByASignal(signal: Int32) throws {
+    let f = try Fixture(Self.tree(6))
+    try f.save()
+    try f.edit("for i in 1 2 3 4 5 6 7 8; do cp m-large new$i; echo $i >> new$i; done")
+    var kept = 0
+    for delay in [20_000, 100_000, 200_000, 300_000] as [UInt32] {
+      let running = try Command.sheaf(["backup", "-s", Raw(f.store), "--level", "9", "--full"]).start()
+      usleep(delay)
+      running.signal(signal)
+      let output = running.wait()
+      // It may be done by then, or not have begun to listen.
+      if output.succeeded || output.signal == signal { continue }
+      #expect(output.status == 130 && output.signal == 0, "\(output)")
+      #expect(output.errorText.contains("interrupted"), "\(output)")
+      #expect(try !f.names().contains { $0.hasSuffix(".partial") || $0.hasPrefix("lock.") })
+      if output.errorText.contains("is kept as") {
+        kept += 1
+        let points = try f.sheaf(["points", "-s", Raw(f.store)])
+        #expect(points.lines.last?.contains("incomplete") == true, "\(points)")
+      }
+      try f.sheaf(["verify", "-q", "-s", Raw(f.store)])
+      #expect(try f.differences(at: f.points[0]) == [])
+    }
+    #expect(kept > 0)
+    let summary = try f.save()
+    #expect(summary.kind == "incremental")
+    #expect(try f.differences(at: f.newest) == [])
+  }
+}
