@@ -12,9 +12,9 @@ enum StoreReadme {
       2026-11-25T060000Z-incr.tar.gz     only what was new or changed since the backup before it
       2026-11-25T060000Z-incr.mtree.gz   the list of that, and of what was gone by then
 
-    A "diff" holds what changed since the last "full". An archive without its list was interrupted: pass over it. A
-    large archive may be in pieces, .tar.gz.001, .tar.gz.002 and so on. If there is a ...-full-2 beside a ...-full of
-    the same moment, the higher number counts.
+    A "diff" holds what changed since the last "full". An archive without its list, or whose name ends in .partial, was
+    interrupted: pass over it. A large archive may be in pieces, .tar.gz.001, .tar.gz.002 and so on. If there is a
+    ...-full-2 beside a ...-full of the same moment, the higher number counts.
 
 
     TO GET EVERYTHING BACK, use the script restore.sh that lies here. It works on Linux, macOS and the BSDs, needs
