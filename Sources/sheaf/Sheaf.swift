@@ -49,6 +49,7 @@ struct Sheaf: ParsableCommand {
     } catch let failure as Failure {
       Console.shared.error(failure.message, hint: failure.hint)
       status = Status(failure.kind)
+      if arguments.contains("--json") { tell(failure, status) }
     } catch let ended as Status {
       status = ended
     } catch {
@@ -56,6 +57,15 @@ struct Sheaf: ParsableCommand {
     }
     Console.shared.close()
     if status.rawValue != 0 { exit(status) }
+  }
+
+  /// For a program that reads our output: the last line is no summary then.
+  private static func tell(_ failure: Failure, _ status: Status) {
+    var json = JSON("error")
+    json.add("message", failure.message)
+    json.add("hint", failure.hint)
+    json.add("code", status.rawValue)
+    json.print()
   }
 
   /// The parser would blame the first option for a command that is none.

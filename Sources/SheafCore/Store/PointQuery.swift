@@ -41,7 +41,9 @@ public enum PointQuery {
     let body = local ? text : String(text.dropLast())
     let halves = body.split(separator: "T", omittingEmptySubsequences: false)
     guard halves.count <= 2, let date = numbers(halves[0], "-", [4, 2, 2]) else { return nil }
-    guard (1...12).contains(date[1]), (1...31).contains(date[2]) else { return nil }
+    // A day that is in no calendar becomes another one.
+    let noon = Timestamp(year: date[0], month: date[1], day: date[2], hour: 12).calendar()
+    guard (noon.year, noon.month, noon.day) == (date[0], date[1], date[2]) else { return nil }
     var year = date[0]
     var month = date[1]
     var day = date[2]
