@@ -22,13 +22,16 @@ final class ManifestReader {
   private let digest: SHA256?
   private let previous = Buffer()
   private var previousParent = -1
+  /// Where the last seek went.
+  private var sought: Int64 = -1
 
-  /// Reads from the beginning. `checked`: the manifest's own digest is compared at the end.
-  init(_ file: Descriptor, name: String, checked: Bool = false) throws(Failure) {
+  /// Reads from the beginning. `checked`: the manifest's own digest is compared at the end. `ahead`: a large one is
+  /// inflated ahead of the reading.
+  init(_ file: Descriptor, name: String, checked: Bool = false, ahead: Bool = true) throws(Failure) {
     self.name = name
     digest = checked ? SHA256() : nil
     let size = try system { () throws(SystemError) in try file.status().size }
-    chunks = ChunkStream(file, name: name, from: 0, ahead: size > 1 << 20)
+    chunks = ChunkStream(file, name: name, from: 0, ahead: ahead && size > 1 << 20)
     var fields = Fields()
     var first: Buffer
     do {
@@ -43,14 +46,24 @@ final class ManifestReader {
     head = try SetHead(fields: fields, manifest: name)
   }
 
-  /// Goes to the first member that may hold `path` or what follows it. Only right after opening; the digest is not
-  /// checked then.
-  func seek(to index: ManifestIndex, path: Bytes) {
-    guard let offset = index.offset(for: path) else { return }
-    chunk = nil
-    position = 0
-    previousParent = -1
-    chunks.restart(from: offset)
+  /// Goes to the first line that is not before `path`, nor before the one at hand; false where there is none. Reads no
+  /// more than it must, so the digest is not checked any more.
+  func seek(to path: Bytes, _ index: ManifestIndex) throws(Failure) -> Bool {
+    if let offset = index.offset(for: path), offset > sought {
+      sought = offset
+      chunk = nil
+      position = 0
+      previousParent = -1
+      chunks.restart(from: offset)
+    }
+    let parentLength = path.lastIndex(of: UInt8(ascii: "/")) ?? 0
+    while true {
+      let isThere =
+        previousParent >= 0
+        && path.withUnsafeBufferPointer { PathOrder.compare(line.path, line.parentLength, $0, parentLength) >= 0 }
+      if isThere { return true }
+      guard try next() else { return false }
+    }
   }
 
   /// Reads the next entry or note; false at the end.
