@@ -83,9 +83,10 @@ public final class Series {
     return file
   }
 
-  func manifest(_ set: SetName, checked: Bool = false) throws(Failure) -> ManifestReader {
-    let reader = try ManifestReader(manifestFile(set), name: set.manifest, checked: checked)
+  func manifest(_ set: SetName, checked: Bool = false, ahead: Bool = true) throws(Failure) -> ManifestReader {
+    let reader = try ManifestReader(manifestFile(set), name: set.manifest, checked: checked, ahead: ahead)
     try check(reader.head, set)
+    heads[set] = reader.head
     return reader
   }
 
@@ -135,6 +136,13 @@ public final class Series {
       guard let parent = try head(set).parent, try foot(older).point != parent.digest else { continue }
       messages.append("\(set.text) builds on another state of \(parent.point) than the one that is there")
     }
+    return messages
+  }
+
+  /// All that a restore from the chain will lack, in words: other states of points, archives missing or cut.
+  func shortfalls(in chain: [SetName]) throws(Failure) -> [String] {
+    var messages = try mismatches(in: chain)
+    for set in chain { messages += try shortfalls(of: set) }
     return messages
   }
 
