@@ -165,12 +165,14 @@ private final class ChunkStream {
   private let inflater = Decompressor()
   private var queue: BoundedQueue<Result<Buffer, Failure>>?
   private var thread: Thread?
+  /// Members are mostly smaller, and there are as many windows as sets in a chain.
+  private static let windowSize = 64 << 10
 
   init(_ file: Descriptor, name: String, from offset: Int64, ahead: Bool) {
     self.file = file
     self.name = name
     self.ahead = ahead
-    reader = MemberReader(file, from: offset)
+    reader = MemberReader(file, from: offset, windowSize: Self.windowSize)
   }
 
   deinit { stop() }
@@ -184,7 +186,7 @@ private final class ChunkStream {
 
   func restart(from offset: Int64) {
     stop()
-    reader = MemberReader(file, from: offset)
+    reader = MemberReader(file, from: offset, windowSize: Self.windowSize)
   }
 
   /// nil at the end. The first is always read at once: often nothing more than the head is wanted.
@@ -201,7 +203,7 @@ private final class ChunkStream {
     self.queue = queue
     let offset = reader.offset
     thread = Thread { [file, name] in
-      let reader = MemberReader(file, from: offset)
+      let reader = MemberReader(file, from: offset, windowSize: Self.windowSize)
       let inflater = Decompressor()
       defer { queue.close() }
       do throws(Failure) {
@@ -252,7 +254,7 @@ struct ManifestIndex {
     let footOffset = Self.number(places[8..<16])
     guard footOffset >= 0, footOffset <= indexOffset, indexOffset < size else { throw cut() }
 
-    let reader = MemberReader(file, from: footOffset)
+    let reader = MemberReader(file, from: footOffset, windowSize: 16 << 10)
     let inflated = Buffer()
     do {
       guard let (_, bytes) = try reader.next() else { throw cut() }

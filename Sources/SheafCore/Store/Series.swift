@@ -149,7 +149,10 @@ public final class Series {
   /// The point's whole tree.
   func tree(_ chain: [SetName], checked: Bool = false) throws(Failure) -> PointReader {
     var readers: [ManifestReader] = []
-    for set in chain { readers.append(try manifest(set, checked: checked)) }
+    for (age, set) in chain.enumerated() {
+      // The oldest are the largest; a thread and its queue for each of hundreds would cost more memory than they gain.
+      readers.append(try manifest(set, checked: checked, ahead: age >= chain.count - 4))
+    }
     return PointReader(readers)
   }
 

@@ -14,15 +14,19 @@ struct Timeline {
   private let sets: [SetID: SetName]
 
   /// Opens every manifest. `damaged` is told of those that cannot be read, and of sets whose parent is not there.
-  /// `ahead`: large ones are inflated ahead of the reading.
+  /// `ahead`: some large ones are inflated ahead of the reading.
   init(_ series: Series, ahead: Bool, damaged: (Failure) -> Void) throws(Failure) {
     var steps: [Step] = []
     var sets: [SetID: SetName] = [:]
     var places: [String: Int] = [:]
+    var leftAhead = ahead ? 4 : 0
     for set in try series.sets() {
       var step = Step(set: set, parent: nil, manifest: nil)
       do throws(Failure) {
-        let manifest = try series.manifest(set, ahead: ahead)
+        // Memory for each: the full ones are worth it.
+        let isAhead = set.kind == .full && leftAhead > 0
+        if isAhead { leftAhead -= 1 }
+        let manifest = try series.manifest(set, ahead: isAhead)
         sets[manifest.head.id] = set
         let parent = manifest.head.parent.flatMap { places[$0.point] }
         if let wanted = manifest.head.parent, parent == nil {
