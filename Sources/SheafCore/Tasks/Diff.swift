@@ -157,8 +157,12 @@ public struct Diff {
         ? hasLive ? live.path.withUnsafeBufferPointer { Self.order(old.line, $0, live.parentLength) } : -1 : 1
       if order == 0 {
         if !live.isUnseen, !live.isAs(old.line) {
-          let before = try old.entry()
-          if let now = live.entry(comparedWith: before) { try found.add(from: before, to: now) }
+          var before = try old.entry()
+          if var now = live.entry(comparedWith: before) {
+            // The first names of files may lie outside of what is looked at.
+            if !options.path.isEmpty { (before.hardLink, now.hardLink) = (nil, nil) }
+            try found.add(from: before, to: now)
+          }
         }
       } else if order < 0 {
         if !live.isUnseen(in: Bytes(old.line.parent)) { try found.add(from: old.entry(), to: nil) }

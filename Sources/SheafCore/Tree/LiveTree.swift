@@ -7,6 +7,7 @@ final class LiveTree {
   private let root: Descriptor
   private let walk: Walk
   private let top: Bytes
+  private let sources: [Bytes]
   private let look: SourceLook
   private let readsContents: Bool
   private let reporter: any Reporter
@@ -46,8 +47,9 @@ final class LiveTree {
     var rules = try WalkRules(options: head.exclusions)
     rules.exclusions.sources = head.sources
     rules.store = store.map { ($0.device, $0.inode) }
-    let sources = head.sources.contains { top.isAtOrBelow($0) } ? [top] : head.sources.filter { $0.isAtOrBelow(top) }
-    walk = Walk(Lister(root: root, rules: rules, sources: SourceTree(sources)), threads: processorCount())
+    sources = head.sources
+    let wanted = sources.contains { top.isAtOrBelow($0) } ? [top] : sources.filter { $0.isAtOrBelow(top) }
+    walk = Walk(Lister(root: root, rules: rules, sources: SourceTree(wanted)), threads: processorCount())
   }
 
   /// Whether what the point has in that directory could not be looked at. Asked in order.
@@ -72,15 +74,18 @@ final class LiveTree {
       let item = listing.items[index]
       index += 1
       path = listing.path.joined(listing.name(item))
-      guard path.isAtOrBelow(top) else { continue }
       parentLength = listing.path.count
       status = item.status
       isUnseen = item.failure != 0
       if isUnseen {
         let cause = SystemError("look at", path, item.failure)
+        // On the way to `top`: a source that is not there may be away, what is not there in a source is gone.
+        if cause.isMissing, listing.isAboveSource, !sources.contains(where: { $0.isAtOrBelow(path) }) { continue }
         reporter.problem(cause.isMissing ? "is not there" : "cannot look at it: \(cause.cause)", path: path)
         unseen.add(path, ())
-      } else if status.kind != .directory, status.links > 1 {
+      }
+      guard path.isAtOrBelow(top) else { continue }
+      if !isUnseen, status.kind != .directory, status.links > 1 {
         let identity = FileIdentity(device: status.device, inode: status.inode)
         if firsts[identity] == nil { firsts[identity] = path }
       }
