@@ -13,15 +13,19 @@ extension Descriptor: ByteSource {}
 /// Not for use from several threads.
 public final class MemberReader {
   private let source: any ByteSource
-  private let window = Buffer(capacity: 1 << 20)
+  private let window: Buffer
+  private let windowSize: Int
   private var windowOffset: Int64
   private let limit: Int64
 
   /// Where the next member begins, in bytes.
   public private(set) var offset: Int64
 
-  /// Reads members that begin at `offset` or after, and before `limit`.
-  public init(_ source: any ByteSource, from offset: Int64 = 0, to limit: Int64 = .max) {
+  /// Reads members that begin at `offset` or after, and before `limit`. `windowSize`: bytes to read at a time, where no
+  /// member is longer.
+  public init(_ source: any ByteSource, from offset: Int64 = 0, to limit: Int64 = .max, windowSize: Int = 1 << 20) {
+    self.windowSize = windowSize
+    window = Buffer(capacity: windowSize)
     self.source = source
     self.offset = offset
     self.limit = limit
@@ -67,8 +71,8 @@ public final class MemberReader {
     memmove(window.start, window.start + Int(offset - windowOffset), Int(have))
     window.count = Int(have)
     windowOffset = offset
-    window.reserve(max(count, 1 << 20) - window.count)
-    let wanted = max(count, min(window.capacity, 1 << 20)) - window.count
+    window.reserve(max(count, windowSize) - window.count)
+    let wanted = max(count, windowSize) - window.count
     do throws(SystemError) {
       window.count += try source.read(into: window.end, count: wanted, at: windowOffset + Int64(window.count))
     } catch { throw .system(error) }

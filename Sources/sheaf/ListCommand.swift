@@ -23,6 +23,8 @@ struct ListCommand: ParsableCommand {
   @OptionGroup var output: OutputOptions
 
   func run() throws {
+    // Asked of the parser once: it takes its time for each answer.
+    let (long, output) = (long, output)
     var shown: Int64 = 0
     var bytes: Int64 = 0
     func show(_ entry: Entry, isUnseen: Bool, whole: Bool) {
@@ -60,18 +62,7 @@ struct ListCommand: ParsableCommand {
 
   static func printJSON(_ e: Entry, _ isUnseen: Bool) {
     var json = JSON("entry")
-    json.add("path", e.path)
-    json.add("kind", LongLine.word(e.kind))
-    json.add("mode", "0" + String(e.mode, radix: 8))
-    json.add("uid", e.uid)
-    json.add("gid", e.gid)
-    json.add("user", e.userName)
-    json.add("group", e.groupName)
-    json.add("size", e.size)
-    json.add("modified", e.modified)
-    if e.kind == .symlink { json.add("link", e.linkTarget) }
-    if let first = e.hardLink { json.add("hard_link", first) }
-    if let digest = e.digest { json.add("sha256", digest.hex) }
+    json.addEntry(e)
     if isUnseen { json.add("unseen", true) }
     json.print()
   }
@@ -118,5 +109,23 @@ enum LongLine {
     case .blockDevice: "block device"
     case .socket: "socket"
     }
+  }
+}
+
+extension JSON {
+  /// What is known of an entry.
+  mutating func addEntry(_ e: Entry) {
+    add("path", e.path)
+    add("kind", LongLine.word(e.kind))
+    add("mode", "0" + String(e.mode, radix: 8))
+    add("uid", e.uid)
+    add("gid", e.gid)
+    add("user", e.userName)
+    add("group", e.groupName)
+    add("size", e.size)
+    add("modified", e.modified)
+    if e.kind == .symlink { add("link", e.linkTarget) }
+    if let first = e.hardLink { add("hard_link", first) }
+    if let digest = e.digest { add("sha256", digest.hex) }
   }
 }

@@ -51,3 +51,8 @@ struct PointOption: ParsableArguments {
 
   func find(in series: Series) throws -> SetName { try series.find(point: at?.bytes ?? Bytes("latest"), now: .now()) }
 }
+
+extension Host {
+  /// Where files without a name may be made for sorting.
+  static var spillDirectory: Bytes { environment("TMPDIR").flatMap { $0.isEmpty ? nil : $0 } ?? Bytes("/tmp") }
+}

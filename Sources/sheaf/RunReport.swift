@@ -7,9 +7,10 @@ final class RunReport: Reporter {
   private let problems = Monitor(0)
   let started = Timestamp.monotonicNanoseconds()
 
-  init(_ output: OutputOptions) {
+  /// `finishesWork`: the command goes on where nobody reads what it prints.
+  init(_ output: OutputOptions, finishesWork: Bool = true) {
     self.output = output
-    Console.shared.finishesWork.store(true, ordering: .relaxed)
+    Console.shared.finishesWork.store(finishesWork, ordering: .relaxed)
   }
 
   var wantsItems: Bool { output.verbose }

@@ -25,8 +25,8 @@ struct Sheaf: ParsableCommand {
     version: version,
     subcommands: [
       InitCommand.self, BackupCommand.self, PointsCommand.self, ListCommand.self, CatCommand.self,
-      ManifestCommand.self, RestoreCommand.self, VerifyCommand.self,
-      RebuildCommand.self, StatusCommand.self,
+      FindCommand.self, HistoryCommand.self, DiffCommand.self, ManifestCommand.self, RestoreCommand.self,
+      ExportCommand.self, VerifyCommand.self, RebuildCommand.self, StatusCommand.self,
     ])
 
   static let version = "0.1.0"

@@ -142,13 +142,37 @@ def make_linux(bench, path):
 
 def make_million(bench, path):
     """1000 directories of 1000 files, of about 20 bytes each."""
-    for number in range(bench.scaled(1000)):
+    make_tiny(path, bench.scaled(1000))
+
+
+def make_hundred(bench, path):
+    """A tenth of that: 100,000 files."""
+    make_tiny(path, bench.scaled(100))
+
+
+def make_tiny(path, directories):
+    for number in range(directories):
         directory = path / f"d{number:03}"
         directory.mkdir(parents=True)
         handle = os.open(directory, os.O_RDONLY)
         for index in range(1000):
             write_at(handle, f"f{index:03}.txt", b"tiny file %03d %03d\n" % (number, index))
         os.close(handle)
+
+
+def make_year(bench, path):
+    """A chain of a full backup and 364 incremental ones, a few files new, changed and gone in each."""
+    rng = random.Random(6)
+    source = bench.path("hundred")
+    directories = sorted(source.iterdir())
+    bench.shell("cp -a {year_full} {year}")
+    for day in range(364):
+        for _ in range(5):
+            with open(rng.choice(directories) / f"f{rng.randrange(1000):03}.txt", "ab") as file:
+                file.write(b"day %d\n" % day)
+        (rng.choice(directories) / f"n{day:03}.txt").write_bytes(b"new %d\n" % day)
+        (rng.choice(directories) / f"f{rng.randrange(1000):03}.txt").unlink(missing_ok=True)
+        bench.shell("{sheaf} backup -s {year} -q")
 
 
 def make_big(bench, path):
@@ -208,6 +232,7 @@ TAR_IGZIP = "tar -C / -cf - {linux_rel} | igzip -1 > "
 FIXTURES = {
     "linux": Fixture(make_linux, gb=1.6, files=85_000, settle=True),
     "million": Fixture(make_million, gb=6.0, files=1_002_000, settle=True),
+    "hundred": Fixture(make_hundred, gb=0.6, files=101_000, settle=True),
     "big": Fixture(make_big, gb=4.3, settle=True),
     "packed": Fixture(make_packed, gb=1.1, files=10_000, settle=True),
     "disk_linux": Fixture(
@@ -218,6 +243,8 @@ FIXTURES = {
     "store": Fixture(full_store("store", "linux"), needs=("linux",), gb=0.4),
     "linux_chain": Fixture(full_store("linux_chain", "linux"), needs=("linux",), gb=0.4),
     "million_chain": Fixture(full_store("million_chain", "million"), needs=("million",), gb=0.3),
+    "year_full": Fixture(full_store("year_full", "hundred"), needs=("hundred",), gb=0.1),
+    "year": Fixture(make_year, needs=("hundred", "year_full"), gb=0.1),
     # What peers need.
     "targz": Fixture((TAR_IGZIP + "{targz}",), needs=("linux",), gb=0.4),
     "linux_snar": Fixture(snapshot("linux_snar", "linux"), needs=("linux",)),
@@ -310,6 +337,45 @@ ROWS = [
             Goal("nothing changed, 1 M files; tar -g", limit=0.8, aim=0.55),
             Goal("peak memory of that", "peak", 100),
         ],
+    ),
+    Row(
+        sheaf="{sheaf} ls -R -s {year}",
+        peer="{sheaf} ls -R -s {year_full}",
+        needs=("year", "year_full"),
+        goals=[
+            Goal("listing 100 k files after 364 incrementals; the full alone", limit=1.5),
+            Goal("peak memory of that", "peak", 150),
+        ],
+    ),
+    Row(
+        sheaf="{sheaf} restore -n -s {year} --to {scratch}/none",
+        peer="{sheaf} restore -n -s {year_full} --to {scratch}/none",
+        needs=("year", "year_full"),
+        goals=[Goal("planning a restore of them; of the full alone", limit=1.5)],
+    ),
+    Row(
+        sheaf="{sheaf} find -s {year} f*5.txt",
+        needs=("year",),
+        goals=[Goal("find over 365 sets", "seconds", 1)],
+    ),
+    Row(
+        sheaf="{sheaf} history -s {year} {hundred_rel}/d000/f000.txt",
+        needs=("year",),
+        goals=[Goal("history over 365 sets", "seconds", 1)],
+    ),
+    Row(
+        sheaf="{sheaf} diff -s {year}",
+        needs=("year",),
+        goals=[Goal("diff of the last two of 365 sets", "seconds")],
+    ),
+    Row(
+        sheaf="{sheaf} export -s {store}",
+        output="{scratch}/linux.tar",
+        peer="igzip -dc {targz} > {scratch}/peer.tar",
+        tools=("igzip",),
+        needs=("store", "targz"),
+        gb=2.8,
+        goals=[Goal("export, Linux tree; igzip -d")],
     ),
     Row(
         before_sheaf=NEW_STORE,

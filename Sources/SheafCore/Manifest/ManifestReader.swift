@@ -22,13 +22,16 @@ final class ManifestReader {
   private let digest: SHA256?
   private let previous = Buffer()
   private var previousParent = -1
+  /// Where the last seek went.
+  private var sought: Int64 = -1
 
-  /// Reads from the beginning. `checked`: the manifest's own digest is compared at the end.
-  init(_ file: Descriptor, name: String, checked: Bool = false) throws(Failure) {
+  /// Reads from the beginning. `checked`: the manifest's own digest is compared at the end. `ahead`: a large one is
+  /// inflated ahead of the reading.
+  init(_ file: Descriptor, name: String, checked: Bool = false, ahead: Bool = true) throws(Failure) {
     self.name = name
     digest = checked ? SHA256() : nil
     let size = try system { () throws(SystemError) in try file.status().size }
-    chunks = ChunkStream(file, name: name, from: 0, ahead: size > 1 << 20)
+    chunks = ChunkStream(file, name: name, from: 0, ahead: ahead && size > 1 << 20)
     var fields = Fields()
     var first: Buffer
     do {
@@ -43,14 +46,24 @@ final class ManifestReader {
     head = try SetHead(fields: fields, manifest: name)
   }
 
-  /// Goes to the first member that may hold `path` or what follows it. Only right after opening; the digest is not
-  /// checked then.
-  func seek(to index: ManifestIndex, path: Bytes) {
-    guard let offset = index.offset(for: path) else { return }
-    chunk = nil
-    position = 0
-    previousParent = -1
-    chunks.restart(from: offset)
+  /// Goes to the first line that is not before `path`, nor before the one at hand; false where there is none. Reads no
+  /// more than it must, so the digest is not checked any more.
+  func seek(to path: Bytes, _ index: ManifestIndex) throws(Failure) -> Bool {
+    if let offset = index.offset(for: path), offset > sought {
+      sought = offset
+      chunk = nil
+      position = 0
+      previousParent = -1
+      chunks.restart(from: offset)
+    }
+    let parentLength = path.lastIndex(of: UInt8(ascii: "/")) ?? 0
+    while true {
+      let isThere =
+        previousParent >= 0
+        && path.withUnsafeBufferPointer { PathOrder.compare(line.path, line.parentLength, $0, parentLength) >= 0 }
+      if isThere { return true }
+      guard try next() else { return false }
+    }
   }
 
   /// Ends as if nothing came after the line of this path.
@@ -158,12 +171,14 @@ private final class ChunkStream {
   private let inflater = Decompressor()
   private var queue: BoundedQueue<Result<Buffer, Failure>>?
   private var thread: Thread?
+  /// Members are mostly smaller, and there are as many windows as sets in a chain.
+  private static let windowSize = 64 << 10
 
   init(_ file: Descriptor, name: String, from offset: Int64, ahead: Bool) {
     self.file = file
     self.name = name
     self.ahead = ahead
-    reader = MemberReader(file, from: offset)
+    reader = MemberReader(file, from: offset, windowSize: Self.windowSize)
   }
 
   deinit { stop() }
@@ -177,7 +192,7 @@ private final class ChunkStream {
 
   func restart(from offset: Int64) {
     stop()
-    reader = MemberReader(file, from: offset)
+    reader = MemberReader(file, from: offset, windowSize: Self.windowSize)
   }
 
   /// nil at the end. The first is always read at once: often nothing more than the head is wanted.
@@ -194,7 +209,7 @@ private final class ChunkStream {
     self.queue = queue
     let offset = reader.offset
     thread = Thread { [file, name] in
-      let reader = MemberReader(file, from: offset)
+      let reader = MemberReader(file, from: offset, windowSize: Self.windowSize)
       let inflater = Decompressor()
       defer { queue.close() }
       do throws(Failure) {
@@ -245,7 +260,7 @@ struct ManifestIndex {
     let footOffset = Self.number(places[8..<16])
     guard footOffset >= 0, footOffset <= indexOffset, indexOffset < size else { throw cut() }
 
-    let reader = MemberReader(file, from: footOffset)
+    let reader = MemberReader(file, from: footOffset, windowSize: 16 << 10)
     let inflated = Buffer()
     do {
       guard let (_, bytes) = try reader.next() else { throw cut() }

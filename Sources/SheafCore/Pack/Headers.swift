@@ -3,7 +3,7 @@ import Posix
 import Tar
 
 extension TarHeader {
-  /// The header of an entry that is no hard link; a file's size is its stored size.
+  /// The header of an entry that is no hard link.
   init(_ entry: Entry, attributes: [Attribute]) {
     self.init()
     path = entry.path
@@ -19,6 +19,14 @@ extension TarHeader {
       type = .file
       size = entry.size
       if !entry.holes.isEmpty { comment = Self.comment(holes: entry.holes) }
+      if entry.isStoredSparse {
+        type = .gnuSparse
+        segments = entry.segments
+        // Readers make the file as long as its last segment ends: one without bytes stands for a hole at the end.
+        if segments.last?.upperBound != entry.size { segments.append(entry.size..<entry.size) }
+        realSize = entry.size
+        size = entry.storedSize
+      }
     case .directory:
       type = .directory
       path.append(UInt8(ascii: "/"))

@@ -95,9 +95,10 @@ public final class Series {
     return file
   }
 
-  func manifest(_ set: SetName, checked: Bool = false) throws(Failure) -> ManifestReader {
-    let reader = try ManifestReader(manifestFile(set), name: set.manifest, checked: checked)
+  func manifest(_ set: SetName, checked: Bool = false, ahead: Bool = true) throws(Failure) -> ManifestReader {
+    let reader = try ManifestReader(manifestFile(set), name: set.manifest, checked: checked, ahead: ahead)
     try check(reader.head, set)
+    heads[set] = reader.head
     return reader
   }
 
@@ -150,10 +151,20 @@ public final class Series {
     return messages
   }
 
+  /// All that a restore from the chain will lack, in words: other states of points, archives missing or cut.
+  func shortfalls(in chain: [SetName]) throws(Failure) -> [String] {
+    var messages = try mismatches(in: chain)
+    for set in chain { messages += try shortfalls(of: set) }
+    return messages
+  }
+
   /// The point's whole tree.
   func tree(_ chain: [SetName], checked: Bool = false) throws(Failure) -> PointReader {
     var readers: [ManifestReader] = []
-    for set in chain { readers.append(try manifest(set, checked: checked)) }
+    for (age, set) in chain.enumerated() {
+      // The oldest are the largest; a thread and its queue for each of hundreds would cost more memory than they gain.
+      readers.append(try manifest(set, checked: checked, ahead: age >= chain.count - 4))
+    }
     return PointReader(readers)
   }
 

@@ -100,8 +100,7 @@ public struct Restore {
 
   /// Names what is missing, or not what it was, before anything is written; what is there is restored all the same.
   private func reportShortfalls(_ chain: [SetName]) throws(Failure) -> Bool {
-    var messages = try series.mismatches(in: chain)
-    for set in chain { messages += try ArchiveReader(set, in: series).shortfalls }
+    let messages = try series.shortfalls(in: chain)
     for message in messages { reporter.problem(message, path: nil) }
     return !messages.isEmpty
   }

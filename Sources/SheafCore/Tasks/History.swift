@@ -1,0 +1,144 @@
+/// Every state that one path had in the points of a series.
+import Posix
+import Tar
+
+/// One of them, as the point that has it first tells.
+public struct Version: Sendable {
+  public enum Event: Sendable {
+    case new, changed, deleted
+    /// It could not be looked at: the last good copy stays, where there is one.
+    case unseen
+  }
+  public let event: Event
+  /// The first point that has it.
+  public let point: SetName
+  /// nil where it was deleted, or unseen and never seen before.
+  public let entry: Entry?
+  /// Of `changed`: in what it differs from the state before.
+  public let aspects: Aspects
+  public let isSuspectedRot: Bool
+  /// The set whose archive holds the contents; nil where there are none, or where that set is not in the store.
+  public let stored: SetName?
+}
+
+public struct History {
+  private let series: Series
+  private let reporter: any Reporter
+  private let progress: Progress
+
+  public init(_ series: Series, reporter: any Reporter, progress: Progress) {
+    self.series = series
+    self.reporter = reporter
+    self.progress = progress
+  }
+
+  /// What is at the path in a point, as far as its set and those before it tell.
+  private enum State {
+    case absent
+    case present(Entry, isUnseen: Bool)
+    /// It could not be looked at, and there is no copy.
+    case unseen
+    /// Its manifest, or one that it builds on, cannot be read.
+    case unknown
+  }
+
+  /// Calls `body` with each version, oldest first. Gives whether everything could be read; what could not was told to
+  /// the reporter. Throws `failed` where no point has the path.
+  public func run(_ path: Bytes, _ body: (Version) throws(Failure) -> Void) throws(Failure) -> Bool {
+    var isWhole = true
+    func damaged(_ failure: Failure) {
+      isWhole = false
+      reporter.problem(failure.message, path: nil)
+    }
+    let timeline = try Timeline(series, ahead: false, damaged: damaged)
+    var states: [State] = []
+    var last = State.absent
+    var isKnown = false
+    for step in timeline.steps {
+      try progress.checkCancelled()
+      var state = State.unknown
+      if let manifest = step.manifest {
+        do throws(Failure) {
+          state = self.state(
+            try manifest.word(on: path, series.index(step.set)), after: step.parent.map { states[$0] } ?? .absent)
+        } catch { damaged(error) }
+      }
+      states.append(state)
+      if case .unknown = state { continue }
+      if let version = version(step.set, from: last, to: state, timeline) {
+        isKnown = true
+        try body(version)
+      }
+      last = state
+    }
+    if !isKnown, isWhole {
+      throw Failure(
+        .failed, "\(Show.path(path)) is in no point of the series '\(Show.path(series.name))'",
+        hint: "look for it with 'sheaf find'")
+    }
+    return isWhole
+  }
+
+  private func state(_ word: ManifestReader.Word, after parent: State) -> State {
+    switch word {
+    case .entry(let entry): return .present(entry, isUnseen: entry.isCarried)
+    case .gone: return .absent
+    case .nothing: return parent
+    case .unseen:
+      switch parent {
+      case .present(let entry, _): return .present(entry, isUnseen: true)
+      case .absent, .unseen: return .unseen
+      case .unknown: return .unknown
+      }
+    }
+  }
+
+  /// nil where nothing worth a line happened.
+  private func version(_ point: SetName, from old: State, to new: State, _ timeline: Timeline) -> Version? {
+    func version(_ event: Version.Event, _ entry: Entry?, since before: Entry? = nil) -> Version {
+      Version(
+        event: event, point: point, entry: entry,
+        aspects: before.map { Aspects(from: $0, to: entry!) } ?? [],
+        isSuspectedRot: before.map { entry!.isSuspectedRot(since: $0) } ?? false,
+        stored: entry?.extents.first.flatMap { timeline.set($0.set) })
+    }
+    switch (old, new) {
+    case (.present(let before, let wasUnseen), .present(let entry, let isUnseen)):
+      if isUnseen { return wasUnseen ? nil : version(.unseen, entry) }
+      return Aspects(from: before, to: entry).isEmpty ? nil : version(.changed, entry, since: before)
+    case (_, .present(let entry, let isUnseen)): return version(isUnseen ? .unseen : .new, entry)
+    case (.present, .absent): return version(.deleted, nil)
+    case (.unseen, .unseen): return nil
+    case (_, .unseen): return version(.unseen, nil)
+    default: return nil
+    }
+  }
+}
+
+extension ManifestReader {
+  /// What one set by itself says of a path.
+  enum Word {
+    case entry(Entry)
+    /// It went away, or one of the directories above it did.
+    case gone
+    case unseen
+    case nothing
+  }
+
+  /// Reads no more than the members that may tell of the path and of the directories above it.
+  func word(on path: Bytes, _ index: ManifestIndex) throws(Failure) -> Word {
+    var step = Bytes()
+    for component in path.split(separator: UInt8(ascii: "/")) {
+      step = step.joined(Bytes(component))
+      guard try seek(to: step, index), step.elementsEqual(line.path) else { continue }
+      if line.what == .deleted { return .gone }
+      if step.count == path.count {
+        if line.what == .unseen { return .unseen }
+        guard let entry = line.entry() else { throw .damaged("\(name): the line of \(Show.path(path)) cannot be read") }
+        return .entry(entry)
+      }
+      if line.what == .entry, line.kind != .directory { return .gone }
+    }
+    return .nothing
+  }
+}

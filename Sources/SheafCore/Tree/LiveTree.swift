@@ -1,0 +1,176 @@
+/// The sources as they are now, as the runs of a series would see them: entry by entry, in the order of a manifest.
+import Posix
+import Tar
+
+/// Not for use from several threads.
+final class LiveTree {
+  private let root: Descriptor
+  private let walk: Walk
+  private let top: Bytes
+  private let sources: [Bytes]
+  private let look: SourceLook
+  private let readsContents: Bool
+  private let reporter: any Reporter
+  private let progress: Progress
+  private let hasher = SHA256()
+  private let buffer = Buffer(capacity: 1 << 20)
+
+  private var listing: Listing?
+  private var index = 0
+  /// The entry at hand.
+  private(set) var path = Bytes()
+  private(set) var parentLength = 0
+  /// It could not be looked at; that was told to the reporter.
+  private(set) var isUnseen = false
+  private var status = Status.unknown
+  /// Directories that could not be looked at.
+  private var unseen = DirectoryTable<Void>()
+  /// First names of the inodes that have several.
+  private var firsts: [FileIdentity: Bytes] = [:]
+  private struct FileIdentity: Hashable {
+    var device: UInt64
+    var inode: UInt64
+  }
+
+  /// `head`: of the set that says what the sources are and what is left out. `top`: nothing but what is at or below it.
+  /// `readsContents`: also of files that look unchanged.
+  init(
+    like head: SetHead, at top: Bytes, store: Status?, readsContents: Bool, reporter: any Reporter, progress: Progress,
+    clock: @escaping @Sendable () -> Timestamp
+  ) throws(Failure) {
+    root = try system { () throws(SystemError) in try Descriptor.open(Bytes("/"), [.pathOnly, .directory]) }
+    self.top = top
+    self.readsContents = readsContents
+    self.reporter = reporter
+    self.progress = progress
+    look = SourceLook(owners: OwnerNames(), clock: clock)
+    var rules = try WalkRules(options: head.exclusions)
+    rules.exclusions.sources = head.sources
+    rules.store = store.map { ($0.device, $0.inode) }
+    sources = head.sources
+    let wanted = sources.contains { top.isAtOrBelow($0) } ? [top] : sources.filter { $0.isAtOrBelow(top) }
+    walk = Walk(Lister(root: root, rules: rules, sources: SourceTree(wanted)), threads: processorCount())
+  }
+
+  /// Whether what the point has in that directory could not be looked at. Asked in order.
+  func isUnseen(in directory: Bytes) -> Bool { unseen.first(above: directory) { _, _ in true } ?? false }
+
+  /// Goes to the next entry; false at the end.
+  func next() throws(Failure) -> Bool {
+    while true {
+      guard let listing, index < listing.items.count else {
+        try progress.checkCancelled()
+        guard let (next, _) = walk.next() else { return false }
+        if let failure = next.failure {
+          reporter.problem(failure.asProblem, path: next.path)
+          unseen.add(next.path, ())
+        }
+        listing = next
+        index = 0
+        progress.add(entries: next.items.count)
+        progress.current = next.path
+        continue
+      }
+      let item = listing.items[index]
+      index += 1
+      path = listing.path.joined(listing.name(item))
+      parentLength = listing.path.count
+      status = item.status
+      isUnseen = item.failure != 0
+      if isUnseen {
+        let cause = SystemError("look at", path, item.failure)
+        // On the way to `top`: a source that is not there may be away, what is not there in a source is gone.
+        if cause.isMissing, listing.isAboveSource, !sources.contains(where: { $0.isAtOrBelow(path) }) { continue }
+        reporter.problem(cause.isMissing ? "is not there" : "cannot look at it: \(cause.cause)", path: path)
+        unseen.add(path, ())
+      }
+      guard path.isAtOrBelow(top) else { continue }
+      if !isUnseen, status.kind != .directory, status.links > 1 {
+        let identity = FileIdentity(device: status.device, inode: status.inode)
+        if firsts[identity] == nil { firsts[identity] = path }
+      }
+      return true
+    }
+  }
+
+  /// Whether the entry at hand is, by all that its status tells, what the line says: a look into it can be spared.
+  func isAs(_ line: Line) -> Bool {
+    let s = status
+    guard line.kind == s.kind, line.modified == s.modified, line.changed == s.changed, line.mode == s.mode,
+      line.uid == s.uid, line.gid == s.gid, s.kind != .file || line.size == s.size, !line.hasHardLink || s.links > 1
+    else { return false }
+    return !line.mustReread && !(readsContents && s.kind == .file)
+  }
+
+  /// The entry at hand, with its digest where that decides whether it is still `old`. nil where it could not be
+  /// looked into, which the reporter was told.
+  func entry(comparedWith old: Entry?) -> Entry? {
+    do throws(SystemError) {
+      var entry = try described(comparedWith: old)
+      if entry.links > 1 {
+        let first = firsts[FileIdentity(device: status.device, inode: status.inode)]
+        entry.hardLink = first == path ? nil : first
+      }
+      return entry
+    } catch {
+      reporter.problem(error.asUnseen, path: path)
+      return nil
+    }
+  }
+
+  private func described(comparedWith old: Entry?) throws(SystemError) -> Entry {
+    let (parent, name) = path.splitAtName
+    switch status.kind {
+    case .directory:
+      var entry = look.entry(path, status)
+      entry.attributes = try root.openBeneath(parent, [.pathOnly, .directory]).attributes(of: name)
+      return entry
+    case .file:
+      let file = try root.openBeneath(path, [.read, .noFollow, .nonBlocking, .noAccessTime])
+      let (status, entry) = try look.entry(path, of: file)
+      guard readsContents || old?.kind == .file && old?.size == status.size else { return entry }
+      return try hashed(entry, file)
+    default:
+      return try look.entry(path, status, named: name, in: root.openBeneath(parent, [.pathOnly, .directory]))
+    }
+  }
+
+  private func hashed(_ entry: Entry, _ file: Descriptor) throws(SystemError) -> Entry {
+    var position: Int64 = 0
+    hasher.restart()
+    while true {
+      let read = try file.read(into: buffer.start, count: buffer.capacity, at: position)
+      if read == 0 { break }
+      hasher.update(buffer.start, read)
+      position += Int64(read)
+      progress.add(bytes: read)
+    }
+    progress.add(files: 1)
+    var entry = entry
+    entry.digest = hasher.finish()
+    return entry
+  }
+}
+
+extension WalkRules {
+  /// As a set's head has them: the options of its run, one each.
+  init(options: [Bytes]) throws(Failure) {
+    for option in options {
+      guard let equals = option.firstIndex(of: UInt8(ascii: "=")) else {
+        if option == Bytes("--exclude-caches") { excludesCaches = true }
+        if option == Bytes("--one-file-system") { oneFileSystem = true }
+        continue
+      }
+      let value = Bytes(option[(equals + 1)...])
+      switch Bytes(option[..<equals]) {
+      case Bytes("--exclude"):
+        do throws(PatternError) { try exclusions.add(pattern: value) } catch {
+          throw .damaged("the pattern '\(Show.path(value))', which the point left out, cannot be used: \(error.reason)")
+        }
+      case Bytes("--exclude-if-present"): markers.append(value)
+      case Bytes("--exclude-larger-than"): largest = Int64(value.shown)
+      default: break
+      }
+    }
+  }
+}

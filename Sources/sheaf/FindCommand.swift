@@ -1,0 +1,67 @@
+/// `sheaf find`: names in all points at once.
+import ArgumentParser
+import Posix
+import SheafCore
+
+struct FindCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "find", abstract: "Look for files in all points.",
+    discussion: """
+      The newest version of each path that matches, deleted ones too. PATTERN is written as for backup's --exclude: \
+      without a slash it matches a whole name at any depth, as in '*.jpg'; with one at the beginning it is an absolute \
+      path; with one in the middle, a path below any source.
+      """)
+
+  @OptionGroup var store: StoreOptions
+
+  @Argument(help: ArgumentHelp("What the names are to be like.", valueName: "PATTERN"))
+  var pattern: RawText
+
+  @Flag(name: [.short, .long], help: "Show modes, owners, sizes and times, as ls -l does.")
+  var long = false
+
+  @OptionGroup var output: OutputOptions
+
+  func run() throws {
+    let series = try store.openSeries()
+    let report = RunReport(output, finishesWork: false)
+    var found = 0
+    var deleted = 0
+    let task = Find(series, reporter: report, progress: Interruption.progress)
+    let long = long
+    let output = output
+    let isWhole = try task.run(pattern.bytes) { (finding) throws(Failure) in
+      found += 1
+      if !finding.isThere { deleted += 1 }
+      if output.json { Self.printJSON(finding) } else if !output.quiet { Self.printWords(finding, long: long) }
+    }
+    if output.json {
+      var json = JSON("summary")
+      json.add("entries", found)
+      json.add("deleted", deleted)
+      json.add("damaged", !isWhole)
+      json.print()
+    } else if found == 0, isWhole {
+      Console.shared.note("nothing like \(Show.path(pattern.bytes)) in any point")
+    }
+    if !isWhole { throw Status.damaged }
+  }
+
+  private static func printWords(_ f: Finding, long: Bool) {
+    let console = Console.shared
+    var line = long ? Bytes(LongLine.text(f.entry).utf8) : []
+    line += console.path(f.entry.kind == .directory ? f.entry.path + [47] : f.entry.path)
+    if !f.isThere { line += Bytes(console.styled("  (last in \(f.point.text))", .dim).utf8) }
+    if f.isUnseen { line += Bytes("  (last good copy)".utf8) }
+    console.write(line + [10])
+  }
+
+  private static func printJSON(_ f: Finding) {
+    var json = JSON("entry")
+    json.addEntry(f.entry)
+    json.add("point", f.point.text)
+    json.add("deleted", !f.isThere)
+    if f.isUnseen { json.add("unseen", true) }
+    json.print()
+  }
+}
