@@ -435,6 +435,7 @@ import Testing
         "shut": .directory([
           "in\n": .file("in"), "sub": .directory(["deep": .file("deep")]).modified(5, 6), "empty": .file().modified(3),
           "link": .symlink("nowhere").modified(1, 2), "fifo": .fifo.mode(0o640),
+          "device": Scratch.allowsEverything ? .characterDevice(1, 3).mode(0o600) : .fifo,
         ]).attribute("user.a", "1"),
         "gone": .directory(["x": .file("x")]),
       ]))

@@ -437,7 +437,7 @@ enum RestoreScript {
         } else if ($2 == "type=fifo") where = where "mkfifo " p
         else if ($2 == "type=file") where = where ": >" p
         else if ($2 == "type=char" || $2 == "type=block") {
-          for (i = 3; i < NF; i++) if ($i ~ /^device=linux,[0-9]+,[0-9]+$/) {
+          for (i = 3; i < NF; i++) if ($i ~ /^device=native,[0-9]+,[0-9]+$/) {
             split($i, part, ",")
             where = where "mknod " p " " substr($2, 6, 1) " " part[2] " " part[3]
           }
