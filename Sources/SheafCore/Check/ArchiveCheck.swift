@@ -26,6 +26,7 @@ struct ArchiveCheck {
     }
     func found(_ message: String) { report(Damage(set: set, path: nil, message: message)) }
     archive.shortfalls.forEach(found)
+    manifest.compare(try series.index(set), report: found)
     let places = MemberPlaces(try series.manifest(set), of: archive.id)
     let line = MemberLine(archive: archive, progress: progress, report: found, next: places.first)
     let digests = try line.run { (job) throws(Failure) in try comparison.take(job) }
