@@ -30,6 +30,8 @@ public struct SystemError: Error, Equatable, Sendable {
   public var isNoLink: Bool { code == EMLINK || code == EXDEV || code == EPERM || code == ENOTSUP }
   /// What is there is not what it has to be.
   public static func unfit(_ operation: String, _ path: Bytes) -> SystemError { SystemError(operation, path, EINVAL) }
+  /// More than is ever read.
+  public static func tooLarge(_ path: Bytes) -> SystemError { SystemError("read", path, EFBIG) }
   /// What was listed is something else by now.
   public static func replaced(_ path: Bytes) -> SystemError { SystemError("open", path, ESTALE) }
 }
