@@ -34,6 +34,8 @@ public struct SystemError: Error, Equatable, Sendable {
   public static func unfit(_ operation: String, _ path: Bytes) -> SystemError { SystemError(operation, path, EINVAL) }
   /// The drive has no room, or not as much as is to stay free.
   public static func full(_ operation: String, _ path: Bytes) -> SystemError { SystemError(operation, path, ENOSPC) }
+  /// More than is ever read.
+  public static func tooLarge(_ path: Bytes) -> SystemError { SystemError("read", path, EFBIG) }
   /// What was listed is something else by now.
   public static func replaced(_ path: Bytes) -> SystemError { SystemError("open", path, ESTALE) }
 }

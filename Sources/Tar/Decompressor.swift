@@ -12,6 +12,9 @@ public final class Decompressor {
   /// Why a member could not be inflated.
   public enum Failure: Error, Equatable { case notOurs, tooLong, corrupt, wrongChecksum }
 
+  /// Deflate cannot expand more often than this.
+  public static let greatestRatio = 1032
+
   /// Inflates one whole member to `out`, whose contents are replaced.
   public func inflate(_ member: UnsafeRawBufferPointer, into out: Buffer) throws(Failure) {
     guard member.count >= GzipMember.headerLength + GzipMember.trailerLength, let start = member.baseAddress,
@@ -19,8 +22,8 @@ public final class Decompressor {
     else { throw .notOurs }
     let size = GzipMember.storedLength(member)
     let deflated = member.count - header.dataOffset - GzipMember.trailerLength
-    // Deflate cannot expand more than 1032 times: a larger claim is a lie, and costs no memory.
-    guard size <= GzipMember.inflatedLimit, size <= deflated * 1032 else { throw .tooLong }
+    // A larger claim is a lie, and costs no memory.
+    guard size <= GzipMember.inflatedLimit, size <= deflated * Self.greatestRatio else { throw .tooLong }
     out.count = 0
     out.reserve(max(size, 1))
     var actual = 0

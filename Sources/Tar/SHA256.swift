@@ -31,10 +31,11 @@ public final class SHA256: @unchecked Sendable {
     bytes.withUnsafeBytes { if let base = $0.baseAddress { update(base, $0.count) } }
   }
 
-  /// As if `count` zeros had been given.
-  public func updateZeros(_ count: Int64) {
+  /// As if `count` zeros had been given. Of a large hole that takes long: it ends early, with a digest of no use, where
+  /// it is not `wanted` any more.
+  public func updateZeros(_ count: Int64, while isWanted: () -> Bool = { true }) {
     var left = count
-    while left > 0 {
+    while left > 0, isWanted() {
       let length = Int(min(left, Int64(Self.zeros.count)))
       Self.zeros.withUnsafeBytes { update($0.baseAddress!, length) }
       left -= Int64(length)

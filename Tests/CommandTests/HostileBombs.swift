@@ -139,6 +139,30 @@ extension Attack {
       set.relocate(to: bomb)
       for _ in 0..<40 { set.add(bomb) }
     },
+    .set("sixty files that are all in one member", 4, says: "more is said to lie in it", check: isBounded) { set, _ in
+      // Each by itself is what it should be.
+      let place = set.add(try Bomb.zeros(megabytes: 16))
+      let digest = try Bomb.digest(megabytes: 16)
+      for number in 0..<60 {
+        var line = set.lines[1]
+        line.path = Bytes("box/n\(10 + number)".utf8)
+        (line.size, line.digest) = ("\(16 << 20)", digest)
+        line.extents = [set.extent(place.offset, place.number, 0, 16 << 20)]
+        set.lines.append(line)
+      }
+    },
+    .set("sixty names of what is not there", 4, says: "more is said to lie in it", check: isBounded) { set, _ in
+      let place = set.add(try Bomb.zeros(megabytes: 16))
+      let digest = try Bomb.digest(megabytes: 16)
+      for number in 0..<60 {
+        var line = set.lines[1]
+        line.path = Bytes("box/n\(10 + number)".utf8)
+        (line.size, line.digest) = ("\(16 << 20)", digest)
+        line.tags = "l:box/none\(number),"
+        line.extents = [set.extent(place.offset, place.number, 0, 16 << 20)]
+        set.lines.append(line)
+      }
+    },
     .set("a manifest that inflates a thousandfold", 4) { set, _ in
       var bomb = try Bomb.zeros(megabytes: 60)
       bomb.firstHeader = nil
@@ -189,9 +213,24 @@ extension Attack {
   ]
 }
 
+extension Attack {
+  /// Not many times what the archive holds.
+  fileprivate static let isBounded: @Sendable (Stage) throws -> Void = { stage in
+    let tree = try Snapshot(of: stage.target)
+    let size = tree.paths.reduce(0) { $0 + (tree[Raw($1)]?.size ?? 0) }
+    #expect(size < 100 << 20)
+  }
+}
+
 /// Gzip members of much in little.
 enum Bomb {
   static func zeros(megabytes: Int) throws -> ForgedMember { try lines("\0", megabytes: megabytes) }
+
+  /// Of so many zeros.
+  static func digest(megabytes: Int) throws -> Raw {
+    Raw(
+      Bytes(try Command("sh", ["-c", "head -c \(megabytes)M /dev/zero | sha256sum"]).run().checked().stdout.prefix(64)))
+  }
 
   /// `line` again and again, after `start`.
   static func lines(_ line: Raw, megabytes: Int, start: Raw = "") throws -> ForgedMember {

@@ -38,7 +38,6 @@ extension Attack {
     + [
       .set("extents that add up to too much", 4) { set, _ in
         set.lines[1].extents = Array(repeating: set.extent(0, 0, 0, huge), count: 3)
-        set.lines[1].size = Raw(huge)
       },
       .set("data of a set that is not there", 4, says: "is not in the store") { set, _ in
         set.lines[1].extents = ["00000000000000ff:0:0:0:8"]
@@ -51,19 +50,27 @@ extension Attack {
           }
         }
       },
-      .set("a size beyond all disks", 4) { set, _ in set.lines[1].size = Raw(huge) },
+      .set("a size beyond all disks", 4, says: "cannot be read") { set, _ in set.lines[1].size = Raw(huge) },
+      .set("a hole that no one could hash in a year", 4, says: "cannot be read") { set, _ in
+        let size = 1 << 50 + 1
+        set.lines[1].size = "\(size)"
+        set.lines[1].tags = "h:0:\(size - 8),"
+        set.lines[1].local = "c:1.000000000,i:1,k"
+      },
       .set("a negative size", 4, says: "cannot be read") { set, _ in set.lines[1].size = "-8" },
       .set("a size in too many digits", 4, says: "cannot be read") { set, _ in
         set.lines[1].size = "99999999999999999999"
       },
       .set("sizes that overflow when added", 4, says: "outside") { set, _ in
-        for name in ["a", "b", "c"] as [Raw] {
-          set.file("box/\(name)", "") {
-            $0.size = Raw(huge)
-            $0.tags = "h:0:\(huge),"
-            $0.local = "c:1.000000000,i:1,k"
-            $0.extents = ["0000000000000001:99999999:0:0:0"]
-          }
+        let most: Raw = "1125899906842624"
+        for number in 0..<8200 {
+          var line = set.lines[1]
+          line.path = Bytes("box/n\(10_000 + number)".utf8)
+          line.size = most
+          line.tags = "h:0:\(most),"
+          line.local = "c:1.000000000,i:1,k"
+          line.extents = ["0000000000000001:99999999:0:0:0"]
+          set.lines.append(line)
         }
       },
       .set("a mode of more than twelve bits", 4, says: "cannot be read") { set, _ in set.lines[1].mode = "010000" },

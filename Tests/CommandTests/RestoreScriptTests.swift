@@ -29,6 +29,23 @@ import Testing
       }
     }
 
+    /// Runs the store's `restore.sh`; with busybox, nothing but its own commands can be found.
+    func run(in store: Bytes, _ arguments: [Raw], _ scratch: Scratch, as user: Command.User? = nil) throws -> Output {
+      var environment: [String: Raw?] = ["TAR": self == .bsd ? "bsdtar" : "tar"]
+      if self == .busybox {
+        let tools = scratch.path("tools")
+        if !exists(tools) {
+          let links: Raw = "mkdir $0; for i in $(busybox --list); do ln -s $(command -v busybox) $0/$i; done"
+          try Command("sh", ["-ec", links, Raw(tools)]).run().checked()
+        }
+        environment["PATH"] = Raw(tools)
+      }
+      let script = Raw(store.joined(Bytes("restore.sh")))
+      return try Command(
+        shell[0], shell.dropFirst() + [script] + arguments, environment: environment, as: user
+      ).run()
+    }
+
     /// What the tar cannot do, and says so.
     var limits: Snapshot.Options {
       switch self {
@@ -38,23 +55,10 @@ import Testing
     }
   }
 
-  /// Restores with `restore.sh`; with busybox, nothing but its own commands can be found.
   private func run(
     _ f: Fixture, _ road: Road, _ arguments: [Raw], store: Bytes? = nil, as user: Command.User? = nil
   ) throws -> Output {
-    var environment: [String: Raw?] = ["TAR": road == .bsd ? "bsdtar" : "tar"]
-    if road == .busybox {
-      let tools = f.scratch.path("tools")
-      if !exists(tools) {
-        let links: Raw = "mkdir $0; for i in $(busybox --list); do ln -s $(command -v busybox) $0/$i; done"
-        try Command("sh", ["-ec", links, Raw(tools)]).run().checked()
-      }
-      environment["PATH"] = Raw(tools)
-    }
-    let script = (store ?? f.store).joined(Bytes("restore.sh"))
-    return try Command(
-      road.shell[0], road.shell.dropFirst() + [Raw(script)] + arguments, environment: environment, as: user
-    ).run()
+    try road.run(in: store ?? f.store, arguments, f.scratch, as: user)
   }
 
   private func restore(
@@ -431,6 +435,7 @@ import Testing
         "shut": .directory([
           "in\n": .file("in"), "sub": .directory(["deep": .file("deep")]).modified(5, 6), "empty": .file().modified(3),
           "link": .symlink("nowhere").modified(1, 2), "fifo": .fifo.mode(0o640),
+          "device": Scratch.allowsEverything ? .characterDevice(1, 3).mode(0o600) : .fifo,
         ]).attribute("user.a", "1"),
         "gone": .directory(["x": .file("x")]),
       ]))

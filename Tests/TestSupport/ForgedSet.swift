@@ -16,6 +16,8 @@ public struct ForgedSet: Sendable {
   /// The volume.
   public var archive: Bytes
   public var members = 1
+  /// Of all members, inflated.
+  public var tarBytes: Int
   /// In the place of the one true volume: the words after `# volume: `.
   public var volumes: [Raw]?
   public var counts: Raw?
@@ -36,9 +38,10 @@ public struct ForgedSet: Sendable {
     ]
     if let parent { head.append("parent: \(parent.name.prefix(18)) \(parent.point)") }
     head.append("source: ./box")
-    archive = []
     let text = head.reduce(Bytes("sheaf set\n# sheaf: 1\n")) { $0 + Raw("# \($1)\n").bytes }
-    archive = ForgedMember(ForgedTar.pax("g", [("comment", text)])).bytes
+    let first = ForgedTar.pax("g", [("comment", text)])
+    archive = ForgedMember(first).bytes
+    tarBytes = first.count
   }
 
   /// The digest of the point, right where the set is full.
@@ -55,6 +58,7 @@ public struct ForgedSet: Sendable {
   @discardableResult public mutating func add(_ member: ForgedMember) -> (offset: Int, number: Int) {
     let place = (archive.count, members)
     archive += member.bytes
+    tarBytes += Int(member.inflatedLength ?? UInt32(member.inflated.count))
     members += 1
     return place
   }
@@ -145,7 +149,7 @@ public struct ForgedSet: Sendable {
     let volume: Raw = "\(name).tar.gz \(archive.count) \(Checksums.sha256(archive))"
     var foot = Bytes("# layers: gzip\n")
     for one in volumes ?? [volume] { foot += Raw("# volume: \(one)\n").bytes }
-    foot += Raw("# tar: \(tar ?? "1024 \(members)")\n").bytes
+    foot += Raw("# tar: \(tar ?? "\(tarBytes) \(members)")\n").bytes
     foot += Raw("# counts: \(counts ?? "\(lines.count) 0 0 \(lines.count) 0 0 0")\n# point: \(point)\n").bytes
     digested += foot
     out += plain(foot + Raw("# end: \(Checksums.sha256(digested))\n").bytes).bytes

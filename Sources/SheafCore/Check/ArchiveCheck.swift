@@ -27,11 +27,12 @@ struct ArchiveCheck {
   func run() throws(Failure) -> (files: Int64, bytes: Int64) {
     let archive = try ArchiveReader(set, in: series)
     let manifest = try series.manifest(set, checked: true)
-    let comparison = ManifestComparison(manifest, set: set, id: archive.id) { path, message in
+    let comparison = ManifestComparison(manifest, set: set, id: archive.id, progress: progress) { path, message in
       report(Damage(set: set, path: path, message: message))
     }
     func found(_ message: String) { report(Damage(set: set, path: nil, message: message)) }
     archive.shortfalls.forEach(found)
+    manifest.compare(try series.index(set), report: found)
     let places = MemberPlaces(try series.manifest(set), of: archive.id)
     let line = MemberLine(archive: archive, progress: progress, report: found, next: places.first)
     let digests = try line.run { (job) throws(Failure) in try comparison.take(job) }

@@ -6,6 +6,7 @@ import Tar
 final class ArchiveScan {
   private let id: SetID
   private let sorter: LineSorter
+  private let progress: Progress
   private let report: (Bytes?, String) -> Void
   /// Hard links, whose first name tells the rest of their line.
   private(set) var links: [(path: Bytes, first: Bytes, header: TarHeader)] = []
@@ -19,9 +20,10 @@ final class ArchiveScan {
   private var long: (entry: Entry, hash: LogicalHash)?
   private let scratch = Buffer()
 
-  init(_ id: SetID, to sorter: LineSorter, report: @escaping (Bytes?, String) -> Void) {
+  init(_ id: SetID, to sorter: LineSorter, progress: Progress, report: @escaping (Bytes?, String) -> Void) {
     self.id = id
     self.sorter = sorter
+    self.progress = progress
     self.report = report
   }
 
@@ -49,7 +51,7 @@ final class ArchiveScan {
       files += 1
       return
     }
-    guard var entry = Entry(header) else { return report(header.path, "its name cannot be used") }
+    guard var entry = Entry(header) else { return report(header.path, "cannot be used") }
     if entry.kind == .directory {
       try addNotes(header.comment)
       if header.comment == LargePurge.mark { return }
@@ -63,9 +65,14 @@ final class ArchiveScan {
     }
     if let digest {
       entry.digest = digest
+      if !entry.holes.isEmpty {
+        var holes = HoleCheck(entry.holes)
+        holes.take(UnsafeRawBufferPointer(rebasing: job.inflated.bytes[tar.data..<(tar.data + Int(entry.size))]))
+        entry.holes = holes.empty
+      }
       return try put(entry)
     }
-    long = (entry, LogicalHash(entry))
+    long = (entry, LogicalHash(entry, progress))
     try goOn(UnsafeRawBufferPointer(rebasing: job.inflated.bytes[tar.data...]))
   }
 
@@ -76,6 +83,7 @@ final class ArchiveScan {
     long = nil
     var entry = unfinished
     entry.digest = hash.finish()
+    entry.holes = hash.emptyHoles
     try put(entry)
   }
 
@@ -99,7 +107,7 @@ final class ArchiveScan {
 }
 
 extension Entry {
-  /// What a tar header tells; nil where its name is none. The source's inode and change time are not to be had.
+  /// What a tar header tells; nil where its name is none or its size more than any may have. The source's inode and change time are not to be had.
   init?(_ header: TarHeader) {
     var path = header.path
     if header.type == .directory, path.last == 47 { path.removeLast() }
@@ -122,6 +130,7 @@ extension Entry {
     minor = header.minor
     guard kind == .file else { return }
     size = header.type == .gnuSparse ? header.realSize : header.size
+    guard size <= Self.sizeLimit else { return nil }
     if header.type == .gnuSparse {
       isStoredSparse = true
       holes = Self.gaps(between: header.segments, size: size)

@@ -8,13 +8,13 @@ final class ManifestComparison {
   private let set: SetName
   private let id: SetID
   private let report: (Bytes?, String) -> Void
+  private let progress: Progress
   private var hasLine = false
   private var atEnd = false
   /// Directories of the manifest whose tar entry comes at the head of their own names.
   private var directories: [Bytes: Entry] = [:]
   /// A file that goes on in the members that follow.
   private var long: (entry: Entry, hash: LogicalHash, isDamaged: Bool)?
-  private let hasher = SHA256()
   private var sawEnd = false
   private var first = true
   /// From here on to the next header, data belongs to nothing that is known.
@@ -22,10 +22,14 @@ final class ManifestComparison {
   private(set) var files: Int64 = 0
   private(set) var bytes: Int64 = 0
 
-  init(_ manifest: ManifestReader, set: SetName, id: SetID, report: @escaping (Bytes?, String) -> Void) {
+  init(
+    _ manifest: ManifestReader, set: SetName, id: SetID, progress: Progress,
+    report: @escaping (Bytes?, String) -> Void
+  ) {
     self.manifest = manifest
     self.set = set
     self.id = id
+    self.progress = progress
     self.report = report
   }
 
@@ -175,18 +179,24 @@ final class ManifestComparison {
         report(entry.path, "lies elsewhere in the archive than the manifest says")
       }
     }
-    if entry.storedSize == 0 {
-      hasher.restart()
-      hasher.updateZeros(entry.size)
-      return check(entry, hasher.finish())
+    if let digest {
+      var holes = HoleCheck(entry.holes)
+      if !entry.holes.isEmpty {
+        holes.take(UnsafeRawBufferPointer(rebasing: job.inflated.bytes[tar.data..<(tar.data + Int(entry.size))]))
+      }
+      return check(entry, digest, emptyHoles: holes.empty)
     }
-    if let digest { return check(entry, digest) }
-    long = (entry, LogicalHash(entry), false)
+    long = (entry, LogicalHash(entry, progress), false)
     takeLong(UnsafeRawBufferPointer(rebasing: job.inflated.bytes[tar.data...]))
   }
 
-  private func check(_ entry: Entry, _ digest: Digest) {
-    if digest != entry.digest { report(entry.path, "its contents are not what was saved") }
+  private func check(_ entry: Entry, _ digest: Digest, emptyHoles: [Range<Int64>]) {
+    guard progress.goesOn else { return }
+    if digest != entry.digest {
+      report(entry.path, "its contents are not what was saved")
+    } else if emptyHoles != entry.holes {
+      report(entry.path, "has data where the manifest tells of a hole")
+    }
   }
 
   private func continueLong(_ job: MemberJob) {
@@ -211,7 +221,7 @@ final class ManifestComparison {
     long = nil
     if file.isDamaged { return report(file.entry.path, "lies in a damaged gzip member") }
     if !file.hash.isComplete { return report(file.entry.path, "is cut short in the archive") }
-    check(file.entry, file.hash.finish())
+    check(file.entry, file.hash.finish(), emptyHoles: file.hash.emptyHoles)
   }
 
   /// After the last member: what is left of the manifest must not lie in this archive.

@@ -60,6 +60,9 @@ public struct Entry: Equatable, Sendable {
   /// Where a file has holes; sorted, apart.
   public var holes: [Range<Int64>] = []
 
+  /// Of a file, in bytes: 1 PiB, holes included. Its digest is computed over all of them, which takes days already.
+  static let sizeLimit: Int64 = 1 << 50
+
   // What holds for the source alone and is no part of a point's digest.
   public var changed = Timestamp(seconds: 0)
   public var inode: UInt64 = 0

@@ -65,7 +65,7 @@ struct Line {
     self.mode = UInt16(mode)
     size = 0
     if kind == .file {
-      guard p.skip(" size="), let size = p.number(), size <= UInt64(Int64.max) else { return false }
+      guard p.skip(" size="), let size = p.number(), size <= UInt64(Entry.sizeLimit) else { return false }
       self.size = Int64(size)
     }
     guard p.skip(" time="), let time = p.time() else { return false }

@@ -21,7 +21,7 @@ final class LineSorter {
   private let runSize: Int
 
   /// `directory`: where the file without a name is made. `runSize`: bytes of lines held in memory.
-  init(spillingTo directory: Descriptor, runSize: Int = 16 << 20) {
+  init(spillingTo directory: Descriptor, runSize: Int = 6 << 20) {
     self.directory = directory
     self.runSize = runSize
   }
@@ -60,11 +60,19 @@ final class LineSorter {
     if spill == nil { spill = try directory.openNameless() }
     let file = spill!
     sortRun()
-    let out = Buffer(capacity: text.count)
-    for key in keys { out.append(text.start + key.start, key.length) }
-    try file.write(out.bytes, at: spilled)
-    runs.append(spilled..<(spilled + Int64(out.count)))
-    spilled += Int64(out.count)
+    let start = spilled
+    let out = Buffer(capacity: 1 << 18)
+    func write() throws(SystemError) {
+      try file.write(out.bytes, at: spilled)
+      spilled += Int64(out.count)
+      out.count = 0
+    }
+    for key in keys {
+      out.append(text.start + key.start, key.length)
+      if out.count >= 1 << 18 { try write() }
+    }
+    try write()
+    runs.append(start..<spilled)
     keys.removeAll(keepingCapacity: true)
     text.count = 0
   }

@@ -24,6 +24,9 @@ final class ManifestReader {
   private var previousParent = -1
   /// Where the last seek went.
   private var sought: Int64 = -1
+  /// Where the chunk at hand begins in the file, until its first path was read.
+  private var firstIn: Int64?
+  private var index: (told: ManifestIndex, next: Int, report: (String) -> Void)?
 
   /// Reads from the beginning. `checked`: the manifest's own digest is compared at the end. `ahead`: a large one is
   /// inflated ahead of the reading.
@@ -36,7 +39,7 @@ final class ManifestReader {
     var first: Buffer
     do {
       guard let chunk = try chunks.next() else { throw Failure.damaged("\(name): is empty") }
-      first = chunk
+      first = chunk.text
     } catch let failure as Failure { throw failure } catch { fatalError("\(error)") }
     digest?.update(first.start, first.count)
     let lines = UnsafeBufferPointer(
@@ -69,6 +72,20 @@ final class ManifestReader {
   /// Ends as if nothing came after the line of this path.
   func stop(after path: Bytes) { lastPath = path }
   private var lastPath: Bytes?
+  /// Compares the manifest's index with what it tells of, as reading goes on, and reads what follows the last line, too.
+  func compare(_ told: ManifestIndex, report: @escaping (String) -> Void) { index = (told, 0, report) }
+
+  private func compareIndex(_ offset: Int64, _ path: UnsafeBufferPointer<UInt8>) {
+    guard let index else { return }
+    self.index!.next += 1
+    if !index.told.tells(of: Bytes(path), at: offset, number: index.next) { endIndex() }
+  }
+
+  private func endIndex() {
+    guard let index else { return }
+    self.index = nil
+    index.report("\(name): its index is not what it should be")
+  }
 
   /// Reads the next entry or note; false at the end.
   func next() throws(Failure) -> Bool {
@@ -119,10 +136,11 @@ final class ManifestReader {
   }
 
   private func nextChunk() throws(Failure) {
-    guard let next = try chunks.next() else { throw .damaged("\(name): is cut short") }
+    guard let (offset, next) = try chunks.next() else { throw .damaged("\(name): is cut short") }
     // The line before must stay readable for the check of the order.
     chunk = next
     position = 0
+    firstIn = offset
     if let digest, next.count > 0 {
       // The closing line is not part of what it digests.
       let all = UnsafeBufferPointer(
@@ -144,6 +162,9 @@ final class ManifestReader {
     let told = Digest(hex: UnsafeBufferPointer(rebasing: text[min(7, text.count)...]))
     if let digest, digest.finish() != told { throw .damaged("\(name): its digest does not match") }
     foot = try SetFoot(fields: tail, manifest: name)
+    guard let index else { return }
+    if foot != index.told.foot || index.next != index.told.count { endIndex() }
+    guard try chunks.next() == nil else { throw .damaged("\(name): goes on after its end") }
   }
 
   private func malformed(_ what: String) -> Failure { .damaged("\(name): line \(lineNumber) \(what)") }
@@ -151,6 +172,10 @@ final class ManifestReader {
   @inline(__always)
   private func checkOrder() throws(Failure) {
     let path = line.path
+    if let offset = firstIn {
+      firstIn = nil
+      compareIndex(offset, path)
+    }
     if previousParent >= 0 {
       let before = UnsafeBufferPointer(
         start: UnsafePointer(previous.start.assumingMemoryBound(to: UInt8.self)), count: previous.count)
@@ -164,12 +189,15 @@ final class ManifestReader {
 
 /// The inflated members of a manifest, in order.
 private final class ChunkStream {
+  /// `offset`: where the member begins in the file.
+  typealias Chunk = (offset: Int64, text: Buffer)
+
   private let file: Descriptor
   private let name: String
   private let ahead: Bool
   private var reader: MemberReader
   private let inflater = Decompressor()
-  private var queue: BoundedQueue<Result<Buffer, Failure>>?
+  private var queue: BoundedQueue<Result<Chunk, Failure>>?
   private var thread: Thread?
   /// Members are mostly smaller, and there are as many windows as sets in a chain.
   private static let windowSize = 64 << 10
@@ -197,7 +225,7 @@ private final class ChunkStream {
 
   /// nil at the end. The first is always read at once: often nothing more than the head is wanted.
   private var taken = 0
-  func next() throws(Failure) -> Buffer? {
+  func next() throws(Failure) -> Chunk? {
     taken += 1
     guard ahead, taken > 1 else { return try Self.read(reader, inflater, name) }
     if queue == nil { start() }
@@ -205,7 +233,7 @@ private final class ChunkStream {
   }
 
   private func start() {
-    let queue = BoundedQueue<Result<Buffer, Failure>>(limit: 8)
+    let queue = BoundedQueue<Result<Chunk, Failure>>(limit: 8)
     self.queue = queue
     let offset = reader.offset
     thread = Thread { [file, name] in
@@ -213,24 +241,24 @@ private final class ChunkStream {
       let inflater = Decompressor()
       defer { queue.close() }
       do throws(Failure) {
-        while let buffer = try Self.read(reader, inflater, name) {
-          if !queue.put(.success(buffer), weight: 1 + buffer.count >> 20) { return }
+        while let chunk = try Self.read(reader, inflater, name) {
+          if !queue.put(.success(chunk), weight: 1 + chunk.text.count >> 20) { return }
         }
       } catch { queue.put(.failure(error)) }
     }
   }
 
-  private static func read(_ reader: MemberReader, _ inflater: Decompressor, _ name: String) throws(Failure) -> Buffer?
-  {
+  private static func read(_ reader: MemberReader, _ inflater: Decompressor, _ name: String) throws(Failure) -> Chunk? {
     do throws(MemberReader.Failure) {
-      while let (_, bytes) = try reader.next() {
+      while true {
+        let offset = reader.offset
+        guard let (_, bytes) = try reader.next() else { return nil }
         let buffer = Buffer(capacity: 132 << 10)
         do throws(Decompressor.Failure) { try inflater.inflate(bytes, into: buffer) } catch {
           throw MemberReader.Failure.notAMember(offset: reader.offset)
         }
-        if buffer.count > 0 { return buffer }
+        if buffer.count > 0 { return (offset, buffer) }
       }
-      return nil
     } catch {
       switch error {
       case .system(let error): throw Failure(error)
@@ -244,6 +272,8 @@ private final class ChunkStream {
 /// Where in a manifest the members begin, and with which paths; and its foot, without reading what lies before.
 struct ManifestIndex {
   private var members: [(offset: Int64, first: Bytes)] = []
+  /// Of a longer path so many bytes stand in the index: as a lower bound they are still true.
+  static let pathLimit = 2048
   let foot: SetFoot
 
   init(_ file: Descriptor, name: String) throws(Failure) {
@@ -284,6 +314,15 @@ struct ManifestIndex {
 
   private static func number(_ bytes: ArraySlice<UInt8>) -> Int64 {
     Int64(truncatingIfNeeded: bytes.reversed().reduce(UInt64(0)) { $0 << 8 | UInt64($1) })
+  }
+
+  /// How many members it tells of.
+  var count: Int { members.count }
+
+  /// Whether it tells of a member that begins at `offset` and with `path`, in this place.
+  func tells(of path: Bytes, at offset: Int64, number: Int) -> Bool {
+    number < members.count && members[number].offset == offset
+      && members[number].first == Bytes(path.prefix(Self.pathLimit))
   }
 
   /// The last member that begins at or before `path`; nil where the first entry comes after it.

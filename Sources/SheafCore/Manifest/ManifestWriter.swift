@@ -103,8 +103,7 @@ final class ManifestWriter {
     let indexOffset = offset
     var block = Bytes()
     for (offset, first) in index {
-      // A long path is cut: as a lower bound it is still true.
-      let key = first.prefix(2048)
+      let key = first.prefix(ManifestIndex.pathLimit)
       if block.count + 10 + key.count > GzipMember.subfieldLimit {
         try write { GzipMember.append(subfield: "Si", block, to: $0) }
         block = []

@@ -26,14 +26,19 @@ final class LargeFile: @unchecked Sendable {
     var failure: SystemError?
   }
   private let hashing = Monitor(Hashing())
+  // Used by one thread at a time, as the pieces come to be hashed in order.
   private let hasher = SHA256()
+  private var holes: HoleCheck
+  private let progress: Progress
 
   /// Where the first member lies; known when the writer has put it.
   var firstMember: (offset: Int64, number: Int64) = (0, 0)
   /// Length of the headers before the data in the first member.
   var headerLength = 0
 
-  init(_ descriptor: Descriptor, _ status: Status, _ entry: Entry, group: LinkGroup?, change: Change) {
+  init(
+    _ descriptor: Descriptor, _ status: Status, _ entry: Entry, group: LinkGroup?, change: Change, progress: Progress
+  ) {
     self.descriptor = descriptor
     self.status = status
     self.entry = entry
@@ -41,6 +46,8 @@ final class LargeFile: @unchecked Sendable {
     self.change = change
     segments = entry.isStoredSparse ? entry.segments : [0..<entry.size]
     storedSize = entry.storedSize
+    holes = HoleCheck(entry.holes)
+    self.progress = progress
     descriptor.adviseSequential()
   }
 
@@ -94,8 +101,9 @@ final class LargeFile: @unchecked Sendable {
     var position = hashing.wait { $0.next == index ? $0.position : nil }
     let first = Int64(index) * Self.pieceSize
     var done = 0
+    if !entry.isStoredSparse { holes.take(bytes) }
     for part in parts(first..<min(first + Self.pieceSize, storedSize)) {
-      hasher.updateZeros(part.lowerBound - position)
+      addZeros(part.lowerBound - position)
       hasher.update(bytes.baseAddress! + done, part.count)
       done += part.count
       position = part.upperBound
@@ -109,15 +117,16 @@ final class LargeFile: @unchecked Sendable {
   /// After the last piece: the finished entry but for its place, and what went wrong.
   func finish() -> (Entry, SystemError?) {
     let (position, wasTorn, failure) = hashing.look { ($0.position, $0.isTorn, $0.failure) }
-    hasher.updateZeros(entry.size - position)
+    addZeros(entry.size - position)
     var entry = entry
     entry.digest = hasher.finish()
     let now = try? descriptor.status()
     entry.isTorn =
       wasTorn
       || now.map { $0.size != status.size || $0.modified != status.modified || $0.changed != status.changed } ?? true
-    // Something may have been written into its holes meanwhile.
-    if entry.isTorn, !entry.isStoredSparse { entry.holes = [] }
+    if !entry.isStoredSparse { entry.holes = holes.empty }
     return (entry, failure)
   }
+
+  private func addZeros(_ count: Int64) { hasher.updateZeros(count) { progress.goesOn } }
 }

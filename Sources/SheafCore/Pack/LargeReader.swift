@@ -52,7 +52,7 @@ final class LargeReader {
   func open(_ packed: PackEntry) throws(SystemError) -> LargeFile {
     var (file, status, entry) = try opened(packed.path)
     entry.isStoredSparse = entry.holes.reduce(0) { $0 + Int64($1.count) } > LargeFile.sparseThreshold
-    return LargeFile(file, status, entry, group: packed.group, change: packed.change)
+    return LargeFile(file, status, entry, group: packed.group, change: packed.change, progress: progress)
   }
 
   /// The renewed line where content and metadata prove equal to the old line's; nil where they differ, or where it
@@ -73,6 +73,7 @@ final class LargeReader {
       var position: Int64 = 0
       buffer.reserve(1 << 20)
       while position < status.size {
+        guard progress.goesOn else { return nil }
         let read = try file.read(into: buffer.start, count: 1 << 20, at: position)
         if read == 0 { return nil }
         hasher.update(buffer.start, read)

@@ -230,6 +230,7 @@ final class Packer {
       let size = Int(min(status.size, Self.growthLimit))
       if Int64(size) < status.size {
         entry.size = Int64(size)
+        entry.holes = entry.holes.map { $0.clamped(to: 0..<entry.size) }.filter { !$0.isEmpty }
         entry.isTorn = true
       }
       TarHeader(entry, attributes: entry.attributes).append(to: tar)
@@ -244,10 +245,11 @@ final class Packer {
       if !isWhole, tries < 4 { continue }
       if read < size { tar.appendZeros(size - read) }
       if !isWhole { entry.isTorn = true }
-      if entry.isTorn {
-        // Something may have been written into them meanwhile.
-        entry.holes = []
-        reporter.problem("changed while it was read; it is read again next time", path: entry.path)
+      if entry.isTorn { reporter.problem("changed while it was read; it is read again next time", path: entry.path) }
+      if !entry.holes.isEmpty {
+        var holes = HoleCheck(entry.holes)
+        holes.take(UnsafeRawBufferPointer(start: tar.start + inner, count: size))
+        entry.holes = holes.empty
       }
       hasher.update(tar.start + inner, size)
       entry.digest = hasher.finish()

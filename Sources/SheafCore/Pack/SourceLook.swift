@@ -42,6 +42,7 @@ final class SourceLook {
     let opened = clock()
     let status = try file.status()
     guard status.kind == .file else { throw SystemError.replaced(path) }
+    guard status.size <= Entry.sizeLimit else { throw SystemError.tooLarge(path) }
     var entry = entry(path, status)
     entry.attributes = try file.attributes()
     entry.holes = try file.holes(status)

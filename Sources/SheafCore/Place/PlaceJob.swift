@@ -59,6 +59,7 @@ final class Unpacker {
       do throws(Failure) { try place(file, job.archive) } catch {
         if error.kind == .damaged { damage() }
         failed(file.entry)
+        if error.kind == .interrupted { return }
         reporter.problem(error.message, path: file.entry.path)
       }
     }
@@ -87,7 +88,7 @@ final class Unpacker {
 
   /// Writes the contents, leaving holes, and compares their digest.
   private func fill(_ target: Descriptor, _ entry: Entry, _ archive: ArchiveReader?) throws(Failure) {
-    var writer = HoleWriter(target, entry, hasher)
+    var writer = HoleWriter(target, entry, hasher, progress)
     for extent in entry.extents {
       let source: ArchiveReader
       if let archive, archive.id == extent.set { source = archive } else { source = try shelf.archive(extent.set) }
@@ -97,35 +98,33 @@ final class Unpacker {
       }
     }
     try writer.finish()
+    try progress.checkCancelled()
     if hasher.finish() != entry.digest { throw .damaged("its contents are not what was saved") }
   }
 }
 
-/// Writes a file's stored bytes where they belong, and hashes the whole file, holes as zeros.
+/// Writes a file's stored bytes where they belong, and hashes the whole file as it will be, holes as zeros.
 private struct HoleWriter {
   private let target: Descriptor
   private let entry: Entry
   private let hasher: SHA256
+  private let progress: Progress
   private var position: Int64 = 0
   private var nextHole = 0
-  init(_ target: Descriptor, _ entry: Entry, _ hasher: SHA256) {
+
+  init(_ target: Descriptor, _ entry: Entry, _ hasher: SHA256, _ progress: Progress) {
     self.target = target
     self.entry = entry
     self.hasher = hasher
+    self.progress = progress
     hasher.restart()
   }
 
   mutating func write(_ bytes: UnsafeRawBufferPointer) throws(Failure) {
-    if entry.holes.isEmpty {
-      hasher.update(bytes.baseAddress!, bytes.count)
-      try put(bytes)
-      return
-    }
-    if !entry.isStoredSparse { hasher.update(bytes.baseAddress!, bytes.count) }
     var rest = bytes
     while !rest.isEmpty {
       while entry.isStoredSparse, nextHole < entry.holes.count, position == entry.holes[nextHole].lowerBound {
-        hasher.updateZeros(Int64(entry.holes[nextHole].count))
+        addZeros(entry.holes[nextHole].count)
         position = entry.holes[nextHole].upperBound
         nextHole += 1
       }
@@ -135,10 +134,11 @@ private struct HoleWriter {
       let part = UnsafeRawBufferPointer(rebasing: rest[..<Int(min(Int64(rest.count), stop - position))])
       if isInHole {
         // The zeros that stand for the hole are passed over.
+        addZeros(part.count)
         position += Int64(part.count)
         if position == stop { nextHole += 1 }
       } else {
-        if entry.isStoredSparse { hasher.update(part.baseAddress!, part.count) }
+        hasher.update(part.baseAddress!, part.count)
         try put(part)
       }
       rest = UnsafeRawBufferPointer(rebasing: rest[part.count...])
@@ -154,6 +154,8 @@ private struct HoleWriter {
   mutating func finish() throws(Failure) {
     // First, since a size that the file system does not take need not be hashed.
     if !entry.holes.isEmpty { try system { () throws(SystemError) in try target.truncate(to: entry.size) } }
-    if entry.isStoredSparse, nextHole < entry.holes.count { hasher.updateZeros(entry.size - position) }
+    if entry.isStoredSparse, nextHole < entry.holes.count { addZeros(Int(entry.size - position)) }
   }
+
+  private func addZeros(_ count: Int) { hasher.updateZeros(Int64(count)) { progress.goesOn } }
 }

@@ -37,6 +37,10 @@ final class PlaceLine {
   private var laterHead = 0
   private var sequence = 0
   private var pending: [SetID: PlaceJob] = [:]
+  /// Bytes of files handed out so far.
+  private var taken: [SetID: Int64] = [:]
+  /// Where the first name of an inode is not restored: the first of its other names, as called in the target.
+  private var standIns: [Bytes: Bytes] = [:]
 
   private struct Under {
     /// The first sequence of each job that is not finished.
@@ -205,12 +209,18 @@ final class PlaceLine {
 
   // MARK: - Files
 
-  private func addFile(_ entry: Entry, _ name: Bytes, _ directory: Descriptor, _ sequence: Int) throws(SystemError) {
+  /// `isCopy`: its bytes were written once already, and not for another file's sake.
+  private func addFile(
+    _ entry: Entry, _ name: Bytes, _ directory: Descriptor, _ sequence: Int, isCopy: Bool = false
+  ) throws(SystemError) {
     guard let extent = entry.extents.first else {
       return addEmpty(entry, name, directory)
     }
     let archive: ArchiveReader
-    do throws(Failure) { archive = try shelf.archive(extent.set) } catch {
+    do throws(Failure) {
+      archive = try shelf.archive(extent.set)
+      if !isCopy { for extent in entry.extents { try take(extent) } }
+    } catch {
       if error.kind == .damaged { isDamaged.change { $0 = true } }
       miss(entry, error.message)
       return
@@ -219,6 +229,15 @@ final class PlaceLine {
     let job = pending[extent.set] ?? PlaceJob(archive, extent.offset)
     job.add(.init(entry: entry, name: name, directory: directory, sequence: sequence))
     pending[extent.set] = job
+  }
+
+  /// No byte of an archive belongs to two files: else a small manifest could fill a disk with one of them.
+  private func take(_ extent: Extent) throws(Failure) {
+    let archive = try shelf.archive(extent.set)
+    taken[extent.set, default: 0].add(saturating: extent.length)
+    guard taken[extent.set]! <= archive.capacity else {
+      throw .damaged("\(archive.set.archive): more is said to lie in it than it can hold")
+    }
   }
 
   /// An empty file lies in no member: it goes with whatever is at hand.
@@ -294,38 +313,51 @@ final class PlaceLine {
     }
   }
 
-  /// A second name where the first is here too, else a file of its own.
+  /// A second name where the first, or one that stands in for it, is here too, else a file of its own.
   private func placeHardLink(_ entry: Entry, _ name: Bytes, _ directory: Descriptor, _ sequence: Int) {
+    let first = entry.hardLink!
     do throws(SystemError) {
-      if let first = stripped(entry.hardLink!), isSelected(entry.hardLink!),
-        try placer.mayPlace(entry, name, in: directory)
-      {
-        let (parent, firstName) = first.splitAtName
-        if let from = try? target!.openBeneath(parent, [.pathOnly, .directory]),
-          (try? from.status(of: firstName)).map({ Placer.isWhole($0, entry) }) == true
-        {
-          var isLinked = false
-          do throws(SystemError) {
-            try placer.replacing(name, in: directory) { name throws(SystemError) in
-              try from.makeHardLink(of: firstName, as: name, in: directory)
-            }
-            isLinked = true
-          } catch {
-            guard error.isNoLink else { throw error }
-            counted.add("hard link")
-          }
-          if isLinked {
+      var isCopy = false
+      if try placer.mayPlace(entry, name, in: directory) {
+        for path in [isSelected(first) ? stripped(first) : nil, standIns[first]].compactMap({ $0 }) {
+          switch try link(entry, name, directory, to: path) {
+          case .done:
             if reporter.wantsItems { reporter.item(.restored, entry.path, entry.kind) }
             return
+          case .impossible: isCopy = true
+          case .missing: break
           }
         }
       }
+      if !isCopy { standIns[first] = stripped(entry.path) }
       if entry.kind == .file {
-        try addFile(entry, name, directory, sequence)
+        try addFile(entry, name, directory, sequence, isCopy: isCopy)
       } else {
         try placer.place(entry, name, in: directory)
       }
     } catch { miss(entry, error.asProblem) }
+  }
+
+  private enum Linked { case done, missing, impossible }
+
+  /// `missing`: what it should be another name of is not there. `impossible`: the target knows no such thing.
+  private func link(
+    _ entry: Entry, _ name: Bytes, _ directory: Descriptor, to path: Bytes
+  ) throws(SystemError) -> Linked {
+    let (parent, firstName) = path.splitAtName
+    guard let from = try? target!.openBeneath(parent, [.pathOnly, .directory]),
+      (try? from.status(of: firstName)).map({ Placer.isWhole($0, entry) }) == true
+    else { return .missing }
+    do throws(SystemError) {
+      try placer.replacing(name, in: directory) { name throws(SystemError) in
+        try from.makeHardLink(of: firstName, as: name, in: directory)
+      }
+      return .done
+    } catch {
+      guard error.isNoLink else { throw error }
+      counted.add("hard link")
+      return .impossible
+    }
   }
 
   private func isSelected(_ path: Bytes) -> Bool {

@@ -8,26 +8,34 @@ final class ArchiveReader: ByteSource {
   let volumes: [SetFoot.Volume]
   private let files: [(descriptor: Descriptor?, start: Int64)]
   let size: Int64
+  /// The most bytes that files can have in it, each inode once: what its manifest says, and not more than its volumes
+  /// can inflate to.
+  let capacity: Int64
   /// Volumes that are missing or have another size than told, in words. What they lack cannot be read; the rest can.
   let shortfalls: [String]
 
   /// Opens every volume that is there.
   convenience init(_ set: SetName, in series: Series) throws(Failure) {
-    try self.init(set, id: series.head(set).id, volumes: series.foot(set).volumes, in: series)
+    let foot = try series.foot(set)
+    try self.init(set, id: series.head(set).id, volumes: foot.volumes, tarBytes: foot.tarBytes, in: series)
   }
 
   /// As above, for an archive whose manifest is not to be had.
-  init(_ set: SetName, id: SetID, volumes: [SetFoot.Volume], in series: Series) throws(Failure) {
+  init(
+    _ set: SetName, id: SetID, volumes: [SetFoot.Volume], tarBytes: Int64 = .max, in series: Series
+  ) throws(Failure) {
     self.set = set
     self.id = id
     self.volumes = volumes
     var files: [(Descriptor?, Int64)] = []
     var shortfalls: [String] = []
     var size: Int64 = 0
+    var stored: Int64 = 0
     for volume in volumes {
       do throws(SystemError) {
         let file = try series.openVolume(Bytes(volume.name.utf8))
         let status = try file.status()
+        stored.add(saturating: status.size)
         files.append((status.kind == .file ? file : nil, size))
         if status.kind != .file {
           shortfalls.append("the archive \(volume.name) is no file")
@@ -45,6 +53,8 @@ final class ArchiveReader: ByteSource {
     }
     self.files = files
     self.size = size
+    let (inflated, isTooLarge) = stored.multipliedReportingOverflow(by: Int64(Decompressor.greatestRatio))
+    capacity = min(tarBytes, isTooLarge ? .max : inflated)
     self.shortfalls = shortfalls
   }
 

@@ -437,7 +437,7 @@ enum RestoreScript {
         } else if ($2 == "type=fifo") where = where "mkfifo " p
         else if ($2 == "type=file") where = where ": >" p
         else if ($2 == "type=char" || $2 == "type=block") {
-          for (i = 3; i < NF; i++) if ($i ~ /^device=linux,[0-9]+,[0-9]+$/) {
+          for (i = 3; i < NF; i++) if ($i ~ /^device=native,[0-9]+,[0-9]+$/) {
             split($i, part, ",")
             where = where "mknod " p " " substr($2, 6, 1) " " part[2] " " part[3]
           }
@@ -794,42 +794,129 @@ enum RestoreScript {
     }
 
     # GNU tar and busybox write through symbolic links that an earlier archive made (bsdtar does not): refuses an
-    # archive with an entry, or a hard link to something, below one. A name with line feeds counts in all its parts.
+    # archive with an entry, or a hard link to something, below one. So that a name is a line, a backslash stands as
+    # \134 in what is compared, and a line feed as \012.
     guard() {
       [ "$reader" != bsd ] || return 0
       cd "$root" || exit 1
-      find . -type l >"$tmp/symlinks"
+      find . -type l -exec awk '
+        function replaced(text, mark, with,   part, count, i, out) {
+          count = split(text, part, mark)
+          out = part[1]
+          for (i = 2; i <= count; i++) out = out with part[i]
+          return out
+        }
+        BEGIN {
+          for (i = 1; i < ARGC; i++) print replaced(replaced(substr(ARGV[i], 3), "\\\\", "\\134"), "\n", "\\012")
+        }' {} + >"$tmp/symlinks" || die 1 "cannot look for symbolic links in all of $to"
       [ -s "$tmp/symlinks" ] || return 0
-      list_options=
-      [ "$reader" != gnu ] || list_options="--quoting-style=literal --numeric-owner"
-      # shellcheck disable=SC2086
-      stream "$1" | $tar -t -v $list_options -f - 2>/dev/null | awk -v reader="$reader" '
-        function look(name,   at, rest) {
-          while (match(name, /^(\.?\/)+/)) name = substr(name, RLENGTH + 1)
-          if (index(name, "/.")) while (match(name, /(^|\/)\.\.?(\/|$)/)) name = substr(name, RSTART + RLENGTH)
-          if (index(name, "//")) gsub(/\/\/+/, "/", name)
-          rest = name
-          if (!match(rest, /\/[^\/]*$/)) return
-          rest = substr(rest, 1, RSTART - 1)
-          if (rest == last) return
-          last = rest
-          while (rest != "") {
-            if (rest in link) { print link[rest]; exit }
-            rest = match(rest, /\/[^\/]*$/) ? substr(rest, 1, RSTART - 1) : ""
+      if [ "$reader" = gnu ]; then
+        stream "$1" | $tar -t -v --quoting-style=escape --numeric-owner -f - 2>/dev/null | through_links escaped
+      else
+        # Names come as they are, in as many lines as they have, and before them the owner's, which may be anything.
+        stream "$1" | $tar -t -f - 2>/dev/null | through_links names
+        [ -s "$tmp/through" ] || stream "$1" | $tar -t -v -f - 2>/dev/null | through_links links
+      fi
+      [ ! -s "$tmp/through" ] || die 1 "$1 $(cat "$tmp/through"): refused, what is restored so far stays"
+    }
+    # Reads what tar lists of an archive: `escaped` in full and as GNU tar escapes it, `names` alone, or, for the sake
+    # of hard `links`, in full. Says why the archive is not to be unpacked.
+    through_links() {
+      awk -v form="$1" '
+        BEGIN {
+          for (i = 1; i < 256; i++) byte[sprintf("%03o", i)] = sprintf("%c", i)
+          byte["a"] = byte["007"]; byte["b"] = byte["010"]; byte["t"] = byte["011"]; byte["v"] = byte["013"]
+          byte["f"] = byte["014"]; byte["r"] = byte["015"]; byte["n"] = byte["012"] = "\\012"
+          day = " -?[0-9]+-[0-9][0-9]-[0-9][0-9] [0-9][0-9]:[0-9][0-9]"
+          head = "^[^ ]+ +-?[0-9]+/-?[0-9]+ +[0-9,]+(" day "| +-?[0-9.]+) "
+          mode = "[-rwxsStT]"
+          mode = mode mode mode mode mode mode mode mode mode " "
+        }
+        function unescaped(text,   part, count, i, key, out) {
+          if (!index(text, "\\")) return text
+          count = split(text, part, "\\\\")
+          out = part[1]
+          for (i = 2; i <= count; i++) {
+            key = part[i] ~ /^[0-7]/ ? substr(part[i], 1, 3) : substr(part[i], 1, 1)
+            if (key == "") out = out "\\134" part[++i]
+            else out = out byte[key] substr(part[i], length(key) + 1)
+          }
+          return out
+        }
+        # busybox shows what is not printable as it is, or as a question mark: both are taken for the latter.
+        function shown(text) { gsub(/[^ -~]/, "?", text); return text }
+        function refuse(why) { print why; exit }
+        function below(link) { refuse("would write through the symbolic link " link) }
+        # Whether it lies below a link, after all that a tar takes off and the kernel passes over.
+        function look(name,   part, count, i, above) {
+          gsub(/\/(\.?\/)+/, "/", name)
+          sub(/^(\.?\/)+/, "", name)
+          while (match(name, /(^|\/)\.\.(\/|$)/)) name = substr(name, RSTART + RLENGTH)
+          if (!match(name, /.*\//)) return
+          name = substr(name, 1, RLENGTH - 1)
+          if (name == last) return
+          last = name
+          count = split(name, part, "/")
+          for (i = 1; i <= count; i++) {
+            above = i == 1 ? part[1] : above "/" part[i]
+            if (above in link) below(link[above])
           }
         }
-        function targets(text, mark,   at) {
-          while (at = index(text, mark)) { text = substr(text, at + length(mark)); look(text) }
+        function targets(text, mark) {
+          while (match(text, mark)) { text = substr(text, RSTART + RLENGTH); look(text) }
         }
-        NR == FNR { link[substr($0, 1, 2) == "./" ? substr($0, 3) : $0] = $0; next }
+        # Whether it goes on, below a link with line feeds in its name, what began so many lines ago.
+        function look_back(   i, k, at) {
+          for (i = 1; i <= broken; i++) {
+            if (index($0, piece[i, pieces[i]] "/") != 1) continue
+            for (k = 1; k < pieces[i] - 1 && past[FNR - k] == piece[i, pieces[i] - k]; k++) ;
+            at = length(past[FNR - k]) - length(piece[i, 1])
+            if (k < pieces[i] - 1 || at < 0 || substr(past[FNR - k], at + 1) != piece[i, 1]) continue
+            if (at == 0 || substr(past[FNR - k], at, 1) ~ /[ \/]/) below(name_of[i])
+          }
+          past[FNR] = $0
+          delete past[FNR - most]
+        }
+
+        NR == FNR && form == "escaped" { link[$0] = $0; next }
+        NR == FNR {
+          count = split($0, part, "\\\\012")
+          if (count > 1) name_of[++broken] = $0
+          for (i = 1; i <= count; i++) {
+            gsub(/\\134/, "?", part[i])
+            part[i] = shown(part[i])
+            name = i == 1 ? part[1] : name "?" part[i]
+            if (count > 1) piece[broken, i] = part[i]
+          }
+          if (count > 1) pieces[broken] = count
+          if (count > most) most = count
+          link[name] = $0
+          next
+        }
+        form == "escaped" {
+          if (!match($0, head)) refuse("cannot be listed")
+          name = unescaped(substr($0, RLENGTH + 1))
+          look(name)
+          if (/^h/) targets(name, " link to ")
+          next
+        }
         {
+          gsub(/\\/, "?")
+          $0 = shown($0)
+          if (broken) look_back()
+        }
+        form == "names" {
+          if ($0 ~ ("^l" mode)) refuse("cannot be listed")
           look($0)
-          if (reader == "gnu") targets($0, " link to ")
-          else if (substr($0, 1, 1) != "l") targets($0, " -> ")
-          if (match($0, /^[^ ]+ +[^ ]+ +[^ ]+ +[^ ]+ +[^ ]+ /)) look(substr($0, RLENGTH + 1))
-        }' "$tmp/symlinks" - >"$tmp/through"
-      [ ! -s "$tmp/through" ] ||
-        die 1 "$1 would write through the symbolic link $(cat "$tmp/through"): refused, what is restored so far stays"
+          next
+        }
+        # What symbolic links lead to is passed over; but a line that only looks like one may follow half an owner.
+        $0 ~ ("^." mode) {
+          passed = !half && /^l/
+          half = $0 !~ day
+          if (passed) next
+        }
+        { targets($0, " -> ") }' "$tmp/symlinks" - >"$tmp/through"
     }
 
     # Files from older sets, by way of a directory of their own.

@@ -173,7 +173,7 @@ private final class Archiver {
   private func read(
     _ entry: Entry, _ body: (UnsafeRawBufferPointer) throws(Failure) -> Void
   ) throws(Failure) {
-    let hash = LogicalHash(entry)
+    let hash = LogicalHash(entry, progress)
     for extent in entry.extents {
       try content.read(extent, of: try shelf.archive(extent.set)) { bytes throws(Failure) in
         hash.take(bytes)

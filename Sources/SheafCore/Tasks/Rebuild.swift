@@ -69,7 +69,7 @@ public struct Rebuild {
     let spill = try system { () throws(SystemError) in try Descriptor.open(spillDirectory, [.read, .directory]) }
     let sorter = LineSorter(spillingTo: spill)
     let damaged = Monitor(false)
-    let scan = ArchiveScan(head.id, to: sorter) { path, message in
+    let scan = ArchiveScan(head.id, to: sorter, progress: progress) { path, message in
       damaged.change { $0 = true }
       reporter.problem("\(set.archive): \(message)", path: path)
     }

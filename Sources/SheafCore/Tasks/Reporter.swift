@@ -45,7 +45,9 @@ public final class Progress: Sendable {
   func add(files n: Int) { files.wrappingAdd(n, ordering: .relaxed) }
   func add(bytes n: Int) { bytes.wrappingAdd(n, ordering: .relaxed) }
 
+  var goesOn: Bool { !isCancelled.load(ordering: .relaxed) }
+
   func checkCancelled() throws(Failure) {
-    if isCancelled.load(ordering: .relaxed) { throw Failure(.interrupted, "interrupted") }
+    if !goesOn { throw Failure(.interrupted, "interrupted") }
   }
 }
