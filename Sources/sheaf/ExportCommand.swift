@@ -23,6 +23,7 @@ struct ExportCommand: ParsableCommand {
   @Flag(name: [.customShort("z"), .long], help: "Deflate the archive.")
   var gzip = false
 
+  @OptionGroup var volumes: VolumeOptions
   @OptionGroup var output: OutputOptions
 
   func run() throws {
@@ -44,6 +45,7 @@ struct ExportCommand: ParsableCommand {
       }
     }
     let series = try store.openSeries()
+    try volumes.add(to: series)
     let set = try point.find(in: series)
     let report = RunReport(output)
     let task = Export(series, options, reporter: report, progress: Interruption.progress)
