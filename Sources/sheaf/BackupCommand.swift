@@ -84,7 +84,9 @@ struct BackupCommand: ParsableCommand {
 
     let report = RunReport(output)
     let store = try store.open()
-    let task = Backup(to: store, options, reporter: report, progress: Interruption.progress, clock: { .now() })
+    let task = Backup(
+      to: store, options, spillDirectory: Sources.spillDirectory, reporter: report, progress: Interruption.progress,
+      clock: { .now() })
     let summary = try report.showing("saving") { try task.run() }
     if output.json { printJSON(summary, report) } else if !output.quiet { printWords(summary, report) }
     try report.finish()
@@ -104,6 +106,7 @@ struct BackupCommand: ParsableCommand {
     json.add("files_new", s.counts.new)
     json.add("files_changed", s.counts.changed)
     json.add("files_unchanged", s.unchanged)
+    json.add("files_moved", s.moved)
     json.add("files_deleted", s.counts.deleted)
     json.add("files_unseen", s.counts.unseen)
     json.add("excluded", s.excluded)
@@ -122,6 +125,7 @@ struct BackupCommand: ParsableCommand {
     var changes = [
       "\(Words.count(c.new)) new", "\(Words.count(c.changed)) changed", "\(Words.count(c.deleted)) deleted",
     ]
+    if s.moved > 0 { changes.append("\(Words.count(s.moved)) moved") }
     changes.append("\(Words.count(s.unchanged)) unchanged")
     if c.unseen > 0 { changes.append(console.styled("\(Words.count(c.unseen)) unseen", .yellow)) }
     if s.excluded > 0 { changes.append("\(Words.count(s.excluded)) left out") }

@@ -18,11 +18,11 @@ struct RebuildCommand: ParsableCommand {
     let opened = try store.open()
     let names = try store.series.map { [$0.bytes] } ?? opened.archiveSeriesNames()
     let report = RunReport(output)
-    let spill = Host.environment("TMPDIR") ?? Bytes("/tmp")
     var total = RebuildSummary()
     for name in names {
       let series = try opened.series(name, host: [])
-      let task = Rebuild(series, spillDirectory: spill, reporter: report, progress: Interruption.progress)
+      let task = Rebuild(
+        series, spillDirectory: Sources.spillDirectory, reporter: report, progress: Interruption.progress)
       let summary = try report.showing("rebuilding") { try task.run() }
       total.rebuilt += summary.rebuilt
       total.good += summary.good

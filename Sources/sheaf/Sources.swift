@@ -3,6 +3,9 @@ import Posix
 import SheafCore
 
 enum Sources {
+  /// Where files without a name may be made.
+  static var spillDirectory: Bytes { Host.environment("TMPDIR") ?? Bytes("/tmp") }
+
   /// Without the leading slash. Symbolic links on the way are followed, one at the end is itself the source unless the
   /// name ends with a slash, as with tar and rsync. What is not there keeps the name it was given.
   static func absolute(_ given: [Bytes]) throws -> [Bytes] {

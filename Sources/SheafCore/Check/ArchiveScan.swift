@@ -9,6 +9,8 @@ final class ArchiveScan {
   private let report: (Bytes?, String) -> Void
   /// Hard links, whose first name tells the rest of their line.
   private(set) var links: [(path: Bytes, first: Bytes, header: TarHeader)] = []
+  /// What the set's archive says was moved.
+  private(set) var moves: [Move] = []
   private(set) var files: Int64 = 0
   private(set) var members: [(length: Int, checksum: UInt32)] = []
   private(set) var tarBytes: Int64 = 0
@@ -91,6 +93,13 @@ final class ArchiveScan {
     let prefix = Bytes("sheaf notes\n")
     guard comment.starts(with: prefix) else { return }
     for line in comment.dropFirst(prefix.count).split(separator: 10) {
+      if let move = line.withUnsafeBufferPointer({ ManifestSyntax.move($0) }) {
+        moves.append(move)
+        guard moves.count <= MoveFinder.moveLimit else {
+          throw .damaged("it tells of more renames than any run writes")
+        }
+        continue
+      }
       let path = line.withUnsafeBufferPointer { ManifestSyntax.path(of: $0).flatMap(Escape.decoded) }
       guard let path else { continue }
       let text = Bytes(line) + [10]

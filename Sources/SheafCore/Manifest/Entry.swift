@@ -73,6 +73,8 @@ public struct Entry: Equatable, Sendable {
   public var isRacy = false
   /// It could not be looked at by a full run, which took over what was known.
   public var isCarried = false
+  /// A directory: what older sets hold below its path is of another one.
+  public var isFresh = false
 
   public init(path: Bytes, status: Status) {
     self.path = path

@@ -86,9 +86,10 @@ final class PointReader {
       if let first = used.first { onUnseen?(Bytes(readers[first].line.path)) }
       return nil
     }
-    // What was a directory and went away, or became something else, takes all that older sets hold below it along,
-    // also where a newer set has a directory there again.
-    for (place, reader) in used.enumerated() where !isDirectory(reader) && readers[reader].line.what != .unseen {
+    // What was a directory and went away, or became something else or another directory, takes all that older sets hold
+    // below it along, also where a newer set has a directory there again.
+    for (place, reader) in used.enumerated()
+    where readers[reader].line.what != .unseen && !(isDirectory(reader) && !readers[reader].line.isFresh) {
       if used[(place + 1)...].contains(where: isDirectory) { hide(Bytes(readers[reader].line.path), since: reader) }
     }
     if readers[winner].line.what == .deleted { return nil }

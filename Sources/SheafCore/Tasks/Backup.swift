@@ -34,6 +34,8 @@ public struct BackupSummary: Sendable {
   public var sources: [Bytes]
   public var counts = SetFoot.Counts()
   public var unchanged: Int64 = 0
+  /// What lies under another path than before and was not stored again.
+  public var moved: Int64 = 0
   public var excluded = 0
   public var bytesRead: Int64 = 0
   public var bytesWritten: Int64 = 0
@@ -49,13 +51,16 @@ public struct Backup {
   let reporter: any Reporter
   let progress: Progress
   let clock: @Sendable () -> Timestamp
+  private let spillDirectory: Bytes
 
+  /// `spillDirectory`: where a file without a name may be made for what was moved.
   public init(
-    to store: Store, _ options: BackupOptions, reporter: any Reporter, progress: Progress,
+    to store: Store, _ options: BackupOptions, spillDirectory: Bytes, reporter: any Reporter, progress: Progress,
     clock: @escaping @Sendable () -> Timestamp
   ) {
     self.store = store
     self.options = options
+    self.spillDirectory = spillDirectory
     self.reporter = reporter
     self.progress = progress
     self.clock = clock
@@ -139,6 +144,8 @@ public struct Backup {
     rules.store = (status.device, status.inode)
     return rules
   }
+
+  fileprivate var spill: Descriptor? { try? Descriptor.open(spillDirectory, [.read, .directory]) }
 
   /// What the set's head says of the rules.
   fileprivate var ruleTexts: [Bytes] {
@@ -229,11 +236,17 @@ private struct Run {
     summary.missing = missing
     summary.fullBecause = previous == nil ? nil : reason
 
+    let finder = (isFull ? nil : previous).map { previous in
+      MoveFinder(
+        root: root, walk: { Walk(lister, threads: processorCount()) },
+        point: { () throws(Failure) in try series!.tree(previous.chain) }, spill: task.spill, progress: task.progress)
+    }
+
     func comparison(_ sink: any ComparisonSink) -> Comparison {
       Comparison(
-        walk: walk, old: old, root: root, to: sink,
+        walk: walk, old: old, lister: lister, to: sink,
         ComparisonOptions(isFull: isFull, readsContents: options.readsContents),
-        reader: reader, purge: LargePurge(lister: lister), reporter: task.reporter, progress: task.progress)
+        reader: reader, finder: finder, reporter: task.reporter, progress: task.progress)
     }
     if options.isDryRun {
       let sink = DryRunSink(task.reporter)
@@ -243,6 +256,7 @@ private struct Run {
       summary.counts = comparison.counts + sink.counts
       summary.bytesRead = sink.bytes
       summary.unchanged = comparison.unchanged
+      summary.moved = comparison.moved
       summary.excluded = comparison.excluded
       return summary
     }
@@ -265,10 +279,12 @@ private struct Run {
       try task.progress.checkCancelled()
       summary.counts = comparison.counts + writer.counts
       summary.unchanged = comparison.unchanged + writer.unchanged
+      summary.moved = comparison.moved + writer.moved
       summary.excluded = comparison.excluded
       summary.bytesRead = writer.bytesRead + reader.bytesRead
       if options.skipsUnchanged, !isFull,
-        summary.counts.new + summary.counts.changed + summary.counts.deleted + summary.counts.unseen == 0
+        summary.counts.new + summary.counts.changed + summary.counts.deleted + summary.counts.unseen + summary.moved
+          == 0
       {
         writer.discard()
         return summary
