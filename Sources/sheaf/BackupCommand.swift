@@ -47,6 +47,9 @@ struct BackupCommand: ParsableCommand {
   @Flag(help: "Read every file and compare contents.")
   var checksum = false
 
+  @Flag(help: "Store large files also where only mode, owner, time or attributes changed.")
+  var fullEntries = false
+
   @Option(help: ArgumentHelp("How hard to deflate, 0 (not at all) to 12.", valueName: "N"))
   var level = 1
 
@@ -77,6 +80,7 @@ struct BackupCommand: ParsableCommand {
     options.excludeLargerThan = excludeLargerThan?.bytes
     options.oneFileSystem = oneFileSystem
     options.readsContents = checksum
+    options.storesMetadata = fullEntries
     options.level = level
     options.comment = comment?.bytes ?? []
     options.skipsUnchanged = skipUnchanged

@@ -22,18 +22,21 @@ struct HistoryTests {
     Scratch.remove(f.source)
     var history = History(seed: seed)
     try history.make(at: f.source)
-    try f.save()
+    // With it, tar alone has everything right; without, it may lag behind in the metadata of large files.
+    let fullEntries = seed % 2 == 0
+    func save() throws { try f.save(fullEntries ? ["--full-entries"] : []) }
+    try save()
     var edits: [String] = []
     for step in 1...Self.steps {
       edits += try history.step().map { "\(step): \($0)" }
-      try f.save()
+      try save()
     }
     let story = "seed \(seed)\n" + edits.joined(separator: "\n")
     for point in f.points {
       let lines = try f.differences(at: point)
       #expect(lines == [], "sheaf restore, \(point.set), \(story)")
     }
-    try f.expectReplay(story)
+    try f.expectReplay(lagging: !fullEntries, story)
     try f.expectScript([f.points[f.points.count / 2], f.newest], story)
     try f.sheaf(["verify", "-q", "-s", Raw(f.store)])
     try f.expectRebuilt(story)

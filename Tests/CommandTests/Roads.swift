@@ -4,8 +4,8 @@ import TestSupport
 import Testing
 
 extension Fixture {
-  /// Stock GNU tar, on each archive in order.
-  func expectReplay(_ story: String = "") throws {
+  /// Stock GNU tar, on each archive in order. `lagging`: the metadata of large files may be that of an older point.
+  func expectReplay(lagging: Bool = false, _ story: String = "") throws {
     guard Reader.gnuTar.isInstalled else { return }
     let target = scratch.path("replay")
     try Descriptor.workingDirectory.makeDirectory(target)
@@ -13,7 +13,8 @@ extension Fixture {
       let output = try Reader.gnuTar.extract(archive(point), into: target)
       #expect(output.succeeded, "tar, \(output), \(story)")
       let lines = point.tree.differences(to: try Snapshot(of: target.joined(inside.bytes)), .ignoring(.holes))
-      #expect(lines.filter { !isLimitOfTar($0, point.tree) } == [], "tar, \(point.set), \(story)")
+      let left = lines.filter { !isLimitOfTar($0, point.tree) && !(lagging && isOfLargeFile($0, point.tree)) }
+      #expect(left == [], "tar, \(point.set), \(story)")
     }
     Scratch.remove(target)
   }
@@ -46,6 +47,15 @@ extension Fixture {
     try sheaf(["verify", "-q", "-s", Raw(store)])
     let lines = try differences(at: newest)
     #expect(lines == [], "restore after rebuild, \(story)")
+  }
+
+  /// What is not stored again where only the metadata changed.
+  private func isOfLargeFile(_ line: String, _ tree: Snapshot) -> Bool {
+    let isLarge = tree.paths.contains { path in
+      let entry = tree[Raw(path)]
+      return entry?.kind == "file" && entry!.size > 1 << 20 && line.hasPrefix("\(path.quoted): ")
+    }
+    return isLarge && ["mode is", "owner is", "mtime is", "attribute "].contains { line.contains(": \($0)") }
   }
 
   /// GNU tar takes neither an attribute nor the setgid bit from a directory that stays; nothing else may differ.

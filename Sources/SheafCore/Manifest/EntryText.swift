@@ -92,6 +92,7 @@ extension Entry {
     if isRacy { out.append(",r") }
     if isCarried { out.append(",s") }
     if isFresh { out.append(",f") }
+    if isMetadataOnly { out.append(",m") }
   }
 
   /// Appends an extent's beginning, up to where the member's offset and number belong.

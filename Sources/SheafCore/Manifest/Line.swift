@@ -130,7 +130,7 @@ struct Line {
       case UInt8(ascii: "f"):
         isFresh = true
         p.at += 1
-      case UInt8(ascii: "k"): p.at += 1
+      case UInt8(ascii: "k"), UInt8(ascii: "m"): p.at += 1
       default: return true  // extents: parsed when asked for
       }
     }
@@ -275,6 +275,7 @@ struct Line {
       case UInt8(ascii: "r"): e.isRacy = true
       case UInt8(ascii: "s"): e.isCarried = true
       case UInt8(ascii: "f"): e.isFresh = true
+      case UInt8(ascii: "m"): e.isMetadataOnly = true
       case UInt8(ascii: "p"):
         guard value.count > 17, value[16] == UInt8(ascii: ":"), let set = SetID(text: Bytes(value[..<16])) else {
           return true

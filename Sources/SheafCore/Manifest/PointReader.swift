@@ -14,6 +14,9 @@ final class PointReader {
   /// have been passed.
   private var hidden: [(path: Bytes, age: Int)] = []
   private var firstHidden = 0
+  /// The directory last asked for, and what hides it: mostly the next line is of the same.
+  private var hidingParent = Bytes()
+  private var hidingAge: Int?
   private var current = 0
 
   /// Whether a newer set could not look at the entry just read.
@@ -125,11 +128,20 @@ final class PointReader {
 
   private func hide(_ path: Bytes, since age: Int) {
     hidden.insert((path, age), at: hiddenPlace(of: path))
+    hidingAge = nil
   }
 
   private func isHidden(_ reader: Int) -> Bool {
     guard firstHidden < hidden.count else { return false }
-    let parent = Bytes(readers[reader].line.parent)
+    if hidingAge == nil || !readers[reader].line.parent.elementsEqual(hidingParent) {
+      hidingParent = Bytes(readers[reader].line.parent)
+      hidingAge = newestHiding(hidingParent)
+    }
+    return hidingAge! < reader
+  }
+
+  /// The age of the newest set that hides what older ones hold in a directory; none: beyond all.
+  private func newestHiding(_ parent: Bytes) -> Int {
     while firstHidden < hidden.count, PathOrder.compareDirectories(hidden[firstHidden].path, parent) < 0,
       !parent.isAtOrBelow(hidden[firstHidden].path)
     {
@@ -139,13 +151,14 @@ final class PointReader {
       hidden.removeFirst(firstHidden)
       firstHidden = 0
     }
+    var newest = Int.max
     var directory = parent
     while true {
       for (path, age) in hidden[hiddenPlace(of: directory)...] {
         guard path == directory else { break }
-        if age < reader { return true }
+        newest = min(newest, age)
       }
-      guard !directory.isEmpty else { return false }
+      guard !directory.isEmpty else { return newest }
       directory = directory.splitAtName.parent
     }
   }

@@ -300,8 +300,16 @@ final class Packer {
   }
 }
 
+/// A line with the old place.
+struct Refreshed {
+  let text: Bytes
+  let canonical: Int
+  let entry: Entry
+}
+
 /// The line of an entry that proved unchanged: the old place, the new inode and change time. nil where it did change.
-func refreshed(_ old: Bytes, with new: Entry, _ scratch: Buffer) -> (text: Bytes, canonical: Int, entry: Entry)? {
+/// `orMetadata`: of one whose contents are the same, whatever else changed.
+func refreshed(_ old: Bytes, with new: Entry, _ scratch: Buffer, orMetadata: Bool = false) -> Refreshed? {
   old.withUnsafeBufferPointer { text in
     var line = Line()
     guard line.parse(entry: text, scratch: scratch), let before = line.entry() else { return nil }
@@ -309,9 +317,16 @@ func refreshed(_ old: Bytes, with new: Entry, _ scratch: Buffer) -> (text: Bytes
     entry.hardLink = before.hardLink
     entry.extents = before.extents
     entry.isStoredSparse = before.isStoredSparse
-    let (text, canonical) = entry.line
-    guard text[..<canonical].elementsEqual(line.canonical) else { return nil }
-    return (text, canonical, entry)
+    var (text, canonical) = entry.line
+    if !text[..<canonical].elementsEqual(line.canonical) {
+      guard orMetadata, entry.kind == before.kind, entry.size == before.size, entry.digest == before.digest,
+        // Which bytes are stored follows from the holes.
+        !entry.isStoredSparse || entry.holes == before.holes
+      else { return nil }
+      entry.isMetadataOnly = true
+      (text, canonical) = entry.line
+    }
+    return Refreshed(text: text, canonical: canonical, entry: entry)
   }
 }
 

@@ -394,7 +394,24 @@ enum RestoreScript {
         if (p in directory) went(p)
         if (p in needed && substr(tags, index(tags, ",p:") + 3, 16) != needed[p]) delete needed[p]
         if (index(tags, ",s") && tags ~ /,s(,|$)/) carry(p)
+        if (index(tags, ",m") && tags ~ /,m(,|$)/) update(p)
         next
+      }
+      # A large file whose contents stayed as they were: the archive does not have it again.
+      function update(p,   file, list, i, count, part, late) {
+        if ($2 != "type=file" || $3 !~ /^uid=[0-9]+$/ || $4 !~ /^gid=[0-9]+$/ || $5 !~ /^mode=[0-7]+$/ || \
+          time !~ /^-?[0-9]+\.[0-9]+$/) fail("line " NR " cannot be read")
+        file = quoted("./" name(p))
+        if (superuser) list = " chown " substr($3, 5) ":" substr($4, 5) " " file ";"
+        list = list " chmod u+rw " file "; bare " file ";"
+        count = split(substr(tags, 1, index(tags, "@")), part, ",")
+        for (i = 1; i <= count; i++) if (part[i] ~ /^x:/) {
+          # An access list comes after the mode, whose group bits are its mask.
+          if (part[i] ~ /^x:system\./) late = late with(file, part[i])
+          else if (superuser || part[i] ~ /^x:user\./) list = list with(file, part[i])
+        }
+        list = list " chmod 0" substr($5, 6) " " file ";" late " " stamp(file, time)
+        print "enter " quoted(parent(p)) " && [ -f " file " ] && [ ! -L " file " ] && {" list "; }" >("updates." n)
       }
       # What bsdtar reads wrongly: times before 1970 with fractions, attributes with a % or = in their names. And links,
       # which busybox leaves to root and to the group that a directory hands down.
@@ -578,7 +595,7 @@ enum RestoreScript {
         ended = 1
         for (p in target) { delete came[target[p]]; delete target[p] }
         renames = settled = 0
-        close(before); close("carried." n); close("links." n)
+        close(before); close("carried." n); close("links." n); close("updates." n)
       }
 
       # At last: what tar could not give to directories, the deepest first.
@@ -793,7 +810,7 @@ enum RestoreScript {
     }
     have_attributes() {
       have setfattr && return
-      [ -f "$tmp/no-setfattr" ] || say "note: setfattr is not installed, so some directories keep or lack attributes"
+      [ -f "$tmp/no-setfattr" ] || say "note: setfattr is not installed, so some files and directories keep or lack attributes"
       : >"$tmp/no-setfattr"
       return 1
     }
@@ -803,6 +820,15 @@ enum RestoreScript {
       elif have setfacl && [ "$2" = system.posix_acl_default ]; then setfacl -k -- "$1"
       elif have setfacl && [ "$2" = system.posix_acl_access ]; then setfacl -m m::rwx -- "$1" && setfacl -b -- "$1"
       else have_attributes; fi
+    }
+    # Takes all attributes from a file; getfattr shows odd bytes of their names in octal.
+    bare() {
+      have getfattr || return 0
+      getfattr -h -m - -- "$1" 2>/dev/null | sed '/^# file: /d; /^$/d; /^security\.\(selinux\|ima\|evm\)$/d; s/%/%%/g' |
+        while read -r attribute; do
+          # shellcheck disable=SC2059
+          without "$1" "$(printf "$attribute")"
+        done
     }
     place() {
       if enter_new "$1" && [ -e "$stage/$1/$2" ]; then
@@ -950,6 +976,7 @@ enum RestoreScript {
       if [ "$n" -gt 1 ] || [ -s "$tmp/carried.$n" ]; then guard "$set"; fi
       unpack "$set" "$root"
       follow "links.$n"
+      follow "updates.$n"
       follow "bits.$n"
     done
 

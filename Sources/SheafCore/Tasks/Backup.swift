@@ -17,6 +17,8 @@ public struct BackupOptions: Sendable {
   public var excludeLargerThan: Int64?
   public var oneFileSystem = false
   public var readsContents = false
+  /// Store a file also where only its metadata changed, so that tar alone has it right.
+  public var storesMetadata = false
   public var level = 1
   public var comment: Bytes = []
   public var skipsUnchanged = false
@@ -245,7 +247,8 @@ private struct Run {
     func comparison(_ sink: any ComparisonSink) -> Comparison {
       Comparison(
         walk: walk, old: old, lister: lister, to: sink,
-        ComparisonOptions(isFull: isFull, readsContents: options.readsContents),
+        ComparisonOptions(
+          isFull: isFull, readsContents: options.readsContents, storesMetadata: options.storesMetadata),
         reader: reader, finder: finder, reporter: task.reporter, progress: task.progress)
     }
     if options.isDryRun {

@@ -19,6 +19,8 @@ struct ComparisonOptions {
   var isFull = false
   /// Compare contents, not only what stat tells.
   var readsContents = false
+  /// Store a file also where only its metadata changed.
+  var storesMetadata = false
 }
 
 /// Not for use from several threads.
@@ -395,18 +397,33 @@ final class Comparison {
     }
     if isSame { return keep(item) }
     diverge()
-    if entry.onlyIfDifferent, item.status.kind == .file, item.status.size > Packer.smallLimit,
-      let kept = reader.refreshedIfEqual(entry)
+    let mayLagBehind = mayLagBehind(entry)
+    if entry.onlyIfDifferent || mayLagBehind, item.status.kind == .file, item.status.size > Packer.smallLimit,
+      let kept = reader.refreshedIfEqual(entry, orMetadata: mayLagBehind)
     {
-      sink.add(.line(text: kept.text, canonical: kept.canonical, isNote: false), estimate: 0)
+      let isChanged = kept.entry.isMetadataOnly
+      sink.add(.line(text: kept.text, canonical: kept.canonical, isNote: isChanged), estimate: 0)
       counts.count(self.old!.line)
       stores = stores || before.isOther
-      tellKept(entry.path, .file, isElsewhere: before.isElsewhere)
+      if isChanged {
+        counts.changed += 1
+        if reporter.wantsItems { reporter.item(.changed, entry.path, .file) }
+      } else {
+        tellKept(entry.path, .file, isElsewhere: before.isElsewhere)
+      }
       return
     }
     // What is only looked at may prove the same; its directory's entry costs little.
     if item.status.kind != .directory || onlyIfDifferent || before.isOther { stores = true }
     sink.add(.entry(entry), estimate: entry.isLink || item.status.kind != .file ? 1024 : 1024 + Int(item.status.size))
+  }
+
+  /// Whether a file that differs may do so in its metadata alone, which then is all that is written.
+  private func mayLagBehind(_ entry: PackEntry) -> Bool {
+    guard let line = entry.old, !options.isFull, !options.storesMetadata, entry.item.status.links == 1 else {
+      return false
+    }
+    return parsed(line) { $0.kind == .file && $0.size == entry.item.status.size && !$0.hasHardLink }
   }
 
   private enum Joined { case done, same, store }
