@@ -47,6 +47,9 @@ struct BackupCommand: ParsableCommand {
   @Flag(help: "Read every file and compare contents.")
   var checksum = false
 
+  @Flag(help: "Store large files also where only mode, owner, time or attributes changed.")
+  var fullEntries = false
+
   @Option(help: ArgumentHelp("How hard to deflate, 0 (not at all) to 12.", valueName: "N"))
   var level = 1
 
@@ -93,6 +96,7 @@ struct BackupCommand: ParsableCommand {
     options.excludeLargerThan = excludeLargerThan?.bytes
     options.oneFileSystem = oneFileSystem
     options.readsContents = checksum
+    options.storesMetadata = fullEntries
     options.level = level
     options.comment = comment?.bytes ?? []
     options.skipsUnchanged = skipUnchanged
@@ -111,7 +115,8 @@ struct BackupCommand: ParsableCommand {
     let report = RunReport(output)
     let store = try store.open()
     let task = Backup(
-      to: store, options, known: Memory.stores, reporter: report, progress: Interruption.progress, clock: { .now() })
+      to: store, options, known: Memory.stores, spillDirectory: Host.spillDirectory, reporter: report,
+      progress: Interruption.progress, clock: { .now() })
     let summary = try report.showing("saving") { try task.run() }
     if output.json { printJSON(summary, report) } else if !output.quiet { printWords(summary, report) }
     try report.finish()
@@ -131,6 +136,7 @@ struct BackupCommand: ParsableCommand {
     json.add("files_new", s.counts.new)
     json.add("files_changed", s.counts.changed)
     json.add("files_unchanged", s.unchanged)
+    json.add("files_moved", s.moved)
     json.add("files_deleted", s.counts.deleted)
     json.add("files_unseen", s.counts.unseen)
     json.add("excluded", s.excluded)
@@ -149,6 +155,7 @@ struct BackupCommand: ParsableCommand {
     var changes = [
       "\(Words.count(c.new)) new", "\(Words.count(c.changed)) changed", "\(Words.count(c.deleted)) deleted",
     ]
+    if s.moved > 0 { changes.append("\(Words.count(s.moved)) moved") }
     changes.append("\(Words.count(s.unchanged)) unchanged")
     if c.unseen > 0 { changes.append(console.styled("\(Words.count(c.unseen)) unseen", .yellow)) }
     if s.excluded > 0 { changes.append("\(Words.count(s.excluded)) left out") }

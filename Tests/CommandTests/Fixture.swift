@@ -128,6 +128,7 @@ struct Summary: Decodable {
   let new: Int
   let changed: Int
   let unchanged: Int
+  let moved: Int
   let deleted: Int
   let unseen: Int
   let excluded: Int
@@ -140,6 +141,7 @@ struct Summary: Decodable {
     case new = "files_new"
     case changed = "files_changed"
     case unchanged = "files_unchanged"
+    case moved = "files_moved"
     case deleted = "files_deleted"
     case unseen = "files_unseen"
     case bytesRead = "bytes_read"

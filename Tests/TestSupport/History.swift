@@ -52,6 +52,7 @@ public struct History {
     children["every-empty-file"] = decorated(.file())
     children["every-empty-directory"] = decorated(.directory())
     children["every-sparse"] = decorated(random.sparse())
+    children["every-large"] = decorated(.file(size: 1_100_000, seed: seed))
     children["every-symlink"] = decorated(.symlink("every-file"))
     children["every-fifo"] = decorated(.fifo)
     children["every-acl"] = .file("acl\n").acl(random.accessList())

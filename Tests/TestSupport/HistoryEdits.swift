@@ -145,6 +145,21 @@ extension History {
     return "point \(item.shown) to \(target.quoted)"
   }
 
+  /// All but the contents of a file above 1 MiB.
+  mutating func changeLarge() throws(SystemError) -> String? {
+    guard let item = try pick(where: { $0.kind == .file && $0.status.size > 1 << 20 }) else { return nil }
+    let file = try open(item, .read)
+    switch random.below(4) {
+    case 0: try file.setMode(allowed(random.mode(), isDirectory: false))
+    case 1: try file.setModified(random.time())
+    case 2 where privileged:
+      let owner = random.owner()
+      try file.setOwner(uid: owner.uid, gid: owner.gid)
+    default: try file.setAttribute(.acl(random.accessList()))
+    }
+    return "change something about \(item.shown), not its contents"
+  }
+
   mutating func setAttribute() throws(SystemError) -> String? {
     guard let item = try pick(where: { $0.kind == .file || $0.kind == .directory }) else { return nil }
     var attribute = random.attribute(trusted: privileged)

@@ -6,14 +6,14 @@ extension History {
   private enum Edit: CaseIterable {
     case create, deleteFile, deleteDirectory, append, truncate, rewrite, rewriteHidden, patch, replace, changeMode
     case changeOwner, touch, renameFile, renameDirectory, renameOver, cycle, chain, invert, swapKind, retarget
-    case addLink, dropLink, relink, setAttribute, removeAttribute, changeACL
+    case addLink, dropLink, relink, setAttribute, removeAttribute, changeACL, changeLarge
 
     /// How often, compared with the others.
     var weight: Int {
       switch self {
       case .create: 6
       case .deleteFile, .append, .rewrite, .renameFile, .renameDirectory: 3
-      case .rewriteHidden, .cycle, .chain, .swapKind, .addLink, .dropLink: 2
+      case .rewriteHidden, .cycle, .chain, .swapKind, .addLink, .dropLink, .changeLarge: 2
       default: 1
       }
     }
@@ -61,6 +61,7 @@ extension History {
     case .setAttribute: try setAttribute()
     case .removeAttribute: try removeAttribute()
     case .changeACL: try changeACL()
+    case .changeLarge: try changeLarge()
     }
   }
 

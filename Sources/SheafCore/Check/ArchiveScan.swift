@@ -10,6 +10,8 @@ final class ArchiveScan {
   private let report: (Bytes?, String) -> Void
   /// Hard links, whose first name tells the rest of their line.
   private(set) var links: [(path: Bytes, first: Bytes, header: TarHeader)] = []
+  /// What the set's archive says was moved.
+  private(set) var moves: [Move] = []
   private(set) var files: Int64 = 0
   private(set) var members: [(length: Int, checksum: UInt32)] = []
   private(set) var tarBytes: Int64 = 0
@@ -98,6 +100,13 @@ final class ArchiveScan {
   private func addNotes(_ comment: Bytes) throws(Failure) {
     guard comment.starts(with: TarHeader.notesMark) else { return }
     for line in comment.dropFirst(TarHeader.notesMark.count).split(separator: 10) {
+      if let move = line.withUnsafeBufferPointer({ ManifestSyntax.move($0) }) {
+        moves.append(move)
+        guard moves.count <= MoveFinder.moveLimit else {
+          throw .damaged("it tells of more renames than any run writes")
+        }
+        continue
+      }
       let path = line.withUnsafeBufferPointer { ManifestSyntax.path(of: $0).flatMap(Escape.decoded) }
       guard let path else { continue }
       let text = Bytes(line) + [10]

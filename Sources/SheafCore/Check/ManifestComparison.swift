@@ -89,6 +89,8 @@ final class ManifestComparison {
     if tar.header.type == .directory {
       if path.last == 47 { path.removeLast() }
       try passDirectories(before: path)
+      // Those that only serve deletions and renames are no part of the tree.
+      if tar.header.comment == LargePurge.mark { return }
       // An incremental set also has directories that only hold something new.
       if let entry = directories.removeValue(forKey: path) { compare(entry, tar.header, path) }
       return

@@ -76,6 +76,10 @@ public struct Entry: Equatable, Sendable {
   public var isRacy = false
   /// It could not be looked at by a full run, which took over what was known.
   public var isCarried = false
+  /// A file whose contents were as they were: this set's archive does not have it.
+  public var isMetadataOnly = false
+  /// A directory: what older sets hold below its path is of another one.
+  public var isFresh = false
 
   public init(path: Bytes, status: Status) {
     self.path = path

@@ -91,6 +91,8 @@ extension Entry {
     if isTorn { out.append(",t") }
     if isRacy { out.append(",r") }
     if isCarried { out.append(",s") }
+    if isFresh { out.append(",f") }
+    if isMetadataOnly { out.append(",m") }
   }
 
   /// Appends an extent's beginning, up to where the member's offset and number belong.

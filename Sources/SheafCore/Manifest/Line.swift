@@ -29,6 +29,8 @@ struct Line {
   var mustReread = false
   /// A full set carries the last good copy of what could not be looked at.
   var isCarried = false
+  /// What older sets hold below this directory is of another one.
+  var isFresh = false
   var hasHardLink = false
   var major: UInt32 = 0
   var minor: UInt32 = 0
@@ -111,6 +113,7 @@ struct Line {
     links = 1
     mustReread = false
     isCarried = false
+    isFresh = false
     while p.at < p.end {
       guard p.skip(","), p.at < p.end else { return false }
       switch p.at.pointee {
@@ -124,7 +127,10 @@ struct Line {
       case UInt8(ascii: "s"):
         isCarried = true
         p.at += 1
-      case UInt8(ascii: "k"): p.at += 1
+      case UInt8(ascii: "f"):
+        isFresh = true
+        p.at += 1
+      case UInt8(ascii: "k"), UInt8(ascii: "m"): p.at += 1
       default: return true  // extents: parsed when asked for
       }
     }
@@ -268,6 +274,8 @@ struct Line {
       case UInt8(ascii: "t"): e.isTorn = true
       case UInt8(ascii: "r"): e.isRacy = true
       case UInt8(ascii: "s"): e.isCarried = true
+      case UInt8(ascii: "f"): e.isFresh = true
+      case UInt8(ascii: "m"): e.isMetadataOnly = true
       case UInt8(ascii: "p"):
         guard value.count > 17, value[16] == UInt8(ascii: ":"), let set = SetID(text: Bytes(value[..<16])) else {
           return true

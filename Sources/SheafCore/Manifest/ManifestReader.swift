@@ -119,6 +119,10 @@ final class ManifestReader {
         try note(.unseen, text, ManifestSyntax.unseen)
         return true
       }
+      if ManifestSyntax.starts(text, ManifestSyntax.renamed) {
+        guard head.kind != .full, ManifestSyntax.move(text) != nil else { throw malformed("cannot be read") }
+        continue
+      }
       if ManifestSyntax.starts(text, "# members: ") { continue }
       tail.add(line: text)
       guard tail.isSound else { throw malformed("is one of too many") }

@@ -124,6 +124,7 @@ final class ManifestWriter {
 enum ManifestSyntax {
   static let deleted: StaticString = "# deleted "
   static let unseen: StaticString = "# unseen "
+  static let renamed: StaticString = "# renamed "
   /// Bytes of the last member, which says where index and foot begin.
   static let trailerLength = GzipMember.headerLength + 4 + 16 + 2 + GzipMember.trailerLength
 
@@ -162,6 +163,31 @@ enum ManifestSyntax {
   static func starts(_ line: UnsafeBufferPointer<UInt8>, _ text: StaticString) -> Bool {
     let count = text.utf8CodeUnitCount
     return line.count >= count && memcmp(line.baseAddress!, text.utf8Start, count) == 0
+  }
+
+  /// `# renamed ./OLD ./NEW`.
+  static func append(_ move: Move, to out: Buffer) {
+    out.append(renamed)
+    out.append("./")
+    Escape.append(path: move.old, to: out)
+    out.append(" ./")
+    Escape.append(path: move.new, to: out)
+    out.append("\n")
+  }
+
+  /// What such a line tells; nil where it is malformed.
+  static func move(_ line: UnsafeBufferPointer<UInt8>) -> Move? {
+    let words = line.dropFirst(renamed.utf8CodeUnitCount).split(separator: 32, omittingEmptySubsequences: false)
+    guard starts(line, renamed), words.count == 2 else { return nil }
+    var paths: [Bytes] = []
+    for word in words {
+      guard word.count > 2, word.starts(with: [UInt8(ascii: "."), UInt8(ascii: "/")]),
+        let path = Escape.decoded(UnsafeBufferPointer(rebasing: word.dropFirst(2))),
+        path.withUnsafeBufferPointer({ Line.isPlain($0) })
+      else { return nil }
+      paths.append(path)
+    }
+    return Move(old: paths[0], new: paths[1])
   }
 
   static func appendNote(_ note: StaticString, _ path: Bytes, to out: Buffer) {

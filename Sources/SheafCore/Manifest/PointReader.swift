@@ -8,6 +8,10 @@ final class PointReader {
   private let readers: [ManifestReader]
   /// Directories that went away or became something else, and since which age.
   private var hidden = DirectoryTable<Int>()
+  /// The directory last asked for, and the newest set that hides what older ones hold in it: mostly the next line is of
+  /// the same.
+  private var hidingParent = Bytes()
+  private var hidingAge: Int?
   private var current = 0
 
   /// Whether a newer set could not look at the entry just read.
@@ -77,10 +81,11 @@ final class PointReader {
       if let first = used.first { onUnseen?(Bytes(readers[first].line.path)) }
       return nil
     }
-    // What was a directory and went away, or became something else, takes all that older sets hold below it along,
-    // also where a newer set has a directory there again.
-    for (place, reader) in used.enumerated() where !isDirectory(reader) && readers[reader].line.what != .unseen {
-      if used[(place + 1)...].contains(where: isDirectory) { hidden.add(Bytes(readers[reader].line.path), reader) }
+    // What was a directory and went away, or became something else or another directory, takes all that older sets hold
+    // below it along, also where a newer set has a directory there again.
+    for (place, reader) in used.enumerated()
+    where readers[reader].line.what != .unseen && !(isDirectory(reader) && !readers[reader].line.isFresh) {
+      if used[(place + 1)...].contains(where: isDirectory) { hide(Bytes(readers[reader].line.path), since: reader) }
     }
     if readers[winner].line.what == .deleted { return nil }
     if readers[winner].line.isCarried { isUnseen = true }
@@ -91,9 +96,23 @@ final class PointReader {
     readers[reader].line.what == .entry && readers[reader].line.kind == .directory
   }
 
+  private func hide(_ path: Bytes, since age: Int) {
+    hidden.add(path, age)
+    hidingAge = nil
+  }
+
   private func isHidden(_ reader: Int) -> Bool {
     guard !hidden.isEmpty else { return false }
-    return hidden.first(above: Bytes(readers[reader].line.parent)) { _, age in age < reader ? true : nil } ?? false
+    if hidingAge == nil || !readers[reader].line.parent.elementsEqual(hidingParent) {
+      hidingParent = Bytes(readers[reader].line.parent)
+      var newest = Int.max
+      let _: Bool? = hidden.first(above: hidingParent) { _, age in
+        newest = min(newest, age)
+        return nil
+      }
+      hidingAge = newest
+    }
+    return hidingAge! < reader
   }
 
   /// Goes to the first entry that is not before `path`, having looked at what is known of the directories above it:

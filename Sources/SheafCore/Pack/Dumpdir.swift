@@ -40,10 +40,27 @@ enum Dumpdir {
     return letters
   }
 
-  /// Renames, from one full path to another.
-  static func renames(_ pairs: [(from: Bytes, to: Bytes)]) -> Bytes {
+  /// A listing of names, each a directory's or not.
+  static func listing(_ names: [Bytes: Bool]) -> Bytes {
+    var value = Bytes()
+    for (name, isDirectory) in names.sorted(by: { $0.key.lexicographicallyPrecedes($1.key) }) {
+      value.append(UInt8(ascii: isDirectory ? "D" : "Y"))
+      value += name
+      value.append(0)
+    }
+    value.append(0)
+    return value
+  }
+
+  /// Renames, from one full path to another, in as few records as they fit.
+  static func renames(_ pairs: [(from: Bytes, to: Bytes)]) -> [Bytes] {
+    var records: [Bytes] = []
     var value = Bytes()
     for (from, to) in pairs {
+      if value.count + from.count + to.count + 5 > limit {
+        records.append(value + [0])
+        value = []
+      }
       value.append(UInt8(ascii: "R"))
       value += from
       value.append(0)
@@ -51,8 +68,8 @@ enum Dumpdir {
       value += to
       value.append(0)
     }
-    value.append(0)
-    return value
+    if !value.isEmpty { records.append(value + [0]) }
+    return records
   }
 }
 
@@ -63,6 +80,16 @@ struct LargePurge {
 
   /// The comment of entries that are no part of the tree.
   static let mark = Bytes("sheaf purge")
+
+  /// Of a directory that comes and goes.
+  static func freeName(_ isTaken: (Bytes) -> Bool) -> Bytes {
+    var number = 0
+    while true {
+      let name = Bytes(".sheaf-purge-\(number)".utf8)
+      if !isTaken(name) { return name }
+      number += 1
+    }
+  }
 
   /// Tar entries that come before the directory's own. nil where the directory above is above a source, or too large
   /// itself.
@@ -75,25 +102,12 @@ struct LargePurge {
     let parentList = Dumpdir.listing(listing, without: [])
     guard parentList.count <= Dumpdir.limit else { return nil }
     let taken = Set(listing.items.map { listing.name($0) })
-    var number = 0
-    func name() -> Bytes { Bytes(".sheaf-purge-\(number)".utf8) }
-    while taken.contains(name()) { number += 1 }
-    let trash = parent.joined(name())
-
+    let trash = parent.joined(Self.freeName { taken.contains($0) })
     var items: [PackItem] = [.directory(path: trash, status: status, dumpdir: [], comment: Self.mark)]
-    var pairs: [(from: Bytes, to: Bytes)] = []
-    var size = 0
-    for (index, name) in lost.enumerated() {
-      let pair = (from: directory.joined(name), to: trash.joined(Bytes("\(index)".utf8)))
-      size += pair.from.count + pair.to.count + 4
-      if size > Dumpdir.limit {
-        items.append(.directory(path: trash, status: status, dumpdir: Dumpdir.renames(pairs), comment: Self.mark))
-        pairs = []
-        size = pair.from.count + pair.to.count + 4
-      }
-      pairs.append(pair)
+    let pairs = lost.enumerated().map { (from: directory.joined($1), to: trash.joined(Bytes("\($0)".utf8))) }
+    for record in Dumpdir.renames(pairs) {
+      items.append(.directory(path: trash, status: status, dumpdir: record, comment: Self.mark))
     }
-    items.append(.directory(path: trash, status: status, dumpdir: Dumpdir.renames(pairs), comment: Self.mark))
     items.append(.directory(path: parent, status: status, dumpdir: parentList))
     return items
   }

@@ -43,15 +43,19 @@ final class JobBuilder: ComparisonSink {
   }
 
   func endDirectory(before: [PackItem], own: PackItem?) throws(Failure) {
-    for item in before { try move(item, Self.memberSize) }
-    if let own {
-      var estimate = 1024
-      if case .directory(_, _, _, let dumpdir, _) = own { estimate += dumpdir.count }
-      try move(own, estimate)
-    }
+    for item in before { try move(item, Self.estimate(item)) }
+    if let own { try move(own, Self.estimate(own)) }
     for (item, estimate) in block { try move(item, estimate) }
     block.removeAll(keepingCapacity: true)
     blockKept.count = 0
+  }
+
+  private static func estimate(_ item: PackItem) -> Int {
+    switch item {
+    case .directory(_, _, _, let dumpdir, _): 1024 + dumpdir.count
+    case .line(let text, _, _): text.count
+    default: 0
+    }
   }
 
   private func move(_ item: PackItem, _ estimate: Int) throws(Failure) {
@@ -88,7 +92,7 @@ final class JobBuilder: ComparisonSink {
       reporter.problem(
         error.asUnseen,
         path: entry.path)
-      let lines = UnseenLines(path: entry.path, old: entry.old, isFull: isFull)
+      let lines = UnseenLines(path: entry.path, before: entry.before, isFull: isFull)
       job.items.append(.line(text: lines.text, canonical: 0, isNote: true))
       lines.count(in: &job.counts)
       if let old = entry.old, lines.canonical > 0 {

@@ -56,8 +56,8 @@ final class LargeReader {
   }
 
   /// The renewed line where content and metadata prove equal to the old line's; nil where they differ, or where it
-  /// could not be read (the packer will say so).
-  func refreshedIfEqual(_ packed: PackEntry) -> (text: Bytes, canonical: Int, entry: Entry)? {
+  /// could not be read (the packer will say so). `orMetadata`: the metadata may differ.
+  func refreshedIfEqual(_ packed: PackEntry, orMetadata: Bool = false) -> Refreshed? {
     guard let old = packed.old else { return nil }
     do throws(SystemError) {
       let path = packed.path
@@ -69,7 +69,7 @@ final class LargeReader {
       var (file, status, entry) = try opened(path)
       // A digest takes long: what else tells a difference comes first.
       entry.digest = oldDigest(old)
-      guard refreshed(old, with: entry, scratch) != nil else { return nil }
+      guard refreshed(old, with: entry, scratch, orMetadata: orMetadata) != nil else { return nil }
       var position: Int64 = 0
       buffer.reserve(1 << 20)
       while position < status.size {
@@ -83,7 +83,7 @@ final class LargeReader {
       }
       let digest = hasher.finish()
       guard digest == entry.digest, try file.status() == status else { return nil }
-      return refreshed(old, with: entry, scratch)
+      return refreshed(old, with: entry, scratch, orMetadata: orMetadata)
     } catch { return nil }
   }
 

@@ -20,17 +20,26 @@ enum PackItem {
 
 /// How an entry counts.
 enum Change {
-  case new, changed, unchanged
+  case new, changed, unchanged, moved
   /// Directories above the sources: nobody asked for them.
   case untold
+}
+
+/// What the point before tells of a path.
+struct Before {
+  /// Its line there, where it has one.
+  var line: Bytes?
+  /// It was moved: the line does not stand at this path in older sets.
+  var isElsewhere = false
+  /// What older sets tell of this path and of what lies below is of something else, which was moved or gave way.
+  var isOther = false
 }
 
 /// An entry to be packed.
 struct PackEntry {
   var listing: Listing
   var index: Int
-  /// The line of the point before, where it has one.
-  var old: Bytes?
+  var before = Before()
   /// Store it only if content or metadata differ from the old line.
   var onlyIfDifferent = false
   /// Of a directory; its line and its own tar entry must tell the same.
@@ -42,6 +51,7 @@ struct PackEntry {
   /// A later name of the group: stored as a hard link.
   var isLink = false
 
+  var old: Bytes? { before.line }
   var item: Listing.Item { listing.items[index] }
   var change: Change {
     if item.isAbove { return .untold }
@@ -105,6 +115,7 @@ final class PackJob: @unchecked Sendable {
   var counts = SetFoot.Counts()
   /// Entries that were looked at and proved the same.
   var unchanged: Int64 = 0
+  var moved: Int64 = 0
   /// Bytes read from the source.
   var bytesRead: Int64 = 0
 
@@ -114,7 +125,7 @@ final class PackJob: @unchecked Sendable {
     /// Of a large file's first member.
     case firstMember(LargeFile, LinkGroup?, Extent)
     /// The whole line of a later name of a group, and its canonical part.
-    case link(LinkGroup, path: Bytes, old: Bytes?)
+    case link(LinkGroup, path: Bytes, Before)
   }
   struct Gap {
     var text: Int
@@ -132,6 +143,7 @@ final class PackJob: @unchecked Sendable {
     tarBytes = 0
     counts = SetFoot.Counts()
     unchanged = 0
+    moved = 0
     bytesRead = 0
     finished.look { $0 = false }
   }

@@ -124,6 +124,9 @@ final class Packer {
     case .unchanged:
       job.unchanged += 1
       mark = .metadata
+    case .moved:
+      job.moved += 1
+      mark = .moved
     case .untold: mark = .metadata
     }
     if reporter.wantsItems { reporter.item(mark, path, kind) }
@@ -187,7 +190,7 @@ final class Packer {
     let entry = look.entry(path, packed.item.status)
     TarHeader(entry, linkTo: group.first).append(to: tar)
     job.gaps.append(
-      .init(text: job.text.count, canonical: job.canonical.count, fill: .link(group, path: path, old: packed.old)))
+      .init(text: job.text.count, canonical: job.canonical.count, fill: .link(group, path: path, packed.before)))
     job.counts.files += 1
     tell(packed.change, path, entry.kind, job)
   }
@@ -195,6 +198,7 @@ final class Packer {
   private func packDirectoryLine(_ packed: PackEntry, _ job: PackJob) {
     var entry = look.entry(packed.path, packed.item.status)
     entry.attributes = packed.attributes
+    entry.isFresh = packed.before.isOther
     if isKept(entry, packed, job) { return }
     append(entry, job, as: packed.change) { _ in fatalError("only files have a place") }
   }
@@ -279,7 +283,7 @@ final class Packer {
     guard let line = refreshed(old, with: entry, scratch) else { return false }
     job.text.append(line.text)
     appendCanonical(line.text, line.canonical, job)
-    count(entry, job, as: packed.item.isAbove ? .untold : .unchanged)
+    count(entry, job, as: packed.item.isAbove ? .untold : packed.before.isElsewhere ? .moved : .unchanged)
     return true
   }
 
@@ -289,7 +293,7 @@ final class Packer {
     let path = packed.path
     reporter.problem(
       error.asUnseen, path: path)
-    let lines = UnseenLines(path: path, old: packed.old, isFull: isFull)
+    let lines = UnseenLines(path: path, before: packed.before, isFull: isFull)
     job.text.append(lines.text)
     job.notes.append(lines.text)
     if let old = packed.old, lines.canonical > 0 { appendCanonical(old, lines.canonical, job) }
@@ -298,8 +302,16 @@ final class Packer {
   }
 }
 
+/// A line with the old place.
+struct Refreshed {
+  let text: Bytes
+  let canonical: Int
+  let entry: Entry
+}
+
 /// The line of an entry that proved unchanged: the old place, the new inode and change time. nil where it did change.
-func refreshed(_ old: Bytes, with new: Entry, _ scratch: Buffer) -> (text: Bytes, canonical: Int, entry: Entry)? {
+/// `orMetadata`: of one whose contents are the same, whatever else changed.
+func refreshed(_ old: Bytes, with new: Entry, _ scratch: Buffer, orMetadata: Bool = false) -> Refreshed? {
   old.withUnsafeBufferPointer { text in
     var line = Line()
     guard line.parse(entry: text, scratch: scratch), let before = line.entry() else { return nil }
@@ -307,9 +319,16 @@ func refreshed(_ old: Bytes, with new: Entry, _ scratch: Buffer) -> (text: Bytes
     entry.hardLink = before.hardLink
     entry.extents = before.extents
     entry.isStoredSparse = before.isStoredSparse
-    let (text, canonical) = entry.line
-    guard text[..<canonical].elementsEqual(line.canonical) else { return nil }
-    return (text, canonical, entry)
+    var (text, canonical) = entry.line
+    if !text[..<canonical].elementsEqual(line.canonical) {
+      guard orMetadata, entry.kind == before.kind, entry.size == before.size, entry.digest == before.digest,
+        // Which bytes are stored follows from the holes.
+        !entry.isStoredSparse || entry.holes == before.holes
+      else { return nil }
+      entry.isMetadataOnly = true
+      (text, canonical) = entry.line
+    }
+    return Refreshed(text: text, canonical: canonical, entry: entry)
   }
 }
 
@@ -320,25 +339,31 @@ struct UnseenLines {
   let canonical: Int
   private let counts: SetFoot.Counts
 
-  init(path: Bytes, old: Bytes?, isFull: Bool) {
+  init(path: Bytes, before: Before, isFull: Bool) {
     var counts = SetFoot.Counts()
     var canonical = 0
     counts.unseen = 1
     let out = Buffer()
     let scratch = Buffer()
-    (old ?? []).withUnsafeBufferPointer { text in
+    (before.line ?? []).withUnsafeBufferPointer { text in
       var line = Line()
       guard text.count > 0, line.parse(entry: text, scratch: scratch) else { return }
       canonical = line.canonicalLength
       if line.kind == .directory { counts.directories = 1 } else { counts.files = 1 }
       counts.bytes = line.hasHardLink ? 0 : line.size
-      // A full set has no older one to shine through: it carries the line itself.
-      if isFull, var entry = line.entry() {
+      // A full set has no older one to shine through, and what was moved stands elsewhere there: the line itself is
+      // carried.
+      if isFull || before.isElsewhere, var entry = line.entry() {
         entry.isCarried = true
+        entry.isFresh = before.isOther && entry.kind == .directory
         entry.appendLine(to: out)
       }
     }
-    if out.count == 0 { ManifestSyntax.appendNote(ManifestSyntax.unseen, path, to: out) }
+    // What would shine through here is something else.
+    let isOther = before.line == nil && before.isOther
+    if out.count == 0 {
+      ManifestSyntax.appendNote(isOther ? ManifestSyntax.deleted : ManifestSyntax.unseen, path, to: out)
+    }
     text = Bytes(out)
     self.canonical = canonical
     self.counts = counts

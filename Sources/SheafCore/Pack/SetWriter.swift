@@ -24,6 +24,7 @@ final class SetWriter {
   private(set) var counts = SetFoot.Counts()
   private(set) var bytesRead: Int64 = 0
   private(set) var unchanged: Int64 = 0
+  private(set) var moved: Int64 = 0
 
   /// Lines to be told in the archive, and the directory whose entry is repeated to carry them.
   private let notes = Buffer()
@@ -89,6 +90,7 @@ final class SetWriter {
     add(job.counts)
     bytesRead += job.bytesRead
     unchanged += job.unchanged
+    moved += job.moved
     written.append(job)
     if archive.offset - synced >= Self.journalDistance { try syncJournal() }
     return written
@@ -127,13 +129,13 @@ final class SetWriter {
     case .firstMember(let file, let group, var extent):
       extent.inner = Int64(file.headerLength)
       putPlace(extent, file.firstMember, group)
-    case .link(let group, let path, let old):
+    case .link(let group, let path, let before):
       guard let first = group.entry else {
         // Its first name could not be read, so this one was not either.
-        let unseen = UnseenLines(path: path, old: old, isFull: head.kind == .full)
+        let unseen = UnseenLines(path: path, before: before, isFull: head.kind == .full)
         lines.append(unseen.text)
         notes.append(unseen.text)
-        if let old, unseen.canonical > 0 { appendCanonical(old, unseen.canonical) }
+        if let old = before.line, unseen.canonical > 0 { appendCanonical(old, unseen.canonical) }
         counts.unseen += 1
         return
       }

@@ -14,7 +14,8 @@ enum RestoreScript {
     # of the archives' digests. The variable TAR names the tar to use: GNU tar, bsdtar or busybox (TAR="busybox tar").
     #
     # How it works: a set is an archive and a manifest, a text with a line for each file. A full set is unpacked as it
-    # is. Before each later one, everything goes away that its manifest says was deleted or has become something else.
+    # is. Before each later one, what its manifest says was renamed is renamed, and everything goes away that it says was
+    # deleted or has become something else.
     # At the end directories get what tar could not give them. Nothing is ever done through a symbolic link: an
     # archive that tries is refused.
     #
@@ -312,6 +313,68 @@ enum RestoreScript {
           if (present(p)) print "enter " quoted(p) " && without . system.posix_acl_default" >before
       }
 
+      # What was renamed is taken out of the tree, in the order told, which is the deepest first; then all is put in
+      # place, the other way round.
+      /^# renamed / {
+        if (n < 2 || NF != 4 || $3 !~ /^\.\/./ || $4 !~ /^\.\/./) fail("line " NR " cannot be read")
+        p = path(substr($3, 3))
+        q = path(substr($4, 3))
+        if (p in target || q in came) fail("line " NR " renames what was renamed already")
+        if (!renames++) end_queue()
+        target[p] = q
+        came[q] = renames
+        print "take " quoted(parent(p)) " " quoted(name(p)) " " renames >before
+        next
+      }
+      renames && !settled { settle_renames() }
+      function settle_renames(   p, q, depth, deepest, count, i, list, at, old) {
+        for (q in came) {
+          depth = gsub(/\//, "/", q)
+          if (depth > deepest) deepest = depth
+          list[depth, ++count[depth]] = q
+        }
+        for (depth = 0; depth <= deepest; depth++) for (i = 1; i <= count[depth]; i++) {
+          q = list[depth, i]
+          print "put " quoted(parent(q)) " " quoted(name(q)) " " came[q] >before
+        }
+        # What is known of directories goes along; the manifest has a line for each, with what is new.
+        for (p in directory) if (present(p) && (q = after(p)) != "") {
+          at[q] = p
+          old["mode", q] = mode_of[p]; old["had", q] = had[p]; old["made", q] = made[p]; old["owner", q] = owner_of[p]
+        }
+        for (p in needed) if (!hidden(p, since[p]) && (q = after(p)) != "") {
+          old["needed", q] = needed[p]; old["shown", q] = shown[p]
+          list["needed", q] = q
+        }
+        for (q in at) forget(at[q])
+        for (p in target) { forget(p); forget(target[p]); delete needed[p]; gone[p] = gone[target[p]] = n }
+        any_gone = 1
+        for (q in at) {
+          directory[q] = n
+          mode_of[q] = old["mode", q]
+          if (old["had", q] != "") had[q] = old["had", q]
+          if (old["made", q] != "") { made[q] = 1; owner_of[q] = old["owner", q] }
+        }
+        for (i in list) if (i ~ /^needed/) {
+          q = list[i]
+          needed[q] = old["needed", q]
+          shown[q] = old["shown", q]
+          since[q] = n
+        }
+        settled = 1
+        print "yes" >("renames." n)
+        close("renames." n)
+      }
+      # Where a path is after the renames of this set; empty where it is where it was.
+      function after(p,   q) {
+        for (q = p; q != "."; q = parent(q)) if (q in target) return target[q] substr(p, length(q) + 1)
+        return ""
+      }
+      function was_renamed(p) {
+        if (renames) for (; p != "."; p = parent(p)) if (p in came) return 1
+        return 0
+      }
+
       /^\.\// {
         tags = substr($NF, 6)
         if (index(tags, ",k") && tags ~ /,k(,|$)/) {
@@ -331,7 +394,24 @@ enum RestoreScript {
         if (p in directory) went(p)
         if (p in needed && substr(tags, index(tags, ",p:") + 3, 16) != needed[p]) delete needed[p]
         if (index(tags, ",s") && tags ~ /,s(,|$)/) carry(p)
+        if (index(tags, ",m") && tags ~ /,m(,|$)/) update(p)
         next
+      }
+      # A large file whose contents stayed as they were: the archive does not have it again.
+      function update(p,   file, list, i, count, part, late) {
+        if ($2 != "type=file" || $3 !~ /^uid=[0-9]+$/ || $4 !~ /^gid=[0-9]+$/ || $5 !~ /^mode=[0-7]+$/ || \
+          time !~ /^-?[0-9]+\.[0-9]+$/) fail("line " NR " cannot be read")
+        file = quoted("./" name(p))
+        if (superuser) list = " chown " substr($3, 5) ":" substr($4, 5) " " file ";"
+        list = list " chmod u+rw " file "; bare " file ";"
+        count = split(substr(tags, 1, index(tags, "@")), part, ",")
+        for (i = 1; i <= count; i++) if (part[i] ~ /^x:/) {
+          # An access list comes after the mode, whose group bits are its mask.
+          if (part[i] ~ /^x:system\./) late = late with(file, part[i])
+          else if (superuser || part[i] ~ /^x:user\./) list = list with(file, part[i])
+        }
+        list = list " chmod 0" substr($5, 6) " " file ";" late " " stamp(file, time)
+        print "enter " quoted(parent(p)) " && [ -f " file " ] && [ ! -L " file " ] && {" list "; }" >("updates." n)
       }
       # What bsdtar reads wrongly: times before 1970 with fractions, attributes with a % or = in their names. And links,
       # which busybox leaves to root and to the group that a directory hands down.
@@ -395,7 +475,7 @@ enum RestoreScript {
           }
           tags = substr($NF, 6)
         }
-        if (tags ~ /,s(,|$)/) {
+        if (tags ~ /,s(,|$)/ && !was_renamed(p)) {
           print "enter_new " quoted(parent(p)) " && make_directory " quoted("./" name(p)) >("carried." n)
           owner_of[p] = substr($3, 5) ":" substr($4, 5)
           made[p] = carries = 1
@@ -410,6 +490,8 @@ enum RestoreScript {
 
       # What the run that made this set could not look at: the last good copy lies in an older set.
       function carry(p,   id, where, i, count, part, first) {
+        # It came along with a directory: it is there already.
+        if (was_renamed(p)) return
         stamped[parent(p)] = carries = 1
         where = "enter_new " quoted(parent(p)) " && "
         count = split(substr(tags, 1, index(tags, "@")), part, ",")
@@ -425,6 +507,7 @@ enum RestoreScript {
           if (!((n, id) in wanted)) print id >("wanted." n)
           wanted[n, id] += length(p)
           needed[p] = id
+          since[p] = n
           shown[p] = $1
           if (wanted[n, id] < 60000) printf " %s", quoted(decoded(substr($1, 3), pattern)) >("names." n "." id)
           print "place " quoted(parent(p)) " " quoted(name(p)) >("places." n "." id)
@@ -496,9 +579,6 @@ enum RestoreScript {
         delete repair[$3]
         next
       }
-      # "# renamed ./new ./old" will be told here; until then sets with it carry a token in "requires:" and are refused.
-      /^# renamed / { fail("tells of renames, which this restore.sh does not know") }
-
       /^# volume: / {
         if ($3 !~ /^[0-9A-Za-z][0-9A-Za-z._-]*$/ || $4 !~ /^[0-9]+$/ || $5 !~ /^[0-9a-f]+$/) fail("cannot be read")
         print $3, $4, $5 >("volumes." set[n])
@@ -513,7 +593,9 @@ enum RestoreScript {
         close("bits." n)
         print $3 >("end." set[n])
         ended = 1
-        close(before); close("carried." n); close("links." n)
+        for (p in target) { delete came[target[p]]; delete target[p] }
+        renames = settled = 0
+        close(before); close("carried." n); close("links." n); close("updates." n)
       }
 
       # At last: what tar could not give to directories, the deepest first.
@@ -559,7 +641,7 @@ enum RestoreScript {
           last[size, ++count[size]] = "enter " quoted(p) " && {" work " }"
         }
         for (; most > 0; most--) for (i = 1; i <= count[most]; i++) print last[most, i] >"after"
-        for (p in needed) if (!hidden(p, 1)) print needed[p], shown[p] >"needed"
+        for (p in needed) if (!hidden(p, since[p])) print needed[p], shown[p] >"needed"
         for (p in sparse) if (!hidden(path(substr(p, 3)), sparse[p])) print p >"sparse"
         if (any_gone) print "yes" >"gone"
       }
@@ -702,6 +784,21 @@ enum RestoreScript {
       done
     }
     remove() { rm -rf -- "$@" || : >"$tmp/problem"; }
+    # Takes something out of the tree, and puts it in its new place.
+    take() {
+      enter "$1" && mv -f -- "./$2" "$stage/$3" && return
+      say "could not be renamed, for it is not there: $1/$2"
+      : >"$tmp/problem"
+    }
+    put() {
+      [ -e "$stage/$3" ] || [ -L "$stage/$3" ] || return 0
+      if enter_new "$1"; then
+        remove "./$2"
+        { [ -e "./$2" ] || [ -L "./$2" ]; } || { mv -- "$stage/$3" "./$2" && return; }
+      fi
+      say "could not be renamed to $1/$2"
+      : >"$tmp/problem"
+    }
     make_way() {
       for file; do
         if [ -L "$file" ] || { [ -e "$file" ] && [ ! -d "$file" ]; }; then remove "$file"; fi
@@ -713,7 +810,7 @@ enum RestoreScript {
     }
     have_attributes() {
       have setfattr && return
-      [ -f "$tmp/no-setfattr" ] || say "note: setfattr is not installed, so some directories keep or lack attributes"
+      [ -f "$tmp/no-setfattr" ] || say "note: setfattr is not installed, so some files and directories keep or lack attributes"
       : >"$tmp/no-setfattr"
       return 1
     }
@@ -723,6 +820,15 @@ enum RestoreScript {
       elif have setfacl && [ "$2" = system.posix_acl_default ]; then setfacl -k -- "$1"
       elif have setfacl && [ "$2" = system.posix_acl_access ]; then setfacl -m m::rwx -- "$1" && setfacl -b -- "$1"
       else have_attributes; fi
+    }
+    # Takes all attributes from a file; getfattr shows odd bytes of their names in octal.
+    bare() {
+      have getfattr || return 0
+      getfattr -h -m - -- "$1" 2>/dev/null | sed '/^# file: /d; /^$/d; /^security\.\(selinux\|ima\|evm\)$/d; s/%/%%/g' |
+        while read -r attribute; do
+          # shellcheck disable=SC2059
+          without "$1" "$(printf "$attribute")"
+        done
     }
     place() {
       if enter_new "$1" && [ -e "$stage/$1/$2" ]; then
@@ -942,13 +1048,22 @@ enum RestoreScript {
     for set in $chain; do
       n=$((n + 1))
       echo "restoring $set ($n of $count)"
+      if [ -f "$tmp/renames.$n" ]; then
+        stage=$(mktemp -d "$root/.sheaf.XXXXXX") || die 1 "cannot make a directory in $to"
+      fi
       follow "before.$n"
+      if [ -n "$stage" ]; then
+        cd "$root" || exit 1
+        rm -rf -- "$stage"
+        stage=''
+      fi
       # First of all, since the archive may hold other names of it.
       follow "carried.$n"
       [ ! -f "$tmp/wanted.$n" ] || take_from_older
       if [ "$n" -gt 1 ] || [ -s "$tmp/carried.$n" ]; then guard "$set"; fi
       unpack "$set" "$root"
       follow "links.$n"
+      follow "updates.$n"
       follow "bits.$n"
     done
 

@@ -45,7 +45,9 @@ enum StoreReadme {
       tar --xattrs --xattrs-include='*' --acls --numeric-owner -p -g /dev/null -xzf /drive/SERIES/NAME.tar.gz
 
     repeating the last line for each archive, in this order and without leaving one out. The option -g /dev/null lets
-    tar delete what had been deleted by then.
+    tar delete what had been deleted by then, and rename what had been renamed. One thing it cannot know: where of a
+    file above 1 MiB only mode, owner, time or attributes changed, they stand in the list alone, and the script sets
+    them (files with "m" among the last words of their lines).
 
     To see what a backup holds: gzip -dc NAME.mtree.gz | less. At the list's end stand the size and the SHA-256 digest
     of each archive file, to be compared with what sha256sum says.

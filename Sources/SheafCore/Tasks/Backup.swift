@@ -17,6 +17,8 @@ public struct BackupOptions: Sendable {
   public var excludeLargerThan: Int64?
   public var oneFileSystem = false
   public var readsContents = false
+  /// Store a file also where only its metadata changed, so that tar alone has it right.
+  public var storesMetadata = false
   public var level = 1
   public var comment: Bytes = []
   public var skipsUnchanged = false
@@ -44,6 +46,8 @@ public struct BackupSummary: Sendable {
   public var sources: [Bytes]
   public var counts = SetFoot.Counts()
   public var unchanged: Int64 = 0
+  /// What lies under another path than before and was not stored again.
+  public var moved: Int64 = 0
   public var excluded = 0
   public var bytesRead: Int64 = 0
   public var bytesWritten: Int64 = 0
@@ -60,14 +64,18 @@ public struct Backup {
   let progress: Progress
   let clock: @Sendable () -> Timestamp
   let known: KnownStores?
+  private let spillDirectory: Bytes
 
-  /// `known`: what this machine remembers; nil: nothing is to be remembered.
+  /// `known`: what this machine remembers; nil: nothing is to be remembered. `spillDirectory`: where a file without a name
+  /// may be made for what was moved.
   public init(
-    to store: Store, _ options: BackupOptions, known: KnownStores?, reporter: any Reporter, progress: Progress,
+    to store: Store, _ options: BackupOptions, known: KnownStores?, spillDirectory: Bytes, reporter: any Reporter,
+    progress: Progress,
     clock: @escaping @Sendable () -> Timestamp
   ) {
     self.store = store
     self.options = options
+    self.spillDirectory = spillDirectory
     self.reporter = reporter
     self.progress = progress
     self.clock = clock
@@ -171,6 +179,8 @@ public struct Backup {
     return rules
   }
 
+  fileprivate var spill: Descriptor? { try? Descriptor.open(spillDirectory, [.read, .directory]) }
+
   /// What the set's head says of the rules.
   fileprivate var ruleTexts: [Bytes] {
     var texts = options.exclude.map { Bytes("--exclude=") + $0 }
@@ -269,11 +279,19 @@ private struct Run {
     func comparison(
       _ sink: any ComparisonSink, readsNothing: Bool = false, _ reporter: any Reporter, _ progress: Progress
     ) throws(Failure) -> Comparison {
-      Comparison(
+      let finder = (isFull ? nil : previous).map { previous in
+        MoveFinder(
+          root: root, walk: { Walk(lister, threads: processorCount()) },
+          point: { () throws(Failure) in try series!.tree(previous.chain) }, spill: task.spill, progress: progress)
+      }
+      return Comparison(
         walk: Walk(lister, threads: processorCount()),
-        old: try previous.map { (previous) throws(Failure) in try series!.tree(previous.chain) }, root: root, to: sink,
-        ComparisonOptions(isFull: isFull, readsContents: options.readsContents, readsNothing: readsNothing),
-        reader: reader, purge: LargePurge(lister: lister), reporter: reporter, progress: progress)
+        old: try previous.map { (previous) throws(Failure) in try series!.tree(previous.chain) }, lister: lister,
+        to: sink,
+        ComparisonOptions(
+          isFull: isFull, readsContents: options.readsContents, readsNothing: readsNothing,
+          storesMetadata: options.storesMetadata),
+        reader: reader, finder: finder, reporter: reporter, progress: progress)
     }
     if options.isDryRun {
       let sink = DryRunSink(task.reporter)
@@ -283,6 +301,7 @@ private struct Run {
       summary.counts = comparison.counts + sink.counts
       summary.bytesRead = sink.bytes
       summary.unchanged = comparison.unchanged
+      summary.moved = comparison.moved
       summary.excluded = comparison.excluded
       return summary
     }
@@ -318,10 +337,12 @@ private struct Run {
       try task.progress.checkCancelled()
       summary.counts = comparison.counts + writer.counts
       summary.unchanged = comparison.unchanged + writer.unchanged
+      summary.moved = comparison.moved + writer.moved
       summary.excluded = comparison.excluded
       summary.bytesRead = writer.bytesRead + reader.bytesRead
       if options.skipsUnchanged, !isFull,
-        summary.counts.new + summary.counts.changed + summary.counts.deleted + summary.counts.unseen == 0
+        summary.counts.new + summary.counts.changed + summary.counts.deleted + summary.counts.unseen + summary.moved
+          == 0
       {
         writer.discard()
         return summary

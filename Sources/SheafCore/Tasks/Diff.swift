@@ -182,12 +182,12 @@ public struct Diff {
 
 /// Gathers differences, finds what moved, and gives all in order.
 private final class Differences {
-  private let moves: MoveFinder
+  private let moves: MovePairing
   private let sorter: LineSorter
   private let line = Buffer()
 
   init(spillingTo directory: Descriptor, knowsDigests: Bool) {
-    moves = MoveFinder(spillingTo: directory, knowsDigests: knowsDigests)
+    moves = MovePairing(spillingTo: directory, knowsDigests: knowsDigests)
     sorter = LineSorter(spillingTo: directory, runSize: 8 << 20)
   }
 

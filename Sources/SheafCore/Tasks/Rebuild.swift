@@ -95,9 +95,14 @@ public struct Rebuild {
           "\(set.text) was written on another state of \(parent.point) than the one that is there", path: nil)
       }
     }
-    try addLinks(scan, sorter, head, chain, spill, set)
+    guard let moves = Moves(scan.moves), moves.all.isEmpty || !chain.isEmpty else {
+      throw .damaged("\(set.archive): what it says was renamed cannot be")
+    }
+    let lines = SetLines(head: head, scan: scan, sorter: sorter, moves: moves)
+    if !moves.all.isEmpty { try addMoved(lines, chain, spill, set) }
+    try addLinks(lines, chain, spill, set)
     let trial = try system { () throws(SystemError) in try spill.openNameless() }
-    try write(to: trial, head, sorter, scan, SetFoot())
+    try lines.write(to: trial, SetFoot())
     var foot = try measure(trial, set, chain)
     foot.volumes = volumes
     foot.tarBytes = scan.tarBytes
@@ -108,7 +113,7 @@ public struct Rebuild {
       try NewFile(Bytes(set.manifest.utf8), in: series.directory, suffix: Bytes(".rebuilt.partial"))
     }
     do throws(Failure) {
-      try write(to: file.descriptor, head, sorter, scan, foot)
+      try lines.write(to: file.descriptor, foot)
       try system { () throws(SystemError) in
         try file.seal()
         let name = Bytes(set.manifest.utf8)
@@ -152,21 +157,54 @@ public struct Rebuild {
     return head
   }
 
-  /// Hard links tell nothing but their first name: the rest stands at that, here or in an older set.
-  private func addLinks(
-    _ scan: ArchiveScan, _ sorter: LineSorter, _ head: SetHead, _ chain: [SetName], _ spill: Descriptor, _ set: SetName
-  ) throws(Failure) {
-    guard !scan.links.isEmpty else { return }
-    var firsts: [Bytes: Entry?] = [:]
-    for link in scan.links { firsts[link.first] = .some(nil) }
+  /// What came along with something that was moved has no entry in the archive: its lines are those of the parent's
+  /// point, where the archive has nothing newer for them.
+  private func addMoved(_ lines: SetLines, _ chain: [SetName], _ spill: Descriptor, _ set: SetName) throws(Failure) {
+    let moved = try MovedLines(lines.moves, of: try series.tree(chain), namesOf: [], spillingTo: spill)
+    let point = OldTree(try series.tree(chain))
+    let whole = try system { () throws(SystemError) in try spill.openNameless() }
+    let writer = try system { () throws(SystemError) in try ManifestWriter(whole, head: lines.head) }
+    let text = Buffer()
+    if try point.next(), try point.begin(moved) {
+      repeat {
+        guard point.isElsewhere else { continue }
+        text.count = 0
+        text.append(Bytes(point.line.text) + [10])
+        try system { () throws(SystemError) in try writer.append(text.bytes) }
+      } while try point.next()
+    }
+    try system { () throws(SystemError) in try writer.finish(SetFoot()) }
     let trial = try system { () throws(SystemError) in try spill.openNameless() }
-    try write(to: trial, head, sorter, scan, SetFoot())
+    // Without saying what is fresh: that hides what came along as well.
+    try lines.write(to: trial, SetFoot(), marksFresh: false)
+    let newer = try ManifestReader(trial, name: set.manifest)
+    let merged = PointReader([newer, try ManifestReader(whole, name: set.manifest)])
+    let links = Set(lines.scan.links.map(\.path))
+    while try merged.next() {
+      guard merged.age == 1 else { continue }
+      let path = Bytes(merged.line.path)
+      var above = path
+      while !links.isEmpty, !above.isEmpty, !links.contains(above) { above = above.splitAtName.parent }
+      if !links.isEmpty, !above.isEmpty { continue }
+      let text = Bytes(merged.line.text) + [10]
+      try system { () throws(SystemError) in try lines.sorter.add(path: path, text) }
+    }
+  }
+
+  /// Hard links tell nothing but their first name: the rest stands at that, here or in an older set.
+  private func addLinks(_ lines: SetLines, _ chain: [SetName], _ spill: Descriptor, _ set: SetName) throws(Failure) {
+    let links = lines.scan.links
+    guard !links.isEmpty else { return }
+    var firsts: [Bytes: Entry?] = [:]
+    for link in links { firsts[link.first] = .some(nil) }
+    let trial = try system { () throws(SystemError) in try spill.openNameless() }
+    try lines.write(to: trial, SetFoot())
     let tree = try tree(trial, set, chain)
     while try tree.next() {
       let path = Bytes(tree.line.path)
       if firsts[path] != nil { firsts[path] = tree.line.entry() }
     }
-    for link in scan.links {
+    for link in links {
       guard let found = firsts[link.first], var entry = found else {
         reporter.problem("is a hard link to \(Show.path(link.first)), which is not there", path: link.path)
         continue
@@ -175,22 +213,7 @@ public struct Rebuild {
       entry.hardLink = link.first
       let text = Buffer()
       entry.appendLine(to: text)
-      try system { () throws(SystemError) in try sorter.add(path: link.path, Bytes(text)) }
-    }
-  }
-
-  private func write(
-    to file: Descriptor, _ head: SetHead, _ sorter: LineSorter, _ scan: ArchiveScan, _ foot: SetFoot
-  ) throws(Failure) {
-    try system { () throws(SystemError) in
-      let writer = try ManifestWriter(file, head: head)
-      try sorter.visit { (line) throws(SystemError) in try writer.append(line) }
-      let lines = Buffer()
-      var table = MemberTable()
-      for (length, checksum) in scan.members { table.add(length: length, checksum: checksum, to: lines) }
-      table.flush(to: lines)
-      try writer.append(lines.bytes)
-      try writer.finish(foot)
+      try system { () throws(SystemError) in try lines.sorter.add(path: link.path, Bytes(text)) }
     }
   }
 
@@ -216,6 +239,52 @@ public struct Rebuild {
     let notes = try ManifestReader(trial, name: set.manifest)
     while try notes.next() { if notes.line.what == .deleted { foot.counts.deleted += 1 } }
     return foot
+  }
+}
+
+/// What a manifest is made of.
+private struct SetLines {
+  let head: SetHead
+  let scan: ArchiveScan
+  let sorter: LineSorter
+  let moves: Moves
+
+  func write(to file: Descriptor, _ foot: SetFoot, marksFresh: Bool = true) throws(Failure) {
+    let marksFresh = marksFresh && !moves.all.isEmpty
+    try system { () throws(SystemError) in
+      let writer = try ManifestWriter(file, head: head)
+      let lines = Buffer()
+      for move in scan.moves { ManifestSyntax.append(move, to: lines) }
+      try writer.append(lines.bytes)
+      let text = Buffer()
+      let scratch = Buffer()
+      try sorter.visit { (line) throws(SystemError) in
+        guard marksFresh, isFresh(line, scratch, text) else { return try writer.append(line) }
+        try writer.append(text.bytes)
+      }
+      lines.count = 0
+      var table = MemberTable()
+      for (length, checksum) in scan.members { table.add(length: length, checksum: checksum, to: lines) }
+      table.flush(to: lines)
+      try writer.append(lines.bytes)
+      try writer.finish(foot)
+    }
+  }
+
+  /// A directory that was moved, or stands where something was moved away: its tar entry does not say so. Its line is
+  /// put into `text`, with the tag.
+  private func isFresh(_ line: UnsafeRawBufferPointer, _ scratch: Buffer, _ text: Buffer) -> Bool {
+    var parsed = Line()
+    let bytes = UnsafeBufferPointer(rebasing: line.bindMemory(to: UInt8.self).dropLast())
+    guard bytes.first == UInt8(ascii: "."), parsed.parse(entry: bytes, scratch: scratch), parsed.kind == .directory,
+      !parsed.isFresh
+    else { return false }
+    let path = Bytes(parsed.path)
+    guard moves.isNew(path) || moves.isOld(path), var entry = parsed.entry() else { return false }
+    entry.isFresh = true
+    text.count = 0
+    entry.appendLine(to: text)
+    return true
   }
 }
 

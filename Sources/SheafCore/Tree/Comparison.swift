@@ -21,22 +21,28 @@ struct ComparisonOptions {
   var readsContents = false
   /// Read no file: what would have to be read to find out counts as different. For estimates.
   var readsNothing = false
+  /// Store a file also where only its metadata changed.
+  var storesMetadata = false
 }
 
 /// Not for use from several threads.
 final class Comparison {
   private let walk: Walk
-  private let old: PointReader?
+  private let old: OldTree?
   private let sink: any ComparisonSink
   private let options: ComparisonOptions
   private let reader: LargeReader
+  private let lister: Lister
   private let purge: LargePurge
+  /// Asked once, when the first name is gone or new.
+  private var finder: MoveFinder?
   private let reporter: any Reporter
   private let progress: Progress
 
   /// Of what stays as it was; the packers count the rest.
   private(set) var counts = SetFoot.Counts()
   private(set) var unchanged: Int64 = 0
+  private(set) var moved: Int64 = 0
   private(set) var excluded = 0
   /// Directories whose deletions stock GNU tar cannot replay.
   private(set) var inexact: [Bytes] = []
@@ -45,7 +51,8 @@ final class Comparison {
   /// Whether the old line is of the directory at hand.
   private var oldIsHere = false
   private var hasDiverged = false
-  private let oldDigest = PointDigest()
+  /// What makes GNU tar move what was moved; comes before the entries of the directory at hand.
+  private var records: [PackItem] = []
   private let scratch = Buffer()
   /// Directories that could not be looked at: what is known of them stays.
   private var unseenDirectories: [Bytes] = []
@@ -69,16 +76,18 @@ final class Comparison {
   }
 
   init(
-    walk: Walk, old: PointReader?, root: Descriptor, to sink: any ComparisonSink, _ options: ComparisonOptions,
-    reader: LargeReader, purge: LargePurge, reporter: any Reporter, progress: Progress
+    walk: Walk, old: PointReader?, lister: Lister, to sink: any ComparisonSink, _ options: ComparisonOptions,
+    reader: LargeReader, finder: MoveFinder?, reporter: any Reporter, progress: Progress
   ) {
     self.walk = walk
-    self.old = old
-    self.root = root
+    self.old = old.map { OldTree($0) }
+    self.lister = lister
+    self.finder = finder
+    root = lister.root
     self.sink = sink
     self.options = options
     self.reader = reader
-    self.purge = purge
+    purge = LargePurge(lister: lister)
     self.reporter = reporter
     self.progress = progress
     if options.isFull || old == nil { diverge() }
@@ -92,8 +101,8 @@ final class Comparison {
       try compare(listing, status)
     }
     while hasOld { try passOrphan() }
-    try sink.endDirectory(before: [], own: nil)
-    return old == nil ? nil : oldDigest.finish()
+    try end(nil)
+    return old?.finishDigest()
   }
 
   // MARK: - The old point
@@ -101,8 +110,24 @@ final class Comparison {
   private func advance() throws(Failure) {
     guard let old else { return }
     hasOld = try old.next()
-    guard hasOld else { return }
-    oldDigest.add(old.line.canonical)
+  }
+
+  /// At the first name that is gone or new: from here on the old point is as if what was moved had been moved already.
+  /// Whether that is so: the old line at hand may be another one then.
+  private func beginMoves() throws(Failure) -> Bool {
+    guard let finder = self.finder, let old else { return false }
+    self.finder = nil
+    guard let found = try finder.find(lister) else { return false }
+    diverge()
+    hasOld = try old.begin(found.lines)
+    records = found.records
+    counts.deleted += found.lines.gaveWay
+    return true
+  }
+
+  private func end(_ own: PackItem?, before: [PackItem] = []) throws(Failure) {
+    try sink.endDirectory(before: records + before, own: own)
+    records = []
   }
 
   /// The point begins to differ: what was hashed so far is common to both, but for the old line at hand. A full point's
@@ -110,14 +135,15 @@ final class Comparison {
   private func diverge() {
     guard !hasDiverged else { return }
     hasDiverged = true
-    let isShared = !options.isFull && old != nil
-    sink.diverge(from: isShared ? oldDigest.fork(holding: hasOld ? old!.line.canonicalLength + 1 : 0) : SHA256())
+    sink.diverge(from: options.isFull ? SHA256() : old?.digestSoFar() ?? SHA256())
   }
 
   /// An old line whose directory is not there any more, or could not be looked at.
   private func passOrphan() throws(Failure) {
     let parent = Bytes(old!.line.parent)
-    if unseenDirectories.contains(where: { parent.isAtOrBelow($0) }) {
+    if old!.isVacated {
+      addNote(ManifestSyntax.deleted, Bytes(old!.line.path))
+    } else if unseenDirectories.contains(where: { parent.isAtOrBelow($0) }) {
       keepUnseen()
     } else {
       diverge()
@@ -130,7 +156,20 @@ final class Comparison {
   /// What is known of something below a directory that could not be looked at stays.
   private func keepUnseen() {
     diverge()
-    addUnseen(Bytes(old!.line.path), old: Bytes(old!.line.text))
+    addUnseen(Bytes(old!.line.path), before: before())
+  }
+
+  private func addNote(_ note: StaticString, _ path: Bytes) {
+    let text = Buffer()
+    ManifestSyntax.appendNote(note, path, to: text)
+    sink.add(.line(text: Bytes(text), canonical: 0, isNote: true), estimate: 0)
+  }
+
+  /// What the old point tells of the name at hand.
+  private func before() -> Before {
+    let old = old!
+    if old.isVacated { return Before(isOther: true) }
+    return Before(line: Bytes(old.line.text), isElsewhere: old.isElsewhere, isOther: old.move != nil)
   }
 
   @inline(__always)
@@ -157,9 +196,8 @@ final class Comparison {
       reporter.problem(failure.asProblem, path: listing.path)
       unseenDirectories.append(listing.path)
       hasOwnEntry = hasOwnEntry || isChanged
-      return try sink.endDirectory(
-        before: [],
-        own: isChanged && status != nil
+      return try end(
+        isChanged && status != nil
           ? .directory(path: listing.path, status: status!, attributes: attributes, dumpdir: []) : nil)
     }
     lost.removeAll(keepingCapacity: true)
@@ -168,17 +206,21 @@ final class Comparison {
     stores = false
     oldIsHere = isIn(listing.path)
     for index in listing.items.indices {
-      let order = try passLost(before: index, listing)
+      var order = try passLost(before: index, listing)
       let item = listing.items[index]
+      if finder != nil, order != 0 || isReplaced(item, listing), try beginMoves() {
+        oldIsHere = isIn(listing.path)
+        order = try passLost(before: index, listing)
+      }
       if order == 0 {
         try compare(index, item, listing)
         try advance()
         oldIsHere = isIn(listing.path)
       } else {
-        try add(index, item, listing, old: nil, onlyIfDifferent: false)
+        try add(index, item, listing, before: Before())
       }
     }
-    while oldIsHere { try lose() }
+    while oldIsHere { try lose(listing) }
     progress.add(entries: listing.items.count)
     progress.current = listing.path
     try endDirectory(listing, status, attributes)
@@ -190,32 +232,40 @@ final class Comparison {
     while oldIsHere {
       let order = listing.withName(listing.items[index]) { PathOrder.compareNames(old!.line.name, $0) }
       if order >= 0 { return order }
-      try lose()
+      try lose(listing)
     }
     return 1
   }
 
-  private func lose() throws(Failure) {
+  /// Passes an old name that is not there any more.
+  private func lose(_ listing: Listing) throws(Failure) {
+    if finder != nil, try beginMoves() {
+      oldIsHere = isIn(listing.path)
+      return
+    }
     let line = old!.line
     diverge()
     let path = Bytes(line.path)
     lost.append(Bytes(line.name))
-    counts.deleted += 1
-    if !options.isFull {
-      let text = Buffer()
-      ManifestSyntax.appendNote(ManifestSyntax.deleted, path, to: text)
-      sink.add(.line(text: Bytes(text), canonical: 0, isNote: true), estimate: 0)
+    if !options.isFull { addNote(ManifestSyntax.deleted, path) }
+    if !old!.isVacated {
+      counts.deleted += 1
+      if reporter.wantsItems { reporter.item(.deleted, path, line.kind) }
     }
-    if reporter.wantsItems { reporter.item(.deleted, path, line.kind) }
     try advance()
-    oldIsHere = isIn(path.splitAtName.parent)
+    oldIsHere = isIn(listing.path)
+  }
+
+  /// Whether the name is another inode's.
+  private func isReplaced(_ item: Listing.Item, _ listing: Listing) -> Bool {
+    item.failure == 0 && item.status.inode != old!.line.inode && hasStableInodes(item.status.device, listing.path)
   }
 
   private func endDirectory(_ listing: Listing, _ status: Status?, _ attributes: [Attribute]?) throws(Failure) {
     // The top has no entry of its own that could tell what it lost.
     if status == nil, !options.isFull, !lost.isEmpty { inexact.append(listing.path) }
     guard let status, attributes != nil || stores || !lost.isEmpty || options.isFull || !hasOwnEntry else {
-      return try sink.endDirectory(before: [], own: nil)
+      return try end(nil)
     }
     hasOwnEntry = true
     var dumpdir = Bytes()
@@ -235,8 +285,8 @@ final class Comparison {
         }
       }
     }
-    try sink.endDirectory(
-      before: before, own: .directory(path: listing.path, status: status, attributes: attributes, dumpdir: dumpdir))
+    try end(
+      .directory(path: listing.path, status: status, attributes: attributes, dumpdir: dumpdir), before: before)
   }
 
   // MARK: - One entry
@@ -256,7 +306,9 @@ final class Comparison {
     {
       return .different
     }
-    if line.changed != s.changed || line.mustReread || (options.readsContents && s.kind == .file) { return .look }
+    if line.changed != s.changed || line.mustReread || old!.move != nil || (options.readsContents && s.kind == .file) {
+      return .look
+    }
     return line.inode != s.inode && hasStableInodes(s.device, directory) ? .look : .same
   }
 
@@ -270,13 +322,10 @@ final class Comparison {
   }
 
   private func compare(_ index: Int, _ item: Listing.Item, _ listing: Listing) throws(Failure) {
+    if item.failure != 0 || old!.isVacated { return try add(index, item, listing, before: before()) }
     let line = old!.line
-    if item.failure != 0 {
-      try unseen(index, item, listing, old: Bytes(line.text))
-      return
-    }
     if (line.kind == .directory) != (item.status.kind == .directory) {
-      let entry = PackEntry(listing: listing, index: index, old: Bytes(line.text))
+      let entry = PackEntry(listing: listing, index: index, before: before())
       if let failure = reader.failure(opening: entry) {
         // What was in the directory is known still, and nothing is known of what took its place.
         _ = unreadable(entry, failure)
@@ -290,28 +339,47 @@ final class Comparison {
     if options.isFull {
       // Stored all the same, but nothing that a person would call a change.
       let isSame = verdict == .same
-      return try add(index, item, listing, old: Bytes(line.text), onlyIfDifferent: false, isUnchanged: isSame)
+      return try add(index, item, listing, before: before(), isUnchanged: isSame)
     }
     // A copy that only an older chain has: now that it can be seen, this chain gets its own.
-    if line.isCarried {
-      return try add(
-        index, item, listing, old: Bytes(line.text), onlyIfDifferent: false, isUnchanged: verdict == .same)
-    }
-    if verdict == .same, item.status.links == 1 || item.status.kind == .directory {
-      counts.count(line)
-      if !item.isAbove { unchanged += 1 }
-      if hasDiverged { sink.keep(line.canonical) }
+    if line.isCarried { return try add(index, item, listing, before: before(), isUnchanged: verdict == .same) }
+    if verdict == .same, item.status.links == 1 || item.status.kind == .directory { return keep(item) }
+    try add(
+      index, item, listing, before: before(), onlyIfDifferent: verdict == .look, isSame: verdict == .same)
+  }
+
+  /// The old line holds for the item. Where older sets do not have it so, it is written.
+  @inline(__always)
+  private func keep(_ item: Listing.Item) {
+    let old = old!
+    counts.count(old.line)
+    if old.isElsewhere {
+      let line = old.line
+      var text = Bytes(line.text)
+      text.append(10)
+      sink.add(.line(text: text, canonical: line.canonicalLength, isNote: false), estimate: 0)
+      tellKept(Bytes(line.path), line.kind, isElsewhere: true)
       return
     }
-    try add(index, item, listing, old: Bytes(line.text), onlyIfDifferent: verdict == .look, isSame: verdict == .same)
+    if !item.isAbove { unchanged += 1 }
+    if hasDiverged { sink.keep(old.line.canonical) }
+  }
+
+  private func tellKept(_ path: Bytes, _ kind: FileKind, isElsewhere: Bool) {
+    guard isElsewhere else {
+      unchanged += 1
+      return
+    }
+    moved += 1
+    if reporter.wantsItems { reporter.item(.moved, path, kind) }
   }
 
   private func add(
-    _ index: Int, _ item: Listing.Item, _ listing: Listing, old: Bytes?, onlyIfDifferent: Bool, isSame: Bool = false,
-    isUnchanged: Bool = false
+    _ index: Int, _ item: Listing.Item, _ listing: Listing, before: Before, onlyIfDifferent: Bool = false,
+    isSame: Bool = false, isUnchanged: Bool = false
   ) throws(Failure) {
-    if item.failure != 0 { return try unseen(index, item, listing, old: old) }
-    var entry = PackEntry(listing: listing, index: index, old: old, onlyIfDifferent: onlyIfDifferent)
+    if item.failure != 0 { return try unseen(index, item, listing, before) }
+    var entry = PackEntry(listing: listing, index: index, before: before, onlyIfDifferent: onlyIfDifferent)
     entry.isUnchanged = isUnchanged
     var isSame = isSame
     if item.status.kind == .directory {
@@ -331,24 +399,35 @@ final class Comparison {
       case .store: isSame = false
       }
     }
-    if isSame {
-      counts.count(self.old!.line)
-      if !item.isAbove { unchanged += 1 }
-      if hasDiverged { sink.keep(self.old!.line.canonical) }
-      return
-    }
+    if isSame { return keep(item) }
     diverge()
-    if entry.onlyIfDifferent, !options.readsNothing, item.status.kind == .file, item.status.size > Packer.smallLimit,
-      let kept = reader.refreshedIfEqual(entry)
+    let mayLagBehind = mayLagBehind(entry)
+    if entry.onlyIfDifferent || mayLagBehind, !options.readsNothing, item.status.kind == .file, item.status.size > Packer.smallLimit,
+      let kept = reader.refreshedIfEqual(entry, orMetadata: mayLagBehind)
     {
-      sink.add(.line(text: kept.text, canonical: kept.canonical, isNote: false), estimate: 0)
+      let isChanged = kept.entry.isMetadataOnly
+      sink.add(.line(text: kept.text, canonical: kept.canonical, isNote: isChanged), estimate: 0)
       counts.count(self.old!.line)
-      unchanged += 1
+      stores = stores || before.isOther
+      if isChanged {
+        counts.changed += 1
+        if reporter.wantsItems { reporter.item(.changed, entry.path, .file) }
+      } else {
+        tellKept(entry.path, .file, isElsewhere: before.isElsewhere)
+      }
       return
     }
     // What is only looked at may prove the same; its directory's entry costs little.
-    if item.status.kind != .directory || onlyIfDifferent { stores = true }
+    if item.status.kind != .directory || onlyIfDifferent || before.isOther { stores = true }
     sink.add(.entry(entry), estimate: entry.isLink || item.status.kind != .file ? 1024 : 1024 + Int(item.status.size))
+  }
+
+  /// Whether a file that differs may do so in its metadata alone, which then is all that is written.
+  private func mayLagBehind(_ entry: PackEntry) -> Bool {
+    guard let line = entry.old, !options.isFull, !options.storesMetadata, entry.item.status.links == 1 else {
+      return false
+    }
+    return parsed(line) { $0.kind == .file && $0.size == entry.item.status.size && !$0.hasHardLink }
   }
 
   private enum Joined { case done, same, store }
@@ -373,7 +452,7 @@ final class Comparison {
           group.entry = kept.entry
           sink.add(.line(text: kept.text, canonical: kept.canonical, isNote: false), estimate: 0)
           counts.count(self.old!.line)
-          unchanged += 1
+          tellKept(entry.path, kept.entry.kind, isElsewhere: entry.before.isElsewhere)
           return .done
         }
       }
@@ -402,14 +481,14 @@ final class Comparison {
     let line = link.line
     sink.add(.line(text: line.text, canonical: line.canonical, isNote: false), estimate: 0)
     counts.count(self.old!.line)
-    unchanged += 1
+    tellKept(entry.path, link.kind, isElsewhere: entry.before.isElsewhere)
     return .done
   }
 
   private func unreadable(_ entry: PackEntry, _ failure: SystemError) -> Joined {
     reporter.problem(failure.asProblem, path: entry.path)
     diverge()
-    addUnseen(entry.path, old: entry.old)
+    addUnseen(entry.path, before: entry.before)
     return .done
   }
 
@@ -420,19 +499,19 @@ final class Comparison {
     }
   }
 
-  private func unseen(_ index: Int, _ item: Listing.Item, _ listing: Listing, old: Bytes?) throws(Failure) {
+  private func unseen(_ index: Int, _ item: Listing.Item, _ listing: Listing, _ before: Before) throws(Failure) {
     let path = listing.path.joined(listing.name(item))
     let cause = SystemError("look at", path, item.failure)
     reporter.problem(cause.isMissing ? "is not there" : "cannot look at it: \(cause.cause)", path: path)
     diverge()
     unseenDirectories.append(path)
-    addUnseen(path, old: old)
+    addUnseen(path, before: before)
   }
 
-  private func addUnseen(_ path: Bytes, old: Bytes?) {
-    let lines = UnseenLines(path: path, old: old, isFull: options.isFull)
+  private func addUnseen(_ path: Bytes, before: Before) {
+    let lines = UnseenLines(path: path, before: before, isFull: options.isFull)
     sink.add(.line(text: lines.text, canonical: 0, isNote: true), estimate: 0)
-    if let old, lines.canonical > 0 {
+    if let old = before.line, lines.canonical > 0 {
       old.withUnsafeBytes { sink.keep(UnsafeRawBufferPointer(rebasing: $0[..<lines.canonical])) }
     }
     lines.count(in: &counts)

@@ -3,7 +3,7 @@ import Posix
 import Tar
 
 /// Not for use from several threads.
-final class MoveFinder {
+final class MovePairing {
   private let sorter: LineSorter
   /// Whether digests are known of both sides.
   private let knowsDigests: Bool
