@@ -12,6 +12,7 @@ final class ArchiveScan {
   private(set) var links: [(path: Bytes, first: Bytes, header: TarHeader)] = []
   /// What the set's archive says was moved.
   private(set) var moves: [Move] = []
+  private var knownMoves: Set<Move> = []
   private(set) var files: Int64 = 0
   private(set) var members: [(length: Int, checksum: UInt32)] = []
   private(set) var tarBytes: Int64 = 0
@@ -101,6 +102,8 @@ final class ArchiveScan {
     guard comment.starts(with: TarHeader.notesMark) else { return }
     for line in comment.dropFirst(TarHeader.notesMark.count).split(separator: 10) {
       if let move = line.withUnsafeBufferPointer({ ManifestSyntax.move($0) }) {
+        // A run that was taken over tells it once more.
+        guard knownMoves.insert(move).inserted else { continue }
         moves.append(move)
         guard moves.count <= MoveFinder.moveLimit else {
           throw .damaged("it tells of more renames than any run writes")

@@ -11,6 +11,14 @@ final class KeptArchive {
     /// This path, too.
     case path(Bytes)
 
+    /// The directory in whose names it lies.
+    var directory: Bytes {
+      switch self {
+      case .path(let last): last.splitAtName.parent
+      case .beforeNames(let directory): directory
+      }
+    }
+
     /// Whether `path` is told of.
     func covers(_ path: Bytes) -> Bool {
       switch self {
@@ -21,10 +29,7 @@ final class KeptArchive {
 
     /// Whether a directory's own entry, which stands at the head of its names, is in the archive, given that its line is.
     func holdsEntry(of directory: Bytes) -> Bool {
-      switch self {
-      case .path(let last): PathOrder.compareDirectories(directory, last.splitAtName.parent) <= 0
-      case .beforeNames(let last): PathOrder.compareDirectories(directory, last) <= 0
-      }
+      PathOrder.compareDirectories(directory, self.directory) <= 0
     }
   }
 
@@ -40,6 +45,8 @@ final class KeptArchive {
     var hasher: SHA256
     /// The last directory's `GNU.dumpdir`, by which tar deletes also what stands behind the position; empty: none.
     var listing: Bytes
+    /// Tar has moved what the journal says was moved.
+    var hasMoved: Bool
   }
 
   /// nil: nothing can be kept.
@@ -63,6 +70,7 @@ final class KeptArchive {
   private var listing = Bytes()
   /// Names are being renamed away, to be deleted by what follows: no place for a cut.
   private var purges = false
+  private var hasMoved = false
 
   /// `journalEnd`: the last path the journal tells of. `volumes`: their sizes.
   init(journalEnd: Bytes, volumes: [Int64]) {
@@ -91,7 +99,7 @@ final class KeptArchive {
     guard missing <= 0, !purges, let position, isInJournal(position) else { return }
     cut = Cut(
       position: position, offset: offset, members: members.count, tarBytes: tarBytes, digests: digests,
-      hasher: hasher.copy(), listing: listing)
+      hasher: hasher.copy(), listing: listing, hasMoved: hasMoved)
   }
 
   private func take(_ entry: TarEntry, _ job: MemberJob) {
@@ -104,6 +112,8 @@ final class KeptArchive {
     if header.comment.starts(with: TarHeader.notesMark) { return }
     if header.comment == LargePurge.mark {
       purges = true
+      // Not only out of the way.
+      hasMoved = hasMoved || Dumpdir.targets(header.dumpdir).contains { !$0.starts(with: header.path) }
       return
     }
     var path = header.path

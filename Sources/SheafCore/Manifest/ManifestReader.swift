@@ -87,6 +87,9 @@ final class ManifestReader {
     index.report("\(name): its index is not what it should be")
   }
 
+  /// Called with what the manifest says was moved.
+  var onMove: ((Move) -> Void)?
+
   /// Reads the next entry or note; false at the end.
   func next() throws(Failure) -> Bool {
     if let lastPath, previousParent >= 0, Bytes(previous) == lastPath { return false }
@@ -120,7 +123,8 @@ final class ManifestReader {
         return true
       }
       if ManifestSyntax.starts(text, ManifestSyntax.renamed) {
-        guard head.kind != .full, ManifestSyntax.move(text) != nil else { throw malformed("cannot be read") }
+        guard head.kind != .full, let move = ManifestSyntax.move(text) else { throw malformed("cannot be read") }
+        onMove?(move)
         continue
       }
       if ManifestSyntax.starts(text, "# members: ") { continue }

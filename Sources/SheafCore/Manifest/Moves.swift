@@ -5,12 +5,15 @@
 import Posix
 import Tar
 
-struct Move: Equatable, Sendable {
+struct Move: Hashable, Sendable {
   /// In the older point.
   var old: Bytes
   var new: Bytes
   /// Nothing but size and time say that it is the same: its contents are compared.
   var mustRead = false
+
+  /// Of the old path.
+  var depth: Int { old.count { $0 == UInt8(ascii: "/") } }
 }
 
 final class Moves {

@@ -40,6 +40,11 @@ enum Dumpdir {
     return letters
   }
 
+  /// The paths to which a record of renames moves something.
+  static func targets(_ renames: Bytes) -> [Bytes] {
+    renames.split(separator: 0).filter { $0.first == UInt8(ascii: "T") }.map { Bytes($0.dropFirst()) }
+  }
+
   /// A listing of names, each a directory's or not.
   static func listing(_ names: [Bytes: Bool]) -> Bytes {
     var value = Bytes()

@@ -52,6 +52,25 @@ final class KeptSetWriter {
     for member in members.prefix(cut.members) { table.add(length: member.length, checksum: member.checksum, to: lines) }
   }
 
+  /// What was moved: before anything else.
+  func add(_ moves: Moves) throws(Failure) {
+    let text = Buffer()
+    // The deepest old paths first, as they can be renamed one after another.
+    for move in moves.all.sorted(by: { $0.depth > $1.depth }) {
+      text.count = 0
+      ManifestSyntax.append(move, to: text)
+      let line = UnsafeRawBufferPointer(rebasing: text.bytes.dropLast())
+      try put(line)
+      try note(line)
+    }
+  }
+
+  /// Something that was moved to a place that the run had not reached.
+  func add(moved entry: Entry) throws(Failure) {
+    last = entry.path
+    try add(carried: entry)
+  }
+
   /// A line of the journal.
   func add(_ line: Line) throws(Failure) {
     last = Bytes(line.path)

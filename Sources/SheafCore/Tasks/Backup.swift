@@ -64,7 +64,7 @@ public struct Backup {
   let progress: Progress
   let clock: @Sendable () -> Timestamp
   let known: KnownStores?
-  private let spillDirectory: Bytes
+  fileprivate let spillDirectory: Bytes
 
   /// `known`: what this machine remembers; nil: nothing is to be remembered. `spillDirectory`: where a file without a name
   /// may be made for what was moved.
@@ -134,7 +134,7 @@ public struct Backup {
   }
 
   private func takeOver(_ series: Series, _ progress: Progress) throws(Failure) {
-    let task = TakeOver(series: series, reporter: reporter, progress: progress)
+    let task = TakeOver(series: series, reporter: reporter, progress: progress, spillDirectory: spillDirectory)
     guard let kept = try task.run() else { return }
     reporter.tookOver(kept)
   }
@@ -371,7 +371,9 @@ private struct Run {
     if failure.kind == .interrupted {
       writer.abandon()
       // The run was told to stop, this last step was not.
-      let kept = try TakeOver(series: series!, reporter: task.reporter, progress: Progress()).run()
+      let kept = try TakeOver(
+        series: series!, reporter: task.reporter, progress: Progress(), spillDirectory: task.spillDirectory
+      ).run()
       guard let kept else { return failure }
       task.reporter.tookOver(kept)
       return failure

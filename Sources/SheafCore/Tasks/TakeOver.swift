@@ -17,6 +17,8 @@ struct TakeOver {
   let series: Series
   let reporter: any Reporter
   let progress: Progress
+  /// Where a file without a name may be made for what was moved.
+  let spillDirectory: Bytes
 
   /// Only under the series' lock. nil: nothing was left, or nothing of it can be kept; it is removed then.
   func run() throws(Failure) -> TakeOverSummary? {
@@ -103,6 +105,8 @@ struct TakeOver {
     guard let first = reader(), fits(first.head, left) else { return nil }
     let head = first.head
     var journalEnd: Bytes?
+    var told: [Move] = []
+    first.onMove = { told.append($0) }
     while (try? first.next()) == true { journalEnd = Bytes(first.line.path) }
     guard let journalEnd else { return nil }
 
@@ -115,17 +119,21 @@ struct TakeOver {
     guard let cut = kept.cut, let carrier = kept.carrier, let lines = reader() else { return nil }
 
     let chain = try chain(below: head)
+    guard let moves = Moves(cut.hasMoved ? told : []), moves.all.isEmpty == !cut.hasMoved else { return nil }
     let writer = try KeptSetWriter(left, head: head, in: series, cut, members: kept.members, carrier: carrier)
     do throws(Failure) {
+      try writer.add(moves)
       while (try? lines.next()) == true, cut.position.covers(Bytes(lines.line.path)) { try writer.add(lines.line) }
-      if !cut.listing.isEmpty { try addLost(cut, chain, to: writer) }
-      guard let last = writer.last else {
+      let reached = writer.last
+      if moves.all.isEmpty { try addLost(cut, chain, to: writer) } else { try addMoved(moves, cut, chain, to: writer) }
+      guard let reached, let last = writer.last, let measured = try measure(writer, upTo: last, chain, moves) else {
         writer.discard()
         return nil
       }
-      var (digest, counts) = try measure(writer, upTo: last, chain)
+      let digest = measured.0
+      var counts = measured.1
       if head.kind == .full { try carry(before: head, after: last, writer, digest, &counts) }
-      let foot = try writer.finish((digest.finish(), counts), incompleteAfter: last)
+      let foot = try writer.finish((digest.finish(), counts), incompleteAfter: reached)
       return TakeOverSummary(
         set: left.set, files: foot.counts.new + foot.counts.changed, storedBytes: foot.storedBytes, isComplete: false)
     } catch {
@@ -144,30 +152,59 @@ struct TakeOver {
 
   /// The directory at which the archive is cut has told tar of all that it lost, so the manifest tells it, too.
   private func addLost(_ cut: KeptArchive.Cut, _ chain: [SetName], to writer: KeptSetWriter) throws(Failure) {
-    let directory: Bytes
-    switch cut.position {
-    case .path(let path): directory = path.splitAtName.parent
-    case .beforeNames(let path): directory = path
-    }
+    guard !cut.listing.isEmpty else { return }
+    let directory = cut.position.directory
     let listed = Dumpdir.letters(cut.listing)
     let (old, _) = try series.tree(chain, from: directory + [47])
     while try old.next(), Bytes(old.line.parent) == directory {
-      let path = Bytes(old.line.path)
-      if cut.position.covers(path) { continue }
-      let letter = listed[Bytes(old.line.name)]
-      let isGone =
-        letter == nil || letter == UInt8(ascii: "D") && old.line.kind != .directory
-        || letter == UInt8(ascii: "Y") && old.line.kind == .directory
-      if isGone { try writer.add(deleted: path) }
+      if !cut.position.covers(Bytes(old.line.path)), Self.isLost(old.line, listed) {
+        try writer.add(deleted: Bytes(old.line.path))
+      }
     }
   }
 
-  /// The digest, to be gone on with, and the counts of what was kept and of what the older sets tell of the rest.
+  /// As above, where things were moved: all of it has been, whether the run had come to its place or not.
+  private func addMoved(
+    _ moves: Moves, _ cut: KeptArchive.Cut, _ chain: [SetName], to writer: KeptSetWriter
+  ) throws(Failure) {
+    let spill = try? Descriptor.open(spillDirectory, [.read, .directory])
+    let moved = try MovedLines(moves, of: try series.tree(chain), namesOf: [], spillingTo: spill)
+    let listed = Dumpdir.letters(cut.listing)
+    let old = OldTree(try series.tree(chain))
+    guard try old.next(), try old.begin(moved) else { return }
+    repeat {
+      let line = old.line
+      let path = Bytes(line.path)
+      if cut.position.covers(path) { continue }
+      let isLost =
+        !cut.listing.isEmpty && line.parent.elementsEqual(cut.position.directory) && Self.isLost(line, listed)
+      if old.isVacated || isLost && !old.isElsewhere {
+        try writer.add(deleted: path)
+      } else if old.isElsewhere, !isLost, var entry = line.entry() {
+        entry.isFresh = entry.isFresh || entry.kind == .directory && moves.isNew(path)
+        try writer.add(moved: entry)
+      }
+    } while try old.next()
+  }
+
+  /// Whether tar deletes it by a directory's listing.
+  private static func isLost(_ line: Line, _ listed: [Bytes: UInt8]) -> Bool {
+    switch listed[Bytes(line.name)] {
+    case nil: true
+    case UInt8(ascii: "D"): line.kind != .directory
+    case UInt8(ascii: "Y"): line.kind == .directory
+    default: false
+    }
+  }
+
+  /// The digest, to be gone on with, and the counts of what was kept and of what the older sets tell of the rest. nil:
+  /// something was moved into a directory that was not reached.
   private func measure(
-    _ writer: KeptSetWriter, upTo last: Bytes, _ chain: [SetName]
-  ) throws(Failure) -> (PointDigest, SetFoot.Counts) {
+    _ writer: KeptSetWriter, upTo last: Bytes, _ chain: [SetName], _ moves: Moves
+  ) throws(Failure) -> (PointDigest, SetFoot.Counts)? {
     let digest = PointDigest()
     var counts = SetFoot.Counts()
+    var parents = Set(moves.all.map { $0.new.splitAtName.parent }).subtracting([[]])
     var readers = [try writer.reread(upTo: last)]
     for set in chain { readers.append(try series.manifest(set)) }
     let tree = PointReader(readers)
@@ -176,8 +213,9 @@ struct TakeOver {
       counts.count(tree.line)
       if tree.age == 0, !tree.line.isCarried { if tree.isInOlder { counts.changed += 1 } else { counts.new += 1 } }
       if tree.isUnseen { counts.unseen += 1 }
+      if !parents.isEmpty, tree.line.kind == .directory { parents.remove(Bytes(tree.line.path)) }
     }
-    return (digest, counts)
+    return parents.isEmpty ? (digest, counts) : nil
   }
 
   /// A full set has no older one that would tell what it did not reach, so it carries those lines.
