@@ -139,7 +139,8 @@ final class KeptSetWriter {
     try append(tar)
   }
 
-  private func add(directory entry: Entry) throws(Failure) {
+  /// A directory's own entry, where the archive does not have it.
+  func add(directory entry: Entry) throws(Failure) {
     TarHeader(entry, attributes: entry.attributes).append(to: directories)
     if directories.count > 1 << 20 { try append(directories) }
   }

@@ -170,6 +170,8 @@ struct TakeOver {
     let spill = try? Descriptor.open(spillDirectory, [.read, .directory])
     let moved = try MovedLines(moves, of: try series.tree(chain), namesOf: [], spillingTo: spill)
     let listed = Dumpdir.letters(cut.listing)
+    // Directories whose times a replay changes by moving something in them.
+    let touched = Set(moves.all.flatMap { [moves.after($0.old.splitAtName.parent), $0.new.splitAtName.parent] })
     let old = OldTree(try series.tree(chain))
     guard try old.next(), try old.begin(moved) else { return }
     repeat {
@@ -180,10 +182,13 @@ struct TakeOver {
         !cut.listing.isEmpty && line.parent.elementsEqual(cut.position.directory) && Self.isLost(line, listed)
       if old.isVacated || isLost && !old.isElsewhere {
         try writer.add(deleted: path)
-      } else if old.isElsewhere, !isLost, var entry = line.entry() {
-        entry.isFresh = entry.isFresh || entry.kind == .directory && moves.isNew(path)
-        try writer.add(moved: entry)
+        continue
       }
+      let isTouched = line.kind == .directory && touched.contains(path)
+      guard old.isElsewhere || isTouched, !isLost, var entry = line.entry() else { continue }
+      entry.isFresh = entry.isFresh || entry.kind == .directory && moves.isNew(path)
+      try writer.add(moved: entry)
+      if isTouched { try writer.add(directory: entry) }
     } while try old.next()
   }
 
