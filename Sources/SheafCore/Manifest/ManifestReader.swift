@@ -218,7 +218,8 @@ private final class ChunkStream {
   {
     do throws(MemberReader.Failure) {
       while let (_, bytes) = try reader.next() {
-        let buffer = Buffer(capacity: 132 << 10)
+        // Most manifests of a long chain are small; for whole members one size serves the allocator best.
+        let buffer = Buffer(capacity: bytes.count < 16 << 10 ? 64 : 132 << 10)
         do throws(Decompressor.Failure) { try inflater.inflate(bytes, into: buffer) } catch {
           throw MemberReader.Failure.notAMember(offset: reader.offset)
         }

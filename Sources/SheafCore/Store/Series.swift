@@ -119,9 +119,9 @@ public final class Series {
   /// The sets that make a point, newest first, down to its full set.
   public func chain(of set: SetName) throws(Failure) -> [SetName] {
     var chain = [set]
-    let all = try sets()
+    let all = Dictionary(uniqueKeysWithValues: try sets().map { ($0.point, $0) })
     while let parent = try head(chain.last!).parent {
-      guard let next = all.last(where: { $0.point == parent.point }), next < chain.last! else {
+      guard let next = all[parent.point], next < chain.last! else {
         throw .damaged("\(chain.last!.text) builds on the point \(parent.point), which is not in the store")
       }
       chain.append(next)
