@@ -7,6 +7,7 @@ public final class Series {
   public let name: Bytes
   let store: Store
   private var heads: [SetName: SetHead] = [:]
+  private var feet: [SetName: SetFoot] = [:]
 
   init(_ name: Bytes, in store: Store) throws(Failure) {
     self.name = name
@@ -94,10 +95,15 @@ public final class Series {
   public func shortfalls(of set: SetName) throws(Failure) -> [String] { try ArchiveReader(set, in: self).shortfalls }
 
   func index(_ set: SetName) throws(Failure) -> ManifestIndex {
-    try ManifestIndex(manifestFile(set), name: set.manifest)
+    let index = try ManifestIndex(manifestFile(set), name: set.manifest)
+    feet[set] = index.foot
+    return index
   }
 
-  public func foot(_ set: SetName) throws(Failure) -> SetFoot { try index(set).foot }
+  public func foot(_ set: SetName) throws(Failure) -> SetFoot {
+    if let known = feet[set] { return known }
+    return try index(set).foot
+  }
 
   public func head(_ set: SetName) throws(Failure) -> SetHead {
     if let known = heads[set] { return known }
