@@ -119,6 +119,7 @@ final class Template: Sendable {
       let list = try run(["ls", "-R", "--at", Raw(template.sets[point]), template.inside], others.union(gone))
       if list.status == 0 { #expect(list.lines.count == template.trees[point].paths.count, "\(list)") }
     }
+    try ask(row, others.union(gone))
     try verify(row, statuses, others)
     if row.file == .marker {
       try run(["backup"], [0, 1, 4, 10])
@@ -177,6 +178,23 @@ final class Template: Sendable {
     let lines = wanted.differences(to: found, options)
     #expect(lines.isEmpty, "\(lines.joined(separator: "\n"))\n\(output)")
     return output
+  }
+
+  /// What asks of all points tells what it can, and a tar of one can be read to its end.
+  private func ask(_ row: DamageRow, _ statuses: Set<Int32>) throws {
+    let find = try run(["find", "*"], statuses)
+    let history = try run(["history", "\(template.inside)/z"], statuses.union([1]))
+    if row.isVolume { #expect(find.status == 0 && history.status == 0 && history.lines.count == 3) }
+    try run(["diff", Raw(template.sets[0]), Raw(template.sets[2])], statuses)
+    for point in template.sets.indices {
+      let tar = try run(["export", "--at", Raw(template.sets[point])], statuses)
+      if tar.status == 0, row.file != .marker {
+        let names = try Command("tar", ["-tf", "-"], input: tar.stdout).run().checked().lines
+        #expect(names.filter { $0.contains("/source/") }.count == template.trees[point].paths.count + 1)
+      } else if !tar.stdout.isEmpty {
+        try Command("tar", ["-tf", "-"], input: tar.stdout).run().checked()
+      }
+    }
   }
 
   private func verify(_ row: DamageRow, _ statuses: [Int32], _ others: Set<Int32>) throws {

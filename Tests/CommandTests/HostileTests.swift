@@ -108,7 +108,8 @@ final class Stage: Sendable {
 
     let readers: [[Raw]] = [
       ["points"], ["ls", "-lR"], ["ls", "box", "--json"], ["cat", "box/file"], ["manifest"], ["verify"],
-      ["restore", "-n", "--to", "/nowhere"],
+      ["restore", "-n", "--to", "/nowhere"], ["find", "*"], ["history", "box/file"], ["diff", "latest", "latest"],
+      ["diff"], ["export"], ["export", "-z", "box"],
     ]
     for arguments in readers {
       try run(attack, [arguments[0], "-s", store] + arguments.dropFirst(), [0, 1, 3, 4, 10])

@@ -58,7 +58,11 @@ import Testing
       ["cat", name], ["ls", "--at", name], ["ls", "--series", name],
       ["restore", "-v", "--to", Raw(f.scratch.path("restored"))],
       ["restore", "--to", Raw(f.scratch.path("restored"))], ["restore", "--to", "/nowhere/\(name)"],
-      ["restore", "--to", Raw(f.scratch.path("other")), name],
+      ["restore", "--to", Raw(f.scratch.path("other")), name], ["find", "*"], ["find", "-l", "*"],
+      ["find", "*", "--json"],
+      ["find", name], ["history", "\(f.inside)/\(name)"], ["history", name], ["diff", "-v"], ["diff", "--json"],
+      ["diff", "--live"], ["diff", "--path", name], ["export"], ["export", "-v", "-o", Raw(f.scratch.path("x.tar"))],
+      ["export", "-o", "/nowhere/\(name)"], ["export", "-o", Raw(f.scratch.path("y.tar")), name],
     ] as [[Raw]] {
       try expectPlain([arguments[0], "-s", store] + arguments.dropFirst())
     }

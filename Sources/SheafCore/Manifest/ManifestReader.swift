@@ -261,7 +261,8 @@ private final class ChunkStream {
       while true {
         let offset = reader.offset
         guard let (_, bytes) = try reader.next() else { return nil }
-        let buffer = Buffer(capacity: 132 << 10)
+        // Most manifests of a long chain are small; for whole members one size serves the allocator best.
+        let buffer = Buffer(capacity: bytes.count < 16 << 10 ? 64 : 132 << 10)
         do throws(Decompressor.Failure) { try inflater.inflate(bytes, into: buffer) } catch {
           throw MemberReader.Failure.notAMember(offset: reader.offset)
         }

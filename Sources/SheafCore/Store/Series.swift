@@ -9,6 +9,7 @@ public final class Series {
   private var heads: [SetName: SetHead] = [:]
   /// Other places where volumes may lie, of sets that are spread over media.
   private var volumeDirectories: [Descriptor] = []
+  private var feet: [SetName: SetFoot] = [:]
 
   init(_ name: Bytes, in store: Store) throws(Failure) {
     self.name = name
@@ -106,10 +107,15 @@ public final class Series {
   public func shortfalls(of set: SetName) throws(Failure) -> [String] { try ArchiveReader(set, in: self).shortfalls }
 
   func index(_ set: SetName) throws(Failure) -> ManifestIndex {
-    try ManifestIndex(manifestFile(set), name: set.manifest)
+    let index = try ManifestIndex(manifestFile(set), name: set.manifest)
+    feet[set] = index.foot
+    return index
   }
 
-  public func foot(_ set: SetName) throws(Failure) -> SetFoot { try index(set).foot }
+  public func foot(_ set: SetName) throws(Failure) -> SetFoot {
+    if let known = feet[set] { return known }
+    return try index(set).foot
+  }
 
   public func head(_ set: SetName) throws(Failure) -> SetHead {
     if let known = heads[set] { return known }
@@ -131,9 +137,9 @@ public final class Series {
   /// The sets that make a point, newest first, down to its full set.
   public func chain(of set: SetName) throws(Failure) -> [SetName] {
     var chain = [set]
-    let all = try sets()
+    let all = Dictionary(uniqueKeysWithValues: try sets().map { ($0.point, $0) })
     while let parent = try head(chain.last!).parent {
-      guard let next = all.last(where: { $0.point == parent.point }), next < chain.last! else {
+      guard let next = all[parent.point], next < chain.last! else {
         throw .damaged("\(chain.last!.text) builds on the point \(parent.point), which is not in the store")
       }
       chain.append(next)
