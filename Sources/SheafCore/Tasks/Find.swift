@@ -131,9 +131,10 @@ private final class PathLives {
   func next() throws(Failure) -> Bool {
     guard try merge.next() else { return false }
     path += 1
-    // What was a directory in an older set and is none here takes all below it along.
+    // What was a directory in an older set and is none here, or another one, takes all below it along.
     guard merge.here.count > 1 else { return true }
-    for (order, reader) in merge.here.enumerated() where !isDirectory(reader) {
+    for (order, reader) in merge.here.enumerated()
+    where !isDirectory(reader) || merge.readers[reader].line.isFresh {
       guard merge.readers[reader].line.what != .unseen, merge.here[(order + 1)...].contains(where: isDirectory) else {
         continue
       }

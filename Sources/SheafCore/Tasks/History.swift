@@ -128,6 +128,7 @@ extension ManifestReader {
   /// Reads no more than the members that may tell of the path and of the directories above it.
   func word(on path: Bytes, _ index: ManifestIndex) throws(Failure) -> Word {
     var step = Bytes()
+    var isHidden = false
     for component in path.split(separator: UInt8(ascii: "/")) {
       step = step.joined(Bytes(component))
       guard try seek(to: step, index), step.elementsEqual(line.path) else { continue }
@@ -138,7 +139,9 @@ extension ManifestReader {
         return .entry(entry)
       }
       if line.what == .entry, line.kind != .directory { return .gone }
+      // Another directory than the one older sets tell of.
+      if line.what == .entry, line.isFresh { isHidden = true }
     }
-    return .nothing
+    return isHidden ? .gone : .nothing
   }
 }
