@@ -5,7 +5,7 @@ import TestSupport
 import Testing
 
 extension Attack {
-  static let all = names + links + overwrites + lies + places + bombs
+  static let all = names + links + overwrites + replaced + lies + places + bombs
 
   /// The names of entries. A row's line stands last in the manifest wherever it sorts.
   static let names: [Attack] = [
@@ -152,6 +152,10 @@ extension Attack {
         set.file("box/thing", "new")
         try stage.prepare(TestTree(["box": .directory(["thing": .symlink(Raw(stage.outside.joined(Bytes("file"))))])]))
       },
+      .set("a link to the outside where an empty file was, \(when)", 0, options: over) { set, stage in
+        set.file("box/thing", "")
+        try stage.prepare(TestTree(["box": .directory(["thing": .symlink(Raw(stage.outside.joined(Bytes("file"))))])]))
+      },
       .set("another name of a file outside, \(when)", 0, 3, options: over, loosens: true) { set, stage in
         set.file("box/thing", "new")
         try stage.prepare(TestTree(["box": .directory()]))
@@ -164,6 +168,23 @@ extension Attack {
       },
     ]
   }
+
+  /// It is made, where the link was.
+  static let replaced: [Attack] = [
+    .set(
+      "a link to the outside where a folder was", 0, options: ["--overwrite", "always"],
+      check: contentsOnly("box/thing/new", "new")
+    ) { set, stage in
+      set.directory("box/thing")
+      set.file("box/thing/new", "new")
+      try stage.prepare(TestTree(["box": .directory(["thing": .symlink(Raw(stage.outside))])]))
+    },
+    .set(
+      "a link to the outside that is pruned", 0, options: ["--overwrite", "always", "--delete"]
+    ) { _, stage in
+      try stage.prepare(TestTree(["box": .directory(["old": .symlink(Raw(stage.outside))])]))
+    },
+  ]
 
   private static let keepsFolder: @Sendable (Stage) throws -> Void = { stage in
     let old = try Bytes.read(stage.target.joined(Bytes("box/thing/old")))

@@ -70,6 +70,19 @@ import Testing
     }
   }
 
+  /// Of a file whose first name is not among what is restored, the others are names of one file still.
+  @Test func linksWithoutTheirFirstName() throws {
+    let f = try Fixture(
+      TestTree(["a": .file(size: 3_000_000, seed: 1), "d": .directory(["b": .hardLink("a"), "c": .hardLink("a")])]))
+    try f.save()
+    let target = try f.restore(["\(f.inside)/d"]).joined(f.inside.bytes)
+    let wanted = f.newest.tree.subtree("d")
+    #expect(wanted.differences(to: try Snapshot(of: target).subtree("d")) == [])
+    let cut = try f.restore(
+      ["\(f.inside)/d"], ["--strip-components", "\(f.inside.bytes.split(separator: 47).count + 1)"])
+    #expect(wanted.differences(to: try Snapshot(of: cut), .ignoring(untimed: [""])) == [])
+  }
+
   @Test func smallHolesAreRestoredAsHoles() throws {
     let kibi: Int64 = 1024
     let f = try Fixture(
