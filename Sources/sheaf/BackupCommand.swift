@@ -22,6 +22,9 @@ struct BackupCommand: ParsableCommand {
   @Flag(help: "Write a full set.")
   var full = false
 
+  @Flag(help: "Write a set that builds on the last full one.")
+  var differential = false
+
   @Option(name: .long, help: ArgumentHelp("Leave out what matches; may be given several times.", valueName: "PATTERN"))
   var exclude: [RawText] = []
 
@@ -87,7 +90,9 @@ struct BackupCommand: ParsableCommand {
     var options = BackupOptions()
     options.sources = try Sources.absolute(sources.map(\.bytes) + listedSources())
     options.changesSources = changeSources
+    if full && differential { throw Failure(.usage, "--full and --differential exclude each other") }
     options.isFull = full
+    options.isDifferential = differential
     options.series = store.series?.bytes
     options.exclude = exclude.map(\.bytes)
     for file in excludeFrom { options.excludeFiles.append(try Sources.read(file.bytes)) }
@@ -161,7 +166,7 @@ struct BackupCommand: ParsableCommand {
     if s.excluded > 0 { changes.append("\(Words.count(s.excluded)) left out") }
     let what = changes.joined(separator: ", ")
     if dryRun {
-      console.print("would save \(s.kind == .full ? "a full set" : "an incremental set"): \(what)")
+      console.print("would save \(s.kind == .incremental ? "an" : "a") \(s.kind.rawValue) set: \(what)")
       console.print("would read \(Words.size(s.bytesRead))")
       return
     }

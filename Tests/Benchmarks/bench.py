@@ -242,6 +242,8 @@ FIXTURES = {
     # Stores: one that stays as it is, and those that unchanged backups are added to.
     "store": Fixture(full_store("store", "linux"), needs=("linux",), gb=0.4),
     "linux_chain": Fixture(full_store("linux_chain", "linux"), needs=("linux",), gb=0.4),
+    "moving": Fixture(("mkdir {moving}", "cp -a {linux} {moving}/a"), needs=("linux",), gb=1.6, files=85_000, settle=True),
+    "moving_chain": Fixture(full_store("moving_chain", "moving"), needs=("moving",), gb=0.4),
     "million_chain": Fixture(full_store("million_chain", "million"), needs=("million",), gb=0.3),
     "year_full": Fixture(full_store("year_full", "hundred"), needs=("hundred",), gb=0.1),
     "year": Fixture(make_year, needs=("hundred", "year_full"), gb=0.1),
@@ -295,6 +297,18 @@ ROWS = [
         **tar_again("linux"),
         needs=("linux", "linux_chain", "linux_snar"),
         goals=[Goal("nothing changed, Linux tree; tar -g", limit=0.6, aim=0.4)],
+    ),
+    Row(
+        before_sheaf=(
+            "rm -rf {scratch}/moved && cp -r {moving_chain} {scratch}/moved",
+            "cd {moving} && if [ -e b ]; then mv b a; fi && mv a b",
+        ),
+        sheaf="{sheaf} backup -s {scratch}/moved -q",
+        peer=UNCHANGED,
+        needs=("linux", "linux_chain", "moving", "moving_chain"),
+        check=("test $(cat {scratch}/moved/*/*-incr.*.gz | wc -c) -lt 9400000",),
+        gb=0.4,
+        goals=[Goal("top folder of the Linux tree renamed; nothing changed", limit=1.2, aim=1.1)],
     ),
     Row(
         before_sheaf=NEW_TARGET,

@@ -24,7 +24,11 @@ struct HistoryTests {
     try history.make(at: f.source)
     // With it, tar alone has everything right; without, it may lag behind in the metadata of large files.
     let fullEntries = seed % 2 == 0
-    func save() throws { try f.save(fullEntries ? ["--full-entries"] : []) }
+    func save() throws {
+      // Every other history has differential sets among the incremental ones.
+      let isDifferential = seed % 4 < 2 && f.points.count % 3 == 2
+      try f.save((fullEntries ? ["--full-entries"] : []) + (isDifferential ? ["--differential"] : []))
+    }
     try save()
     var edits: [String] = []
     for step in 1...Self.steps {

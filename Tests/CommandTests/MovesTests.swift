@@ -138,6 +138,19 @@ struct MovesTests {
     try f.expectRebuilt()
   }
 
+  /// Another name of something that came along goes with its directory, which is a link now: the manifest that is made
+  /// again does not have it.
+  @Test func aHardLinkBelowWhatIsNoDirectoryAnyMore() throws {
+    let f = try Fixture(Self.tree)
+    try f.edit("ln a/one d/sub/hard")
+    try f.save()
+    try f.edit("mv a b; rm -r d/sub; ln -s ../b d/sub")
+    try f.save()
+    try f.expectEveryPoint()
+    try f.expectReplay()
+    try f.expectRebuilt()
+  }
+
   /// What could not be looked at in a directory that was moved is kept where it is now.
   @Test(.enabled(if: Scratch.allowsEverything, "needs root")) func unseenInWhatWasMoved() throws {
     let f = try Fixture(Self.tree)

@@ -9,7 +9,15 @@ extension Fixture {
     guard Reader.gnuTar.isInstalled else { return }
     let target = scratch.path("replay")
     try Descriptor.workingDirectory.makeDirectory(target)
+    var full: Point?
     for point in points {
+      if point.set.contains("-full") { full = point }
+      if !point.set.contains("-incr"), let full {
+        // A chain of its own: from an empty directory.
+        Scratch.remove(target)
+        try Descriptor.workingDirectory.makeDirectory(target)
+        if full.set != point.set { try Reader.gnuTar.extract(archive(full), into: target).checked() }
+      }
       let output = try Reader.gnuTar.extract(archive(point), into: target)
       #expect(output.succeeded, "tar, \(output), \(story)")
       let lines = point.tree.differences(to: try Snapshot(of: target.joined(inside.bytes)), .ignoring(.holes))

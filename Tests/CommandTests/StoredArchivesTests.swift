@@ -6,7 +6,7 @@ import Testing
 
 struct StoredArchivesTests {
   /// Every store below `fixtures/archives`, as `VERSION/NAME`. A new one is added here, or the first test fails.
-  static let stores: [String] = ["v1/deletions", "v1/names", "v1/plain", "v1/types"]
+  static let stores: [String] = ["v1/deletions", "v1/moves", "v1/names", "v1/plain", "v1/types"]
 
   private static let folder = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
     .deletingLastPathComponent().appendingPathComponent("fixtures/archives")

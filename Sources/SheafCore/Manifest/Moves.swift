@@ -49,9 +49,9 @@ final class Moves {
   }
 
   func isOld(_ path: Bytes) -> Bool { byOld[path] != nil }
+  /// Whether something lies there, after all moves, because it was moved.
+  func isMoved(_ path: Bytes) -> Bool { Self.deepest(byNew, atOrAbove: path) != nil }
   func isNew(_ path: Bytes) -> Bool { byNew[path] != nil }
-  func move(to path: Bytes) -> Move? { byNew[path].map { all[$0] } }
-
   private static func deepest(_ places: [Bytes: Int], atOrAbove path: Bytes) -> Int? {
     var path = path
     while !path.isEmpty {

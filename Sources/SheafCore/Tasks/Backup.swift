@@ -7,6 +7,8 @@ public struct BackupOptions: Sendable {
   public var sources: [Bytes] = []
   public var changesSources = false
   public var isFull = false
+  /// Build on the last full set; only where everything can be looked at.
+  public var isDifferential = false
   public var series: Bytes?
   /// gitignore(5) patterns, and the text of files of them.
   public var exclude: [Bytes] = []
@@ -115,10 +117,16 @@ public struct Backup {
       reason = "the store is not as it was left"
     }
     defer { if !options.isDryRun { remember(series) } }
-    guard let newest = try series.sets().last else { return try run.write(after: nil, fullBecause: nil) }
+    guard let newest = try series.sets().last else {
+      if options.isDifferential { reporter.note("a full set is written, because there is none yet to build on") }
+      return try run.write(after: nil, fullBecause: nil)
+    }
     do throws(Failure) {
       let previous = try Previous(newest, in: series)
       if reason == nil { reason = try sourcesReason(previous.head) }
+      if options.isDifferential, reason == nil, let summary = try differential(series, name, host, rules) {
+        return summary
+      }
       return try run.write(after: previous, fullBecause: reason)
     } catch {
       guard error.kind == .damaged else { throw error }
@@ -137,6 +145,23 @@ public struct Backup {
     let task = TakeOver(series: series, reporter: reporter, progress: progress, spillDirectory: spillDirectory)
     guard let kept = try task.run() else { return }
     reporter.tookOver(kept)
+  }
+
+  /// nil where something could not be looked at: its last good copy may lie in a set that a differential passes over.
+  private func differential(
+    _ series: Series, _ name: Bytes, _ host: Bytes, _ rules: WalkRules
+  ) throws(Failure) -> BackupSummary? {
+    guard let full = try series.sets().last(where: { $0.kind == .full }) else { return nil }
+    let held = HeldProblems(for: reporter)
+    let task = Backup(
+      to: store, options, known: known, spillDirectory: spillDirectory, reporter: held, progress: progress, clock: clock)
+    let run = Run(task, series: series, name: name, host: host, rules: rules)
+    guard let summary = try run.attempt(.differential, after: try Previous(full, in: series), fullBecause: nil) else {
+      reporter.note("an incremental set is written, because something could not be looked at")
+      return nil
+    }
+    held.tell()
+    return summary
   }
 
   /// The host's name, made fit for a directory's.
@@ -236,14 +261,22 @@ private struct Run {
   }
 
   func write(after previous: Previous?, fullBecause reason: String?) throws(Failure) -> BackupSummary {
+    let isFull = previous == nil || reason != nil
+    return try attempt(isFull ? .full : .incremental, after: previous, fullBecause: reason)!
+  }
+
+  /// nil where a differential set was wanted and something could not be looked at; nothing is written then.
+  func attempt(
+    _ kind: SetKind, after previous: Previous?, fullBecause reason: String?
+  ) throws(Failure) -> BackupSummary? {
     let options = task.options
     let started = task.clock()
-    let sources = SourceTree(
-      options.sources.isEmpty ? previous?.head.sources ?? rememberedSources() : options.sources)
+    let known = kind == .differential ? nil : previous?.head.sources
+    let sources = SourceTree(options.sources.isEmpty ? known ?? rememberedSources() : options.sources)
     guard !sources.sources.isEmpty || options.sources.contains([]) else {
       throw Failure(.usage, "nothing to back up", hint: "name a SOURCE")
     }
-    let isFull = previous == nil || reason != nil
+    let isFull = kind == .full
     if let before = previous?.head.started, started < before {
       task.reporter.note(
         "the clock says \(PointName.text(started)), and \(PointName.text(before)) when the newest point was made: it was set back"
@@ -267,7 +300,7 @@ private struct Run {
     ].compactMap { $0 }.max()
     if let taken, taken >= time { time = Timestamp(seconds: taken.seconds + 1) }
     let head = SetHead(
-      id: .random(), kind: isFull ? .full : .incremental, series: name, host: host, time: time, started: started,
+      id: .random(), kind: kind, series: name, host: host, time: time, started: started,
       parent: isFull ? nil : previous.map { ($0.set.point, $0.foot.point) }, sources: sources.sources,
       exclusions: task.ruleTexts,
       comment: options.comment)
@@ -303,6 +336,7 @@ private struct Run {
       summary.unchanged = comparison.unchanged
       summary.moved = comparison.moved
       summary.excluded = comparison.excluded
+      if kind == .differential, summary.counts.unseen > 0 { return nil }
       return summary
     }
 
@@ -340,6 +374,10 @@ private struct Run {
       summary.moved = comparison.moved + writer.moved
       summary.excluded = comparison.excluded
       summary.bytesRead = writer.bytesRead + reader.bytesRead
+      if kind == .differential, summary.counts.unseen > 0 {
+        writer.discard()
+        return nil
+      }
       if options.skipsUnchanged, !isFull,
         summary.counts.new + summary.counts.changed + summary.counts.deleted + summary.counts.unseen + summary.moved
           == 0
@@ -453,6 +491,22 @@ private struct Run {
     guard let digest, let previous, digest != previous.foot.point else { return }
     throw .damaged("the manifests up to \(previous.set.text) do not add up to the point it was written for")
   }
+}
+
+/// Keeps problems back until it is known that the attempt which met them counts.
+private final class HeldProblems: Reporter {
+  private let reporter: any Reporter
+  private let held = Monitor<[(message: String, path: Bytes?)]>([])
+
+  init(for reporter: any Reporter) { self.reporter = reporter }
+
+  func problem(_ message: String, path: Bytes?) { held.look { $0.append((message, path)) } }
+  func note(_ message: String) { reporter.note(message) }
+  func tookOver(_ kept: TakeOverSummary) { reporter.tookOver(kept) }
+  func item(_ mark: Mark, _ path: Bytes, _ kind: FileKind) { reporter.item(mark, path, kind) }
+  var wantsItems: Bool { reporter.wantsItems }
+
+  func tell() { for (message, path) in held.look({ $0 }) { reporter.problem(message, path: path) } }
 }
 
 extension SetFoot.Counts {

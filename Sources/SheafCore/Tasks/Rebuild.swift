@@ -167,7 +167,8 @@ public struct Rebuild {
     let text = Buffer()
     if try point.next(), try point.begin(moved) {
       repeat {
-        guard point.isElsewhere else { continue }
+        // Directories that stay are needed too: where one is something else now, what was in it is gone.
+        guard point.isElsewhere || (point.line.kind == .directory && !point.isVacated) else { continue }
         text.count = 0
         text.append(Bytes(point.line.text) + [10])
         try system { () throws(SystemError) in try writer.append(text.bytes) }
@@ -183,6 +184,7 @@ public struct Rebuild {
     while try merged.next() {
       guard merged.age == 1 else { continue }
       let path = Bytes(merged.line.path)
+      if merged.line.kind == .directory, !lines.moves.isMoved(path) { continue }
       var above = path
       while !links.isEmpty, !above.isEmpty, !links.contains(above) { above = above.splitAtName.parent }
       if !links.isEmpty, !above.isEmpty { continue }

@@ -71,8 +71,10 @@ struct MoveFinder {
         candidates.append(make(Int32(parents.count - 1)))
       }
 
-      func parent(_ candidate: Candidate) -> Bytes { parents[Int(candidate.parent)] }
-      func path(_ candidate: Candidate) -> Bytes { parent(candidate).joined(candidate.name) }
+      func path(_ candidate: Candidate) -> Bytes { parents[Int(candidate.parent)].joined(candidate.name) }
+      var indexOfParents: [Bytes: Int32] {
+        Dictionary(parents.enumerated().map { ($1, Int32($0)) }, uniquingKeysWith: { first, _ in first })
+      }
     }
     var gone = Side()
     var new = Side()
@@ -184,79 +186,83 @@ struct MoveFinder {
     /// The tops of what was moved.
     func moves(_ root: Descriptor) -> [Move] {
       let pairs = pairs()
-      guard !pairs.isEmpty else { return [] }
+      let matched = new.candidates.indices.filter { pairs[$0] >= 0 }
+      if matched.isEmpty { return [] }
+      /// Two directories in `parents` of either side.
+      struct Directories: Hashable {
+        let gone: Int32
+        let new: Int32
+      }
       // A directory whose inode number is used again is another one: its own time or something in it must agree.
-      var supported: Set<Int64> = []
-      for (old, new, _) in pairs {
-        let (a, b) = (gone.candidates[old], self.new.candidates[new])
-        if a.name == b.name { supported.insert(Self.key(a.parent, b.parent)) }
+      var supported: Set<Directories> = []
+      for index in matched {
+        let (a, b) = (gone.candidates[pairs[index]], new.candidates[index])
+        if a.name == b.name { supported.insert(Directories(gone: a.parent, new: b.parent)) }
       }
-      var oldParents: [Bytes: Int32] = [:]
-      var newParents: [Bytes: Int32] = [:]
-      for (index, path) in gone.parents.enumerated() { oldParents[path] = Int32(index) }
-      for (index, path) in new.parents.enumerated() { newParents[path] = Int32(index) }
-      var moved: [Bytes: Bytes] = [:]
-      var tops: [(move: Move, isDirectory: Bool)] = []
-      // Directories stand before what is in them on both sides, so those above are known.
-      for (old, new, mustRead) in pairs.sorted(by: { $0.new < $1.new }) {
-        let (a, b) = (gone.candidates[old], self.new.candidates[new])
-        let (from, to) = (gone.path(a), self.new.path(b))
+      let goneParents = gone.indexOfParents
+      let newParents = new.indexOfParents
+      var movedTo: [Int32: Int32] = [:]
+      var moves: [Move] = []
+      // Directories stand before what is in them, so what became of those above is known.
+      for index in matched {
+        let (a, b) = (gone.candidates[pairs[index]], new.candidates[index])
+        let comesAlong = a.name == b.name && movedTo[b.parent] == a.parent
+        if comesAlong, !a.isDirectory { continue }
+        let (from, to) = (gone.path(a), new.path(b))
+        var directories: Directories?
         if a.isDirectory {
-          let isSupported = oldParents[from].flatMap { i in newParents[to].map { (i, $0) } }
-            .map { supported.contains(Self.key($0.0, $0.1)) }
-          guard a.modified == b.modified || isSupported == true else { continue }
+          if let gone = goneParents[from], let new = newParents[to] { directories = Directories(gone: gone, new: new) }
+          guard a.modified == b.modified || directories.map(supported.contains) == true else { continue }
         }
-        let comesAlong = a.name == b.name && moved[self.new.parent(b)] == gone.parent(a)
         if !comesAlong {
-          guard tops.count < MoveFinder.moveLimit, from.count <= MoveFinder.pathLimit, to.count <= MoveFinder.pathLimit,
-            mustRead || isOn(b.device, from, root)
+          guard moves.count < MoveFinder.moveLimit, max(from.count, to.count) <= MoveFinder.pathLimit,
+            b.inode == 0 || isOn(b.device, from, root)
           else { continue }
-          tops.append((Move(old: from, new: to, mustRead: mustRead), a.isDirectory))
+          moves.append(Move(old: from, new: to, mustRead: b.inode == 0))
         }
-        if a.isDirectory { moved[to] = from }
+        if let directories { movedTo[directories.new] = directories.gone }
       }
-      return tops.map(\.move)
+      return moves
     }
 
-    private static func key(_ a: Int32, _ b: Int32) -> Int64 { Int64(a) << 32 | Int64(b) }
-
-    /// By inode; where inodes are not stable, by size and time, if only one has them.
-    private func pairs() -> [(old: Int, new: Int, mustRead: Bool)] {
+    /// For each that is new, which of those that are gone it is (-1: none): by inode; where inodes are not stable, by
+    /// size and time, if just one on either side has them.
+    private func pairs() -> [Int] {
       struct Look: Hashable {
         let size: Int64
         let modified: Timestamp
       }
+      var pairs = [Int](repeating: -1, count: new.candidates.count)
       var byInode: [UInt64: Int] = [:]
-      var byLook: [Look: Int?] = [:]
+      byInode.reserveCapacity(new.candidates.count)
+      /// -1: several.
+      var byLook: [Look: Int] = [:]
       for (index, one) in new.candidates.enumerated() {
         if one.inode != 0 {
           byInode[one.inode] = index
         } else {
           let look = Look(size: one.size, modified: one.modified)
-          byLook[look] = byLook[look] == nil ? .some(index) : .some(nil)
+          byLook[look] = byLook[look] == nil ? index : -1
         }
       }
-      var pairs: [(old: Int, new: Int, mustRead: Bool)] = []
-      var looks: [Look: Int] = [:]
       for (index, one) in gone.candidates.enumerated() {
         if let found = byInode[one.inode] {
           let other = new.candidates[found]
-          if other.isDirectory == one.isDirectory,
+          if other.isDirectory == one.isDirectory, pairs[found] < 0,
             one.isDirectory || (other.size == one.size && other.modified == one.modified)
           {
-            pairs.append((index, found, false))
-            byInode[one.inode] = nil
+            pairs[found] = index
             continue
           }
         }
         guard !one.isDirectory, !byLook.isEmpty else { continue }
         let look = Look(size: one.size, modified: one.modified)
-        guard let found = byLook[look], let found else { continue }
-        if let earlier = looks[look] {
-          pairs.removeAll { $0.old == earlier }
+        guard let found = byLook[look], found >= 0 else { continue }
+        if pairs[found] >= 0 {
+          pairs[found] = -1
+          byLook[look] = -1
         } else {
-          looks[look] = index
-          pairs.append((index, found, true))
+          pairs[found] = index
         }
       }
       return pairs

@@ -35,8 +35,6 @@ final class OldTree {
   var isVacated: Bool { !isMoved && base == .vacated }
   /// The move that the line at hand was moved by itself, not with a directory.
   var move: Move? { isMoved ? reader!.ownMove : nil }
-  /// The line at hand was moved by itself, or with a directory.
-  var hasMoves: Bool { moved != nil }
 
   /// Goes to the next; false at the end.
   func next() throws(Failure) -> Bool {
