@@ -216,7 +216,10 @@ final class FaultStage {
     wrong += try verify()
     let names = try Descriptor.open(f.store.joined(Bytes("s")), [.read, .directory]).sortedNames().map(\.shown)
     let left = names.filter { !$0.hasSuffix(".tar.gz") && !$0.hasSuffix(".mtree.gz") }
-    return left.isEmpty ? wrong : wrong + ["left in the series: \(left)"]
+    if !left.isEmpty { wrong.append("left in the series: \(left)") }
+    let top = try Descriptor.open(f.store, [.read, .directory]).sortedNames().map(\.shown)
+    if top != ["README.txt", "restore.sh", "s", "sheaf.store"] { wrong.append("in the store: \(top)") }
+    return wrong
   }
 
   private func verify() throws -> [String] {

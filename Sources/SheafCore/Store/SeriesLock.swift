@@ -8,6 +8,9 @@ final class SeriesLock {
 
   private static let prefix = Bytes("lock.")
 
+  /// Whether a file of this name is a lock, held or left.
+  static func isLock(_ name: Bytes) -> Bool { name.starts(with: prefix) }
+
   /// Of a series; see below.
   convenience init(_ series: Series) throws(Failure) {
     try self.init(series.directory, "the series '\(Show.path(series.name))'")
@@ -33,7 +36,7 @@ final class SeriesLock {
     // Both of two that begin together see the other and give way: never do both go on.
     do throws(Failure) {
       for other in try system({ () throws(SystemError) in try directory.sortedNames() })
-      where other.starts(with: Self.prefix) && other != name {
+      where Self.isLock(other) && other != name {
         let parts = other.dropFirst(Self.prefix.count).split(
           separator: UInt8(ascii: "_"), omittingEmptySubsequences: false)
         let process = parts.last.flatMap { Int32(String(decoding: $0, as: UTF8.self)) }

@@ -153,7 +153,8 @@ public final class Store: Sendable {
   /// that was interrupted. Only where no one else is at it.
   func refreshHelpers() throws(Failure) {
     let names = Set(try system { () throws(SystemError) in try directory.sortedNames() })
-    if Self.helpers.allSatisfy({ text(of: $0) == $0.text && names.isDisjoint(with: $0.passing) }) { return }
+    let isTidy = Self.helpers.allSatisfy { text(of: $0) == $0.text && names.isDisjoint(with: $0.passing) }
+    if isTidy, !names.contains(where: SeriesLock.isLock) { return }
     let lock: SeriesLock
     do throws(Failure) { lock = try SeriesLock(directory, "the store") } catch {
       if error.kind == .locked { return }
