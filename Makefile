@@ -9,14 +9,14 @@ SOURCE ?=
 # Debian packages: to build, and to compare with in tests and benchmarks.
 BUILD_PACKAGES = libarchive-dev zlib1g-dev libisal-dev libdeflate-dev libssl-dev pkg-config
 TEST_PACKAGES = $(BUILD_PACKAGES) tar gzip libarchive-tools busybox python3 p7zip-full mtree-netbsd rsync acl attr \
-  libcap2-bin strace util-linux
+  libcap2-bin strace util-linux mount e2fsprogs fuse2fs xfsprogs btrfs-progs dosfstools exfatprogs exfat-fuse ntfs-3g
 BENCH_PACKAGES = $(BUILD_PACKAGES) isal openssl python3 xz-utils
 
 SHEAF = .build/release/sheaf
 # Tests write a lot of small files: in memory where there is room for that.
 TEST_FOLDER = $${SHEAF_SCRATCH:-$$([ -w /dev/shm ] && echo /dev/shm || echo /tmp)}
 
-.PHONY: all build demo test bench soak fuzz install lint clean packages
+.PHONY: all build demo test bench soak faults fuzz install lint clean packages
 
 all: build
 
@@ -52,6 +52,14 @@ soak:
 	  seed=$$((seed + 20)); \
 	  echo "seeds $(SEED) to $$((seed - 1)): $$(( (seed - $(SEED)) * 10 )) steps without a difference"; \
 	done
+
+# Every fault instead of a sample: each system call that changes something fails once, drives are full to every degree,
+# lose their power and are pulled out. Needs root for all but the first.
+faults:
+	@$(MAKE) --no-print-directory packages WANTED="$(TEST_PACKAGES)"
+	$(SWIFT) build -c release --build-tests
+	SHEAF_FAULTS=all SHEAF_SEED=$${SHEAF_SEED:-11} SHEAF_SCRATCH=$(TEST_FOLDER) \
+	  $(SWIFT) test -c release --skip-build --filter 'FaultTests|DriveTests'
 
 # Fuzzes what reads stored bytes, SECONDS each; findings stop it and lie in .build-fuzz.
 SECONDS ?= 600

@@ -7,10 +7,13 @@ public final class Descriptor: Sendable {
   public let raw: Int32
   /// As it was opened, for messages.
   public let path: Bytes
+  /// What it lies on, where that is watched; what is opened through a directory lies on the same.
+  public let drive: Drive?
 
-  @usableFromInline init(raw: Int32, path: Bytes) {
+  @usableFromInline init(raw: Int32, path: Bytes, drive: Drive? = nil) {
     self.raw = raw
     self.path = path
+    self.drive = drive
   }
 
   private let closed = Atomic<Bool>(false)
@@ -24,7 +27,7 @@ public final class Descriptor: Sendable {
   /// The corresponding C function is `close`. The descriptor is gone afterwards whatever it says.
   public func close() throws(SystemError) {
     guard !closed.exchange(true, ordering: .relaxed) else { return }
-    if Glibc.close(raw) != 0, errno != EINTR { throw .last("close", path) }
+    if Glibc.close(raw) != 0, errno != EINTR { throw failed("close", path, changes: true) }
   }
 
   public struct Flags: OptionSet, Sendable {
@@ -49,15 +52,19 @@ public final class Descriptor: Sendable {
   public static let workingDirectory = Descriptor(raw: AT_FDCWD, path: [])
 
   /// The corresponding C function is `open`.
-  public static func open(_ path: Bytes, _ flags: Flags, mode: UInt16 = 0o666) throws(SystemError) -> Descriptor {
-    try workingDirectory.open(path, flags, mode: mode)
+  public static func open(
+    _ path: Bytes, _ flags: Flags, mode: UInt16 = 0o666, on drive: Drive? = nil
+  ) throws(SystemError) -> Descriptor {
+    try Descriptor(raw: AT_FDCWD, path: [], drive: drive).open(path, flags, mode: mode)
   }
 
   /// A name in this directory. The corresponding C function is `openat`.
   public func open(_ name: Bytes, _ flags: Flags, mode: UInt16 = 0o666) throws(SystemError) -> Descriptor {
+    let changes = flags.contains(.create) || flags.contains(.truncate)
+    if changes { try checkDrive("open", path.joined(name)) }
     let fd = name.withCString { open($0, flags, mode: mode) }
-    guard fd >= 0 else { throw .last("open", path.joined(name)) }
-    return Descriptor(raw: fd, path: path.joined(name))
+    guard fd >= 0 else { throw failed("open", path.joined(name), changes: changes) }
+    return Descriptor(raw: fd, path: path.joined(name), drive: drive)
   }
 
   /// As above, -1 with `errno` set where it fails; the caller closes: for hot loops.
@@ -74,7 +81,7 @@ public final class Descriptor: Sendable {
   public func openNameless() throws(SystemError) -> Descriptor {
     let flags = O_RDWR | Int32(SHEAF_O_TMPFILE) | O_CLOEXEC
     let fd = retrying { sheaf_openat(raw, ".", flags, 0o600) }
-    if fd >= 0 { return Descriptor(raw: fd, path: path) }
+    if fd >= 0 { return Descriptor(raw: fd, path: path, drive: drive) }
     // Not every file system has such files: then one whose name goes at once.
     let name = Bytes(".sheaf-\(getpid())-\(Timestamp.monotonicNanoseconds())".utf8)
     let file = try open(name, [.readWrite, .create, .exclusive, .noFollow], mode: 0o600)
@@ -128,8 +135,8 @@ public final class Descriptor: Sendable {
     var fd = attempt(flags)
     if fd < 0, errno == EPERM, flags.contains(.noAccessTime) { fd = attempt(flags.subtracting(.noAccessTime)) }
     if fd < 0, errno == ENOSYS { return try openByComponents(relative, flags, mode, whole: root.path.joined(whole)) }
-    guard fd >= 0 else { throw .last("open", root.path.joined(whole)) }
-    return Descriptor(raw: fd, path: root.path.joined(whole))
+    guard fd >= 0 else { throw failed("open", root.path.joined(whole), changes: false) }
+    return Descriptor(raw: fd, path: root.path.joined(whole), drive: drive)
   }
 
   private func openByComponents(
@@ -147,7 +154,7 @@ public final class Descriptor: Sendable {
           : directory.open($0, [.pathOnly, .directory, .noFollow])
       }
       guard fd >= 0 else { throw .last("open", whole) }
-      directory = Descriptor(raw: fd, path: whole)
+      directory = Descriptor(raw: fd, path: whole, drive: drive)
     }
     return directory
   }
@@ -157,7 +164,7 @@ public final class Descriptor: Sendable {
     var done = 0
     while done < count {
       let n = retrying { pread(raw, buffer + done, count - done, off_t(offset) + done) }
-      if n < 0 { throw .last("read", path) }
+      if n < 0 { throw failed("read", path, changes: false) }
       if n == 0 { break }
       done += n
     }
@@ -181,7 +188,7 @@ public final class Descriptor: Sendable {
     var chunk = Bytes(repeating: 0, count: 65536)
     while all.count < limit {
       let n = chunk.withUnsafeMutableBytes { buffer in retrying { Glibc.read(raw, buffer.baseAddress, buffer.count) } }
-      if n < 0 { throw .last("read", path) }
+      if n < 0 { throw failed("read", path, changes: false) }
       if n == 0 { break }
       all += chunk[..<n]
     }
@@ -190,10 +197,11 @@ public final class Descriptor: Sendable {
 
   /// Writes all of it at the file's position.
   public func write(_ bytes: UnsafeRawBufferPointer) throws(SystemError) {
+    try checkDrive("write", path)
     var done = 0
     while done < bytes.count {
       let n = retrying { Glibc.write(raw, bytes.baseAddress! + done, bytes.count - done) }
-      if n < 0 { throw .last("write", path) }
+      if n < 0 { throw failed("write", path, changes: true) }
       done += n
     }
   }
@@ -208,24 +216,27 @@ public final class Descriptor: Sendable {
 
   /// Writes all of it at `offset`.
   public func write(_ bytes: UnsafeRawBufferPointer, at offset: Int64) throws(SystemError) {
+    try checkDrive("write", path)
     var done = 0
     while done < bytes.count {
       let n = retrying { pwrite(raw, bytes.baseAddress! + done, bytes.count - done, off_t(offset) + done) }
-      if n < 0 { throw .last("write", path) }
+      if n < 0 { throw failed("write", path, changes: true) }
       done += n
     }
   }
 
   public func truncate(to size: Int64) throws(SystemError) {
-    guard retrying({ ftruncate(raw, off_t(size)) }) == 0 else { throw .last("set the size of", path) }
+    try checkDrive("set the size of", path)
+    guard retrying({ ftruncate(raw, off_t(size)) }) == 0 else { throw failed("set the size of", path, changes: true) }
   }
 
   /// Makes what was written durable. For a directory, EINVAL and ENOTSUP mean that the file system has no such
   /// thing and are let pass; EIO never is, and a failed sync is final (the kernel forgets the error).
   public func sync(directory: Bool = false) throws(SystemError) {
+    try checkDrive("make durable", path)
     guard retrying({ fsync(raw) }) != 0 else { return }
     if directory, errno == EINVAL || errno == ENOTSUP { return }
-    throw .last("make durable", path)
+    throw failed("make durable", path, changes: true)
   }
 
   /// Where the next hole begins at or after `offset` (the file's end counts as one), or data where `data`.

@@ -27,10 +27,10 @@ extension Descriptor {
     let size = 32768
     let buffer = UnsafeMutableRawPointer.allocate(byteCount: size, alignment: 8)
     defer { buffer.deallocate() }
-    guard lseek(raw, 0, SEEK_SET) >= 0 else { throw .last("list", path) }
+    guard lseek(raw, 0, SEEK_SET) >= 0 else { throw failed("list", path, changes: false) }
     while true {
       let count = retrying { sheaf_getdents64(raw, buffer, size) }
-      if count < 0 { throw .last("list", path) }
+      if count < 0 { throw failed("list", path, changes: false) }
       if count == 0 { return list }
       // struct linux_dirent64: inode and offset of 8 bytes each, length of 2, type of 1, the name and its NUL.
       var at = 0
@@ -53,18 +53,27 @@ extension Descriptor {
     return result.sorted { $0.lexicographicallyPrecedes($1) }
   }
 
-  private func call(_ operation: String, _ name: Bytes, _ body: (UnsafePointer<CChar>) -> Int32) throws(SystemError) {
-    guard name.withCString({ text in retrying { body(text) } }) == 0 else { throw .last(operation, path.joined(name)) }
+  /// `changes`: what an input/output error of it says is that the drive fails. Of what a file system may not know at
+  /// all (links, devices, owners) it does not: exfat-fuse answers so.
+  private func call(
+    _ operation: String, _ name: Bytes, changes: Bool = false, _ body: (UnsafePointer<CChar>) -> Int32
+  ) throws(SystemError) {
+    try checkDrive(operation, path.joined(name))
+    guard name.withCString({ text in retrying { body(text) } }) == 0 else {
+      throw failed(operation, path.joined(name), changes: changes)
+    }
   }
 
   public func makeDirectory(_ name: Bytes, mode: UInt16 = 0o777) throws(SystemError) {
-    try call("make directory", name) { mkdirat(raw, $0, mode_t(mode)) }
+    try call("make directory", name, changes: true) { mkdirat(raw, $0, mode_t(mode)) }
   }
 
-  public func removeFile(_ name: Bytes) throws(SystemError) { try call("remove", name) { unlinkat(raw, $0, 0) } }
+  public func removeFile(_ name: Bytes) throws(SystemError) {
+    try call("remove", name, changes: true) { unlinkat(raw, $0, 0) }
+  }
 
   public func removeDirectory(_ name: Bytes) throws(SystemError) {
-    try call("remove directory", name) { unlinkat(raw, $0, AT_REMOVEDIR) }
+    try call("remove directory", name, changes: true) { unlinkat(raw, $0, AT_REMOVEDIR) }
   }
 
   /// Removes a name and, where it is a directory, all below it, following nothing. A directory that is `spared`, and
@@ -107,12 +116,13 @@ extension Descriptor {
   /// Renames within one file system, replacing what has the new name.
   public func rename(_ name: Bytes, to newName: Bytes, in directory: Descriptor? = nil) throws(SystemError) {
     let target = directory ?? self
-    try call("rename", name) { old in newName.withCString { renameat(raw, old, target.raw, $0) } }
+    try call("rename", name, changes: true) { old in newName.withCString { renameat(raw, old, target.raw, $0) } }
   }
 
   /// Renames to a name that must not exist. Where the file system cannot promise that (exFAT, vfat give EINVAL) the
   /// name is looked at first: the lock of the series keeps others away.
   public func renameToNew(_ name: Bytes, _ newName: Bytes) throws(SystemError) {
+    try checkDrive("rename to", path.joined(newName))
     let code: Int32 = name.withCString { old in
       newName.withCString { new in
         retrying { sheaf_renameat2(raw, old, raw, new, UInt32(SHEAF_RENAME_NOREPLACE)) } == 0 ? 0 : errno
@@ -120,7 +130,9 @@ extension Descriptor {
     }
     if code == 0 { return }
     guard code == EINVAL || code == ENOSYS || code == ENOTSUP else {
-      throw SystemError("rename to", path.joined(newName), code)
+      let error = SystemError("rename to", path.joined(newName), code)
+      drive?.note(error, changes: true)
+      throw error
     }
     if newName.withCString({ status(of: $0) }) != nil { throw SystemError("rename to", path.joined(newName), EEXIST) }
     try rename(name, to: newName)
@@ -161,14 +173,15 @@ extension Descriptor {
     guard fchmod(raw, mode_t(mode)) == 0 else { throw .last("set the mode of", path) }
   }
 
-  /// Sets the modification time and leaves the access time.
-  public func setModified(_ name: Bytes, _ time: Timestamp) throws(SystemError) {
-    let times = [timespec(tv_sec: 0, tv_nsec: Int(omitTime)), time.timespec]
+  /// Sets the modification time and leaves the access time, but where `andAccessed`: file systems behind libfuse 2
+  /// (exfat-fuse) do nothing and say nothing when only one of the two is given.
+  public func setModified(_ name: Bytes, _ time: Timestamp, andAccessed: Bool = false) throws(SystemError) {
+    let times = [andAccessed ? time.timespec : timespec(tv_sec: 0, tv_nsec: Int(omitTime)), time.timespec]
     try call("set the time of", name) { utimensat(raw, $0, times, AT_SYMLINK_NOFOLLOW) }
   }
 
-  public func setModified(_ time: Timestamp) throws(SystemError) {
-    let times = [timespec(tv_sec: 0, tv_nsec: Int(omitTime)), time.timespec]
+  public func setModified(_ time: Timestamp, andAccessed: Bool = false) throws(SystemError) {
+    let times = [andAccessed ? time.timespec : timespec(tv_sec: 0, tv_nsec: Int(omitTime)), time.timespec]
     guard futimens(raw, times) == 0 else { throw .last("set the time of", path) }
   }
 }

@@ -88,10 +88,21 @@ extension Descriptor {
     return (Int64(s.f_bavail) * Int64(s.f_bsize), Int64(s.f_blocks) * Int64(s.f_bsize))
   }
 
-  /// `f_type` of `fstatfs(2)`: which kind of file system this is on.
-  public func fileSystemType() -> Int64? {
+  /// Whether this is on one of the file systems known to keep inode numbers, owners, modes and nanoseconds as they
+  /// were, by `f_type` as statfs(2) lists them. All others, FAT, exFAT, NTFS and those of the network, may not.
+  public var isUnixFileSystem: Bool {
     var s = statfs()
-    guard fstatfs(raw, &s) == 0 else { return nil }
-    return Int64(s.f_type)
+    guard fstatfs(raw, &s) == 0 else { return false }
+    return switch Int64(s.f_type) {
+    // ext, xfs, btrfs, tmpfs, zfs, f2fs, bcachefs
+    case 0xEF53, 0x5846_5342, 0x9123_683E, 0x0102_1994, 0x2FC1_2FC1, 0xF2F5_2010, 0xCA45_1A4E: true
+    default: false
+    }
+  }
+
+  /// Whether this is on FAT, whose files end below 4 GiB.
+  public var isFAT: Bool {
+    var s = statfs()
+    return fstatfs(raw, &s) == 0 && s.f_type == 0x4D44
   }
 }

@@ -27,15 +27,31 @@ public struct SystemError: Error, Equatable, Sendable {
   public var isExisting: Bool { code == EEXIST }
   public var isForbidden: Bool { code == EPERM || code == EACCES }
   /// The file system has no such thing, or not for this file.
-  public var isUnsupported: Bool { code == EPERM || code == ENOTSUP || code == EINVAL }
+  public var isUnsupported: Bool { code == EPERM || code == ENOTSUP || code == EINVAL || code == ENOSYS }
   /// A hard link that cannot be: too many, across file systems, or none at all here.
-  public var isNoLink: Bool { code == EMLINK || code == EXDEV || code == EPERM || code == ENOTSUP }
+  public var isNoLink: Bool {
+    code == EMLINK || code == EXDEV || code == EPERM || code == ENOTSUP || code == ENOSYS
+  }
+  /// The drive, or the program that serves its file system, is not there any more.
+  public var isGone: Bool {
+    code == ENODEV || code == ENXIO || code == ENOTCONN || code == ESHUTDOWN || code == ECONNABORTED
+  }
+  public var isInputOutput: Bool { code == EIO }
+  /// The name cannot be written in the file system's characters.
+  public var isNoName: Bool { code == EILSEQ }
+  public var isReadOnly: Bool { code == EROFS }
+  /// The drive is gone, fails, or was made read-only for an error.
+  public var isDriveFailure: Bool { isGone || isReadOnly || code == EIO }
   /// What is there is not what it has to be.
   public static func unfit(_ operation: String, _ path: Bytes) -> SystemError { SystemError(operation, path, EINVAL) }
   /// The drive has no room, or not as much as is to stay free.
   public static func full(_ operation: String, _ path: Bytes) -> SystemError { SystemError(operation, path, ENOSPC) }
   /// More than is ever read.
   public static func tooLarge(_ path: Bytes) -> SystemError { SystemError("read", path, EFBIG) }
+  /// Something is there already.
+  public static func existing(_ operation: String, _ path: Bytes) -> SystemError {
+    SystemError(operation, path, EEXIST)
+  }
   /// What was listed is something else by now.
   public static func replaced(_ path: Bytes) -> SystemError { SystemError("open", path, ESTALE) }
 }

@@ -22,13 +22,20 @@ public struct Failure: Error {
 
   public init(_ error: SystemError, hint: String? = nil) {
     self.init(
-      .failed, "cannot \(error.operation) \(Show.path(error.path)): \(error.cause)", hint: hint, cause: error)
+      .failed, "cannot \(error.operation) \(Show.path(error.path)): \(error.cause)", hint: hint ?? error.driveHint,
+      cause: error)
   }
 
   static func damaged(_ message: String) -> Failure { Failure(.damaged, message) }
 }
 
 extension SystemError {
+  /// What may be the matter where no single file is.
+  var driveHint: String? {
+    if isReadOnly { return "the drive is read-only, or was made so after an error; 'dmesg' may tell more" }
+    if isDriveFailure { return "the drive may have been pulled out, or it fails; 'dmesg' may tell more" }
+    return nil
+  }
   /// In a message that names the path already.
   var asProblem: String { "cannot \(operation): \(cause)" }
   /// Of an entry that was there when its directory was listed.

@@ -7,9 +7,8 @@ enum Interruption {
   static let progress = Progress()
 
   static func install() {
-    signal(SIGPIPE, SIG_IGN)
-    // A limit on files' sizes is met by an error, and by another volume.
-    signal(SIGXFSZ, SIG_IGN)
+    // Then the calls that write give an error, which is told.
+    for number in [SIGPIPE, SIGXFSZ] { signal(number, SIG_IGN) }
     for number in [SIGINT, SIGTERM, SIGHUP] {
       signal(number) { number in
         // A second signal means it.

@@ -19,9 +19,10 @@ final class Fixture {
   private var restores = 0
 
   /// With an empty store, and a source that is made of `tree`.
-  init(_ tree: TestTree = TestTree([:])) throws {
+  /// `store`: where that is to be instead of beside the source.
+  init(_ tree: TestTree = TestTree([:]), store place: Bytes? = nil) throws {
     scratch = try Scratch()
-    store = scratch.path("store")
+    store = place ?? scratch.path("store")
     // In a directory of its own: the one above a source belongs to the point too, and is not to change by itself.
     let box = scratch.path("box")
     try Descriptor.workingDirectory.makeDirectory(box)
@@ -99,6 +100,9 @@ final class Fixture {
       #expect(lines.isEmpty, "\(point.set): \(lines.joined(separator: "\n"))", sourceLocation: location)
     }
   }
+
+  /// The points made so far are not there any more.
+  func forget() { points = [] }
 
   // MARK: Looking into the store
 

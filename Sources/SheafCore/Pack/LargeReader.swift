@@ -94,14 +94,3 @@ final class LargeReader {
     }
   }
 }
-
-extension Descriptor {
-  /// Whether a file keeps its inode number for as long as it exists, here. By `f_type`, as statfs(2) lists them.
-  var hasStableInodes: Bool {
-    switch fileSystemType() {
-    // ext, xfs, btrfs, tmpfs, zfs, f2fs, bcachefs
-    case 0xEF53, 0x5846_5342, 0x9123_683E, 0x0102_1994, 0x2FC1_2FC1, 0xF2F5_2010, 0xCA45_1A4E: true
-    default: false
-    }
-  }
-}

@@ -6,7 +6,7 @@ final class PlaceJob: @unchecked Sendable {
   struct File {
     var entry: Entry
     var name: Bytes
-    var directory: Descriptor
+    var directory: TargetDirectory
     /// Whether a damaged member was met, and where, is told by the worker.
     var sequence: Int
   }
@@ -33,6 +33,7 @@ final class Unpacker {
   private let shelf: ArchiveShelf
   private let reporter: any Reporter
   private let progress: Progress
+  private let drives: [Drive]
   private let damage: @Sendable () -> Void
   private let failed: @Sendable (Entry) -> Void
   private let kept: @Sendable (Entry) -> Void
@@ -40,12 +41,13 @@ final class Unpacker {
   private let hasher = SHA256()
 
   init(
-    _ placer: Placer, _ shelf: ArchiveShelf, reporter: any Reporter, progress: Progress,
+    _ placer: Placer, _ shelf: ArchiveShelf, drives: [Drive], reporter: any Reporter, progress: Progress,
     damage: @escaping @Sendable () -> Void,
     failed: @escaping @Sendable (Entry) -> Void, kept: @escaping @Sendable (Entry) -> Void
   ) {
     self.placer = placer
     self.shelf = shelf
+    self.drives = drives
     self.reporter = reporter
     self.progress = progress
     self.damage = damage
@@ -55,8 +57,10 @@ final class Unpacker {
 
   func run(_ job: PlaceJob) {
     for file in job.files {
-      if progress.isCancelled.load(ordering: .relaxed) { return }
+      if progress.isCancelled.load(ordering: .relaxed) || drives.contains(where: { $0.failure != nil }) { return }
       do throws(Failure) { try place(file, job.archive) } catch {
+        // Then it is told once.
+        if drives.contains(where: { $0.failure != nil }) { return }
         if error.kind == .damaged { damage() }
         failed(file.entry)
         if error.kind == .interrupted { return }
@@ -71,17 +75,23 @@ final class Unpacker {
     do throws(SystemError) {
       guard try placer.mayPlace(entry, file.name, in: file.directory) else { return kept(entry) }
       try placer.replacing(file.name, in: file.directory) { name throws(SystemError) in
-        let target = try file.directory.open(name, [.write, .create, .exclusive, .noFollow], mode: 0o600)
+        let target = try file.directory.descriptor.open(name, [.write, .create, .exclusive, .noFollow], mode: 0o600)
         do throws(Failure) { try fill(target, entry, archive) } catch { failure = error }
-        if failure == nil { try placer.finish(entry, target) }
+        if failure == nil { try placer.finish(entry, target, in: file.directory) }
         try target.close()
         if failure != nil {
           // A file that is not what it was is no file restored, and takes no other's place.
-          try? file.directory.removeFile(name)
+          try? file.directory.descriptor.removeFile(name)
           throw SystemError.unfit("restore", name)
         }
       }
-    } catch { throw failure ?? Failure(error) }
+    } catch {
+      if let failure {
+        if failure.kind == .failed { placer.lookAfter(file.directory) }
+        throw failure
+      }
+      throw Failure(.failed, placer.reason(error, file.name, in: file.directory))
+    }
     progress.add(files: 1)
     if reporter.wantsItems { reporter.item(.restored, entry.path, .file) }
   }

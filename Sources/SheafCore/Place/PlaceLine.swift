@@ -10,6 +10,8 @@ final class PlaceLine {
   /// Below these, what is not in the point goes where that is asked for.
   private let roots: [Bytes]
   private let store: Status?
+  /// The store's and the target's.
+  private let drives: [Drive]
   private let placer: Placer
   private let shelf: ArchiveShelf
   private let reporter: any Reporter
@@ -18,7 +20,7 @@ final class PlaceLine {
   private let isDamaged = Monitor(false)
 
   /// The directory whose entries are coming, as it is called in the target.
-  private var directory: (path: Bytes, descriptor: Descriptor, isBelowRoot: Bool)?
+  private var directory: (path: Bytes, target: TargetDirectory, isBelowRoot: Bool)?
   /// Names of the directory at hand that belong there, for `--delete`.
   private var names: Set<Bytes> = []
   /// Names of directories still to come that stay whatever happens.
@@ -29,7 +31,7 @@ final class PlaceLine {
   private var open: [(path: Bytes, entry: Entry?, children: [Bytes])] = [([], nil, [])]
 
   private enum Later {
-    case hardLink(Entry, name: Bytes, directory: Descriptor)
+    case hardLink(Entry, name: Bytes, directory: TargetDirectory)
     case directory(Entry, target: Bytes)
     case prune(target: Bytes, keeping: Set<Bytes>)
   }
@@ -50,6 +52,10 @@ final class PlaceLine {
   private let queue: BoundedQueue<PlaceJob>
   private var threads: [Thread] = []
 
+  /// Directories that could not be made, as called in the target: what is below them has no place.
+  private var blocked: [Bytes] = []
+  /// Kinds of which the target's file system has none, and how many entries that cost.
+  private var unheld: [FileKind: Int] = [:]
   /// Entries that could not be restored.
   private let missed = Missed()
   /// Those that are there already and were to be left alone.
@@ -70,6 +76,7 @@ final class PlaceLine {
     store = try? series.store.directory.status()
     self.reporter = reporter
     self.progress = progress
+    drives = [target?.drive, series.directory.drive].compactMap { $0 }
     let inherits = target?.attributesOrNone().contains { $0.name == Bytes("system.posix_acl_default") } ?? false
     placer = Placer(
       overwrite: options.overwrite, spared: store, inheritsACLs: inherits, shortfalls: counted
@@ -78,7 +85,7 @@ final class PlaceLine {
     queue = BoundedQueue(limit: 2 * processorCount())
     for _ in 0..<processorCount() {
       nonisolated(unsafe) let unpacker = Unpacker(
-        placer, shelf, reporter: reporter, progress: progress,
+        placer, shelf, drives: drives, reporter: reporter, progress: progress,
         damage: { [isDamaged] in isDamaged.change { $0 = true } }, failed: { [missed] in missed.add($0) },
         kept: { [kept] in kept.add($0) })
       threads.append(
@@ -98,6 +105,7 @@ final class PlaceLine {
     guard let path = stripped(entry.path), waiting[path] == nil, !open.contains(where: { $0.path == path }) else {
       return
     }
+    try checkDrive()
     try addDirectory(entry, path, isAbove: true)
   }
 
@@ -120,29 +128,50 @@ final class PlaceLine {
       if reporter.wantsItems { reporter.item(.restored, entry.path, entry.kind) }
       return
     }
+    let (parent, name) = path.splitAtName
+    guard let directory = enter(parent, of: entry) else { return try checkDrive() }
+    names.insert(name)
+    if entry.hardLink != nil {
+      postpone(.hardLink(entry, name: name, directory: directory))
+    } else if entry.kind == .file {
+      addFile(entry, name, directory, sequence)
+    } else {
+      placeOther(entry, name, directory)
+    }
+    try checkDrive()
+    try drain(force: false)
+  }
+
+  /// Everything but files, directories and hard links that can be.
+  private func placeOther(_ entry: Entry, _ name: Bytes, _ directory: TargetDirectory) {
     do throws(SystemError) {
-      let (parent, name) = path.splitAtName
-      let directory = try enter(parent, of: entry)
-      names.insert(name)
-      if entry.hardLink != nil {
-        postpone(.hardLink(entry, name: name, directory: directory))
-      } else if entry.kind == .file {
-        try addFile(entry, name, directory, sequence)
-      } else if try placer.mayPlace(entry, name, in: directory) {
-        try placer.place(entry, name, in: directory)
+      guard try placer.mayPlace(entry, name, in: directory) else { return kept.add(entry) }
+      if try placer.place(entry, name, in: directory) {
         if reporter.wantsItems { reporter.item(.restored, entry.path, entry.kind) }
       } else {
-        kept.add(entry)
+        missed.add(entry)
+        unheld[entry.kind, default: 0] += 1
       }
-    } catch {
-      miss(entry, error.asProblem)
-    }
-    try drain(force: false)
+    } catch { miss(entry, error, name, directory) }
+  }
+
+  /// Throws where the store is gone, or nothing more can be written to the target.
+  private func checkDrive() throws(Failure) { if let failure = driveFailure { throw Failure(failure) } }
+
+  private var driveFailure: SystemError? {
+    for drive in drives { if let failure = drive.failure { return failure } }
+    return nil
   }
 
   private func miss(_ entry: Entry, _ message: String) {
     missed.add(entry)
     reporter.problem(message, path: entry.path)
+  }
+
+  private func miss(_ entry: Entry, _ error: SystemError, _ name: Bytes, _ directory: TargetDirectory) {
+    let reason = placer.reason(error, name, in: directory)
+    // The end of the drive is told once.
+    if driveFailure == nil { miss(entry, reason) }
   }
 
   /// nil where the whole path is stripped away.
@@ -156,12 +185,12 @@ final class PlaceLine {
 
   private func addDirectory(_ entry: Entry, _ path: Bytes, isAbove: Bool = false) throws(Failure) {
     guard target != nil else { return }
+    let (parent, name) = path.splitAtName
+    guard let directory = enter(parent, of: entry) else { return try checkDrive() }
+    names.insert(name)
     do throws(SystemError) {
-      let (parent, name) = path.splitAtName
-      let directory = try enter(parent, of: entry)
-      names.insert(name)
       // A file in its place that is to be left alone is; what belongs into the directory then finds no room.
-      if let there = try? directory.status(of: name), there.kind != .directory,
+      if let there = try? directory.descriptor.status(of: name), there.kind != .directory,
         try !placer.mayPlace(entry, name, in: directory)
       {
         return
@@ -171,19 +200,31 @@ final class PlaceLine {
       waiting[path] = .some(isNew || !(isAbove || options.overwrite == .never) ? entry : nil)
       open[open.count - 1].children.append(path)
     } catch {
-      miss(entry, error.asProblem)
+      blocked.append(path)
+      miss(entry, error, name, directory)
     }
+    try checkDrive()
   }
 
-  /// Goes to a directory, leaving those that are complete.
-  private func enter(_ path: Bytes, of entry: Entry) throws(SystemError) -> Descriptor {
-    if let directory, directory.path == path { return directory.descriptor }
+  /// Goes to a directory, leaving those that are complete. nil where the entry has no place: that has been told then.
+  private func enter(_ path: Bytes, of entry: Entry) -> TargetDirectory? {
+    if let directory, directory.path == path { return directory.target }
     leave(until: path)
-    let descriptor = try target!.openBeneath(path, [.read, .directory, .noFollow])
+    if blocked.contains(where: { path.isAtOrBelow($0) }) {
+      miss(entry, "the folder it belongs in could not be restored")
+      return nil
+    }
+    let target: TargetDirectory
+    do throws(SystemError) {
+      target = TargetDirectory(try self.target!.openBeneath(path, [.read, .directory, .noFollow]))
+    } catch {
+      if driveFailure == nil { miss(entry, error.asProblem) }
+      return nil
+    }
     let source = entry.path.splitAtName.parent
-    directory = (path, descriptor, roots.contains { source.isAtOrBelow($0) })
+    directory = (path, target, roots.contains { source.isAtOrBelow($0) })
     if open.last!.path != path { open.append((path, waiting.removeValue(forKey: path) ?? nil, [])) }
-    return descriptor
+    return target
   }
 
   /// Directories that are not above the next one are complete, each after those in it.
@@ -211,8 +252,8 @@ final class PlaceLine {
 
   /// `isCopy`: its bytes were written once already, and not for another file's sake.
   private func addFile(
-    _ entry: Entry, _ name: Bytes, _ directory: Descriptor, _ sequence: Int, isCopy: Bool = false
-  ) throws(SystemError) {
+    _ entry: Entry, _ name: Bytes, _ directory: TargetDirectory, _ sequence: Int, isCopy: Bool = false
+  ) {
     guard let extent = entry.extents.first else {
       return addEmpty(entry, name, directory)
     }
@@ -241,7 +282,7 @@ final class PlaceLine {
   }
 
   /// An empty file lies in no member: it goes with whatever is at hand.
-  private func addEmpty(_ entry: Entry, _ name: Bytes, _ directory: Descriptor) {
+  private func addEmpty(_ entry: Entry, _ name: Bytes, _ directory: TargetDirectory) {
     guard entry.digest == Self.emptyDigest else {
       isDamaged.change { $0 = true }
       return miss(entry, "its contents are not what was saved")
@@ -249,13 +290,13 @@ final class PlaceLine {
     do throws(SystemError) {
       guard try placer.mayPlace(entry, name, in: directory) else { return kept.add(entry) }
       try placer.replacing(name, in: directory) { name throws(SystemError) in
-        let file = try directory.open(name, [.write, .create, .exclusive, .noFollow], mode: 0o600)
-        try placer.finish(entry, file)
+        let file = try directory.descriptor.open(name, [.write, .create, .exclusive, .noFollow], mode: 0o600)
+        try placer.finish(entry, file, in: directory)
         try file.close()
       }
       progress.add(files: 1)
       if reporter.wantsItems { reporter.item(.restored, entry.path, .file) }
-    } catch { miss(entry, error.asProblem) }
+    } catch { miss(entry, error, name, directory) }
   }
 
   private static let emptyDigest = SHA256().finish()
@@ -299,7 +340,11 @@ final class PlaceLine {
     case .prune(let path, let names):
       do throws(SystemError) {
         let directory = try target!.openBeneath(path, [.read, .directory, .noFollow])
-        for name in try directory.sortedNames() where !names.contains(name) {
+        let listed = try directory.sortedNames()
+        // What the file system takes for something of the point is in its place, and stays.
+        let alike = Set(
+          names.subtracting(listed).filter { (try? directory.status(of: $0)) != nil }.map(Names.folded))
+        for name in listed where !names.contains(name) && !alike.contains(Names.folded(name)) {
           try directory.removeTree(name, sparing: store)
           deleted += 1
           if reporter.wantsItems { reporter.item(.deleted, path.joined(name), .file) }
@@ -307,14 +352,17 @@ final class PlaceLine {
       } catch { reporter.problem(error.asProblem, path: error.path) }
     case .directory(let entry, let path):
       do throws(SystemError) {
-        try placer.finish(entry, try target!.openBeneath(path, [.read, .directory, .noFollow]))
-      } catch { miss(entry, error.asProblem) }
+        let directory = TargetDirectory(try target!.openBeneath(path, [.read, .directory, .noFollow]))
+        try placer.finish(entry, directory.descriptor, in: directory)
+      } catch {
+        if driveFailure == nil { miss(entry, error.asProblem) }
+      }
       if reporter.wantsItems { reporter.item(.restored, entry.path, .directory) }
     }
   }
 
   /// A second name where the first, or one that stands in for it, is here too, else a file of its own.
-  private func placeHardLink(_ entry: Entry, _ name: Bytes, _ directory: Descriptor, _ sequence: Int) {
+  private func placeHardLink(_ entry: Entry, _ name: Bytes, _ directory: TargetDirectory, _ sequence: Int) {
     let first = entry.hardLink!
     do throws(SystemError) {
       var isCopy = false
@@ -331,30 +379,30 @@ final class PlaceLine {
       }
       if !isCopy { standIns[first] = stripped(entry.path) }
       if entry.kind == .file {
-        try addFile(entry, name, directory, sequence, isCopy: isCopy)
+        addFile(entry, name, directory, sequence, isCopy: isCopy)
       } else {
-        try placer.place(entry, name, in: directory)
+        placeOther(entry, name, directory)
       }
-    } catch { miss(entry, error.asProblem) }
+    } catch { miss(entry, error, name, directory) }
   }
 
   private enum Linked { case done, missing, impossible }
 
   /// `missing`: what it should be another name of is not there. `impossible`: the target knows no such thing.
   private func link(
-    _ entry: Entry, _ name: Bytes, _ directory: Descriptor, to path: Bytes
+    _ entry: Entry, _ name: Bytes, _ directory: TargetDirectory, to path: Bytes
   ) throws(SystemError) -> Linked {
     let (parent, firstName) = path.splitAtName
     guard let from = try? target!.openBeneath(parent, [.pathOnly, .directory]),
-      (try? from.status(of: firstName)).map({ Placer.isWhole($0, entry) }) == true
+      (try? from.status(of: firstName)).map({ Placer.isWhole($0, entry, in: directory) }) == true
     else { return .missing }
     do throws(SystemError) {
       try placer.replacing(name, in: directory) { name throws(SystemError) in
-        try from.makeHardLink(of: firstName, as: name, in: directory)
+        try from.makeHardLink(of: firstName, as: name, in: directory.descriptor)
       }
       return .done
     } catch {
-      guard error.isNoLink else { throw error }
+      guard error.isNoLink || directory.isForeign && error.isUnsupported else { throw error }
       counted.add("hard link")
       return .impossible
     }
@@ -372,9 +420,15 @@ final class PlaceLine {
       for set in Array(pending.keys) { dispatch(set) }
       _ = under.wait { $0.jobs.isEmpty ? true : nil as Bool? }
       try progress.checkCancelled()
+      try checkDrive()
       try drain(force: true)
     }
     stop()
+    try checkDrive()
+    for (kind, count) in unheld.sorted(by: { $0.key.rawValue < $1.key.rawValue }) {
+      reporter.problem(
+        "\(kind.words(count)) could not be restored: the target's file system has no such thing", path: nil)
+    }
   }
 
   /// Ends early.
@@ -400,6 +454,23 @@ final class PlaceLine {
     summary.unseen = unseen
     summary.isDamaged = isDamaged.look { $0 }
     return summary
+  }
+}
+
+extension FileKind {
+  /// "1 symbolic link", "3 symbolic links".
+  fileprivate func words(_ count: Int) -> String {
+    let word =
+      switch self {
+      case .file: "file"
+      case .directory: "folder"
+      case .symlink: "symbolic link"
+      case .fifo: "FIFO"
+      case .characterDevice: "character device"
+      case .blockDevice: "block device"
+      case .socket: "socket"
+      }
+    return "\(count) \(word)" + (count == 1 ? "" : "s")
   }
 }
 

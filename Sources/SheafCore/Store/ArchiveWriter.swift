@@ -25,13 +25,12 @@ final class ArchiveWriter {
 
   /// FAT has 32 bits for a file's size.
   private static let fatLimit: Int64 = 1 << 32 - 1
-  private static let fatType: Int64 = 0x4D44
 
   init(_ set: SetName, in series: Series, _ limits: Limits) throws(SystemError) {
     self.set = set
     directory = series.directory
     var limits = limits
-    if directory.fileSystemType() == Self.fatType { limits.volume = min(limits.volume ?? .max, Self.fatLimit) }
+    if directory.isFAT { limits.volume = min(limits.volume ?? .max, Self.fatLimit) }
     self.limits = limits
     files = [(try NewFile(Bytes(set.volume(1, of: 1).utf8), in: directory), 0)]
     (offset, members, tarBytes) = (0, 0, 0)

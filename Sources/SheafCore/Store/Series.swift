@@ -15,6 +15,14 @@ public final class Series {
     self.name = name
     self.store = store
     directory = try system { () throws(SystemError) in try store.directory.open(name, [.read, .directory, .noFollow]) }
+    // On FAT, exFAT and others a name is found in other letters, too.
+    let names = try system { () throws(SystemError) in try store.directory.sortedNames() }
+    guard names.contains(name) else {
+      throw Failure(
+        .usage, "the store's file system takes '\(Show.path(name))' for the name of a series that is there already",
+        hint:
+          "there is: \(names.filter { Names.folded($0) == Names.folded(name) }.map(Show.path).joined(separator: ", "))")
+    }
   }
 
   /// Makes the directory where it is missing.

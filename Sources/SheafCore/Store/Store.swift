@@ -28,7 +28,7 @@ public final class Store: Sendable {
     let directory: Descriptor
     let text: Bytes
     do throws(SystemError) {
-      directory = try Descriptor.open(path, [.read, .directory])
+      directory = try Descriptor.open(path, [.read, .directory], on: Drive(endsAtInputOutputError: true))
       text = try Self.read(marker, in: directory, atMost: 65536)
     } catch {
       if error.isMissing { throw Failure(.noStore, "no store at \(Show.path(path))", hint: hint) }
@@ -75,7 +75,9 @@ public final class Store: Sendable {
     do throws(SystemError) { try Descriptor.workingDirectory.makeDirectory(path) } catch {
       guard error.isExisting else { throw Failure(error, hint: error.isMissing ? "is the drive mounted?" : nil) }
     }
-    let directory = try system { () throws(SystemError) in try Descriptor.open(path, [.read, .directory]) }
+    let directory = try system { () throws(SystemError) in
+      try Descriptor.open(path, [.read, .directory], on: Drive(endsAtInputOutputError: true))
+    }
     if (try? directory.status(of: marker)) != nil {
       throw Failure(
         .failed, "there is a store at \(Show.path(path)) already",
@@ -86,7 +88,16 @@ public final class Store: Sendable {
     let stamp = PointName.text(now)
     let text = Bytes("format=1\nrequires=\nuuid=\(uuid)\nlabel=".utf8) + label + Bytes("\ncreated=\(stamp)\n".utf8)
     let store = Store(directory: directory, uuid: uuid, label: label, created: stamp)
-    try store.refreshHelpers()
+    for helper in Self.helpers {
+      guard let there = try? directory.status(of: helper.name) else { continue }
+      // What an earlier attempt wrote may stay; nobody else's file is taken away.
+      guard there.kind == .file, store.text(of: helper) == helper.text else {
+        throw Failure(
+          .failed, "there is a file \(Show.path(path.joined(helper.name))) already",
+          hint: "make the store in a directory of its own, or move that file")
+      }
+    }
+    try store.writeHelpers()
     try store.publish(marker, text)
     return store
   }
@@ -116,29 +127,62 @@ public final class Store: Sendable {
     }
   }
 
-  /// Writes `README.txt` and `restore.sh` where they are missing or not what this version writes.
+  /// What lies on the store for those who have no Sheaf.
+  private struct Helper {
+    let name: Bytes
+    let text: Bytes
+    let mode: UInt16
+
+    var new: Bytes { name + Bytes(".new") }
+    var old: Bytes { name + Bytes(".old") }
+    /// Names on the way to another text; only what was interrupted leaves them.
+    var passing: [Bytes] { [name, new].map { $0 + NewFile.partialSuffix } + [new, old] }
+  }
+
+  private static let helpers = [
+    Helper(name: readme, text: Bytes(StoreReadme.text.utf8), mode: 0o644),
+    Helper(name: script, text: Bytes(RestoreScript.text.utf8), mode: 0o755),
+  ]
+
+  /// nil where it cannot be read.
+  private func text(of helper: Helper) -> Bytes? {
+    try? Self.read(helper.name, in: directory, atMost: helper.text.count + 1)
+  }
+
+  /// Writes `README.txt` and `restore.sh` where they are missing or not what this version writes, and tidies up where
+  /// that was interrupted. Only where no one else is at it.
   func refreshHelpers() throws(Failure) {
-    for (name, text, mode) in [
-      (Self.readme, StoreReadme.text, UInt16(0o644)), (Self.script, RestoreScript.text, 0o755),
-    ] {
-      let wanted = Bytes(text.utf8)
-      let present = try? Self.read(name, in: directory, atMost: wanted.count + 1)
-      if present == wanted { continue }
-      if present == nil {
-        try publish(name, wanted, mode: mode)
-        continue
+    let names = Set(try system { () throws(SystemError) in try directory.sortedNames() })
+    let isTidy = Self.helpers.allSatisfy { text(of: $0) == $0.text && names.isDisjoint(with: $0.passing) }
+    if isTidy, !names.contains(where: SeriesLock.isLock) { return }
+    let lock: SeriesLock
+    do throws(Failure) { lock = try SeriesLock(directory, "the store") } catch {
+      if error.kind == .locked { return }
+      throw error
+    }
+    defer { lock.release() }
+    try writeHelpers()
+  }
+
+  private func writeHelpers() throws(Failure) {
+    for helper in Self.helpers {
+      if text(of: helper) != helper.text {
+        // By new, old, final: exFAT and FAT do not rename over an existing name in one step. At each moment one of the
+        // three is whole.
+        if (try? directory.status(of: helper.name)) != nil {
+          for name in [helper.new, helper.old] { try? directory.removeFile(name) }
+          try publish(helper.new, helper.text, mode: helper.mode)
+          try system { () throws(SystemError) in
+            try directory.renameToNew(helper.name, helper.old)
+            try directory.renameToNew(helper.new, helper.name)
+            try directory.sync(directory: true)
+          }
+        } else {
+          try publish(helper.name, helper.text, mode: helper.mode)
+        }
       }
-      // By new, old, final: exFAT and vfat do not rename over an existing name in one step.
-      let new = name + Bytes(".new")
-      let old = name + Bytes(".old")
-      try? directory.removeFile(new)
-      try? directory.removeFile(old)
-      try publish(new, wanted, mode: mode)
-      try system { () throws(SystemError) in
-        try directory.rename(name, to: old)
-        try directory.rename(new, to: name)
-        try directory.removeFile(old)
-        try directory.sync(directory: true)
+      for name in helper.passing where (try? directory.status(of: name)) != nil {
+        try system { () throws(SystemError) in try directory.removeFile(name) }
       }
     }
   }

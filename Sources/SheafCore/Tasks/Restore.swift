@@ -132,7 +132,9 @@ public struct Restore {
     do throws(SystemError) { try Descriptor.workingDirectory.makeDirectory(path) } catch {
       guard error.isExisting else { throw Failure(error) }
     }
-    let target = try system { () throws(SystemError) in try Descriptor.open(path, [.read, .directory]) }
+    let target = try system { () throws(SystemError) in
+      try Descriptor.open(path, [.read, .directory], on: Drive(endsAtInputOutputError: false))
+    }
     try refuseFull(target)
     return target
   }

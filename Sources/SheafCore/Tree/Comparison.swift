@@ -316,7 +316,7 @@ final class Comparison {
     if let known = stableInodes[device] { return known }
     guard let here = try? root.openBeneath(directory, [.pathOnly, .directory]), (try? here.status().device) == device
     else { return false }
-    let stable = here.hasStableInodes
+    let stable = here.isUnixFileSystem
     stableInodes[device] = stable
     return stable
   }

@@ -145,7 +145,7 @@ struct MoveFinder {
       guard let here = try? root.openBeneath(directory, [.pathOnly, .directory]),
         (try? here.status().device) == device
       else { return false }
-      let stable = here.hasStableInodes
+      let stable = here.isUnixFileSystem
       stableInodes[device] = stable
       return stable
     }
