@@ -142,6 +142,22 @@ public final class Volume {
   public func remount() throws {
     unmount()
     try mount()
+    // A mount namespace that someone made meanwhile holds it a while longer: then this is the old one, without power.
+    for _ in 0..<200 where !isWritable {
+      unmount()
+      usleep(50_000)
+      try mount()
+    }
+  }
+
+  private var isWritable: Bool {
+    let name = Bytes("probe")
+    guard let directory = try? Descriptor.open(path, [.read, .directory]) else { return false }
+    do {
+      try directory.open(name, [.write, .create]).close()
+      try directory.removeFile(name)
+      return true
+    } catch { return false }
   }
 
   /// The program that serves it is no more, as if the drive had been pulled out.
