@@ -25,7 +25,8 @@ struct Sheaf: ParsableCommand {
     version: version,
     subcommands: [
       InitCommand.self, BackupCommand.self, PointsCommand.self, ListCommand.self, CatCommand.self,
-      ManifestCommand.self, RestoreCommand.self, VerifyCommand.self,
+      ManifestCommand.self, RestoreCommand.self, VerifyCommand.self, PruneCommand.self, ProtectCommand.self,
+      ConsolidateCommand.self,
       RebuildCommand.self,
     ])
 

@@ -73,6 +73,8 @@ public struct Entry: Equatable, Sendable {
   public var isRacy = false
   /// It could not be looked at by a full run, which took over what was known.
   public var isCarried = false
+  /// It could not be looked at either, but a fold put its last good copy into this set's own archive.
+  public var isAdopted = false
 
   public init(path: Bytes, status: Status) {
     self.path = path

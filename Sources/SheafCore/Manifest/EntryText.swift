@@ -91,6 +91,7 @@ extension Entry {
     if isTorn { out.append(",t") }
     if isRacy { out.append(",r") }
     if isCarried { out.append(",s") }
+    if isAdopted { out.append(",a") }
   }
 
   /// Appends an extent's beginning, up to where the member's offset and number belong.

@@ -27,7 +27,7 @@ struct Line {
   /// Length of the canonical part.
   var canonicalLength = 0
   var mustReread = false
-  /// A full set carries the last good copy of what could not be looked at.
+  /// It is the last good copy of what could not be looked at.
   var isCarried = false
   var hasHardLink = false
   var major: UInt32 = 0
@@ -121,7 +121,7 @@ struct Line {
       case UInt8(ascii: "t"), UInt8(ascii: "r"):
         mustReread = true
         p.at += 1
-      case UInt8(ascii: "s"):
+      case UInt8(ascii: "s"), UInt8(ascii: "a"):
         isCarried = true
         p.at += 1
       case UInt8(ascii: "k"): p.at += 1
@@ -268,6 +268,7 @@ struct Line {
       case UInt8(ascii: "t"): e.isTorn = true
       case UInt8(ascii: "r"): e.isRacy = true
       case UInt8(ascii: "s"): e.isCarried = true
+      case UInt8(ascii: "a"): e.isAdopted = true
       case UInt8(ascii: "p"):
         guard value.count > 17, value[16] == UInt8(ascii: ":"), let set = SetID(text: Bytes(value[..<16])) else {
           return true

@@ -18,6 +18,8 @@ final class PointReader {
 
   /// Whether a newer set could not look at the entry just read.
   private(set) var isUnseen = false
+  /// After `advance`: whether the point has an entry at this path.
+  private(set) var isPresent = false
   /// Called with what could not be looked at and has no copy.
   var onUnseen: ((Bytes) -> Void)?
 
@@ -37,26 +39,34 @@ final class PointReader {
   /// That manifest's place in the chain: 0 is the newest.
   var age: Int { current }
 
+  /// What the manifest of this age tells of the path just read; nil: nothing.
+  func line(of age: Int) -> Line? { used.contains(age) ? readers[age].line : nil }
+
   /// Reads the next entry of the point; false at the end.
   func next() throws(Failure) -> Bool {
     // Having gone to a path, it stands at the first entry already.
     if readers.count == 1, order.isEmpty { return try nextOfOne() }
-    while true {
-      for reader in used where try readers[reader].next() { insert(reader) }
-      used.removeAll(keepingCapacity: true)
-      guard let first = order.first else { return false }
-      used.append(first)
-      var count = 1
-      while count < order.count, compare(order[count], first) == 0 {
-        used.append(order[count])
-        count += 1
-      }
-      order.removeFirst(count)
-      if let winner = settle() {
-        current = winner
-        return true
-      }
+    while try advance() { if isPresent { return true } }
+    return false
+  }
+
+  /// Goes to the next path that any of the manifests tells of, whether the point has it or not; false at the end.
+  /// Where it has not, `line` is the newest that tells of the path. Not to be mixed with `next`.
+  func advance() throws(Failure) -> Bool {
+    for reader in used where try readers[reader].next() { insert(reader) }
+    used.removeAll(keepingCapacity: true)
+    guard let first = order.first else { return false }
+    used.append(first)
+    var count = 1
+    while count < order.count, compare(order[count], first) == 0 {
+      used.append(order[count])
+      count += 1
     }
+    order.removeFirst(count)
+    let winner = settle()
+    isPresent = winner != nil
+    current = winner ?? first
+    return true
   }
 
   private func nextOfOne() throws(Failure) -> Bool {

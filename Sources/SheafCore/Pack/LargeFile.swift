@@ -47,16 +47,7 @@ final class LargeFile: @unchecked Sendable {
   var pieces: Int { max(1, Int((storedSize + Self.pieceSize - 1) / Self.pieceSize)) }
 
   func appendHeader(to out: Buffer) {
-    var header = TarHeader(entry, attributes: entry.attributes)
-    if entry.isStoredSparse {
-      header.type = .gnuSparse
-      header.segments = segments
-      // Readers make the file as long as its last segment ends: one without bytes stands for a hole at the end.
-      if segments.last?.upperBound != entry.size { header.segments.append(entry.size..<entry.size) }
-      header.realSize = entry.size
-      header.size = storedSize
-    }
-    header.append(to: out)
+    TarHeader(stored: entry).append(to: out)
     headerLength = out.count
   }
 

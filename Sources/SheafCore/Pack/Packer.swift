@@ -333,6 +333,7 @@ struct UnseenLines {
       // A full set has no older one to shine through: it carries the line itself.
       if isFull, var entry = line.entry() {
         entry.isCarried = true
+        entry.isAdopted = false
         entry.appendLine(to: out)
       }
     }
