@@ -148,7 +148,7 @@ final class FoldWriter {
   /// Appends a large file in pieces: `read` gives its stored bytes, in order.
   func pack(
     _ header: TarHeader, line: (_ inner: Int) -> Void,
-    _ read: (_ give: (UnsafeRawBufferPointer) throws(Failure) -> Void) throws(Failure) -> Void
+    read: (_ give: (UnsafeRawBufferPointer) throws(Failure) -> Void) throws(Failure) -> Void
   ) throws(Failure) {
     try closeRun()
     try submit()
