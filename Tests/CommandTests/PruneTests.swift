@@ -97,6 +97,8 @@ import Testing
     func protect(_ more: [Raw]) throws -> String { try f.sheaf(["protect", "-s", Raw(f.store)] + more).text }
     #expect(try protect([Raw(point)]).contains("\(point) is protected"))
     #expect(try protect([Raw(point)]).contains("already"))
+    let points = try f.sheaf(["points", "-s", Raw(f.store)]).lines.filter { $0.contains("protected") }
+    #expect(points.count == 1 && points[0].contains(point))
     let mark = "\(point.prefix(18)).protected"
     #expect(try f.names().contains(mark))
     // It stays protected whatever set stands for it.

@@ -76,7 +76,7 @@ struct MemberLine {
 }
 
 /// Hashes each volume as it is read, front to back.
-final class DigestingSource: ByteSource, @unchecked Sendable {
+private final class DigestingSource: ByteSource, @unchecked Sendable {
   private let archive: ArchiveReader
   private let hasher = SHA256()
   private var position: Int64 = 0

@@ -75,23 +75,26 @@ final class FoldSource {
   let set: SetName
   let id: SetID
   private let archive: ArchiveReader
-  private let volumes: DigestingSource
+  private let volumes: VolumeDigests
+  private let hasher: FoldHasher
   private let shelf: FoldShelf
   private let inflater = Decompressor()
-  private var offset: Int64 = 0
+  /// Where the next member begins.
+  private(set) var offset: Int64 = 0
   private var current: FoldMember?
   private var position = 0
 
-  init(_ set: SetName, in series: Series, _ shelf: FoldShelf) throws(Failure) {
+  init(_ set: SetName, in series: Series, _ shelf: FoldShelf, _ hasher: FoldHasher) throws(Failure) {
     self.set = set
     archive = try ArchiveReader(set, in: series)
     if let shortfall = archive.shortfalls.first { throw .damaged(shortfall) }
     id = archive.id
-    volumes = DigestingSource(archive)
+    volumes = VolumeDigests(archive.volumes)
+    self.hasher = hasher
     self.shelf = shelf
   }
 
-  private func damaged(_ offset: Int64, _ what: String) -> Failure {
+  func damaged(_ offset: Int64, _ what: String) -> Failure {
     .damaged("\(set.archive): the gzip member at byte \(offset) \(what)")
   }
 
@@ -111,7 +114,16 @@ final class FoldSource {
           }
         }
       }
-      guard let (header, bytes) = try read() else { return nil }
+      guard try lookAtNext() != nil else { return nil }
+    }
+  }
+
+  /// Whether everything that began in the member looked at last has been found.
+  var isAtEndOfMember: Bool { current.map { position == $0.items.count } ?? false }
+
+  /// The next member that entries begin in, looked into; nil: there is none.
+  func lookAtNext() throws(Failure) -> FoldMember? {
+    while let (header, bytes) = try read() {
       // A further piece of a file that is not wanted.
       guard header.firstHeader != nil else { continue }
       let member = FoldMember(offset: offset - Int64(bytes.count), compressed: bytes)
@@ -121,7 +133,28 @@ final class FoldSource {
       shelf.hold(member)
       current = member
       position = 0
+      return member
     }
+    return nil
+  }
+
+  /// What of the member looked at last ends with this entry, which is then found; nil: it is not in it.
+  func locate(_ path: Bytes, _ isDirectory: Bool) -> FoldSlice? {
+    guard let member = current,
+      let index = member.items.firstIndex(where: { !$0.isSpecial && $0.isDirectory == isDirectory && $0.path == path }),
+      !member.items[..<index].contains(where: \.isSpecial)
+    else { return nil }
+    position = index + 1
+    let item = member.items[index]
+    return FoldSlice(
+      source: self, member: member, range: 0..<item.range.upperBound, data: item.data, size: item.size)
+  }
+
+  /// The next member without a look into it, and how long it is inflated; nil: there is none.
+  func nextMember() throws(Failure) -> (bytes: Buffer, inflated: Int)? {
+    guard let (header, bytes) = try read() else { return nil }
+    guard header.firstHeader == 0 else { throw damaged(offset - Int64(bytes.count), "belongs to no file") }
+    return (bytes, GzipMember.storedLength(bytes.bytes))
   }
 
   /// A directory's entry stands at the head of its names.
@@ -167,17 +200,18 @@ final class FoldSource {
   private func read() throws(Failure) -> (GzipMember, Buffer)? {
     guard offset < archive.size else { return nil }
     let bytes = Buffer(capacity: 4096)
-    let member = try read(at: offset, into: bytes, from: volumes)
+    let member = try read(at: offset, into: bytes)
     offset += Int64(member.length)
+    hasher.add(bytes, of: volumes)
     return (member, bytes)
   }
 
-  private func read(at offset: Int64, into bytes: Buffer, from source: any ByteSource) throws(Failure) -> GzipMember {
+  private func read(at offset: Int64, into bytes: Buffer) throws(Failure) -> GzipMember {
     func fill(_ count: Int) throws(Failure) {
       bytes.reserve(count - bytes.count)
       let wanted = count - bytes.count
       let read = try system { () throws(SystemError) in
-        try source.read(into: bytes.end, count: wanted, at: offset + Int64(bytes.count))
+        try archive.read(into: bytes.end, count: wanted, at: offset + Int64(bytes.count))
       }
       guard read == wanted else { throw damaged(offset, "is cut short") }
       bytes.count = count
@@ -204,7 +238,7 @@ final class FoldSource {
       return (compressed, inflated)
     }
     let compressed = Buffer(capacity: member.length)
-    _ = try read(at: member.offset, into: compressed, from: archive)
+    _ = try read(at: member.offset, into: compressed)
     let inflated = try inflate(member, compressed)
     member.compressed = compressed
     member.inflated = inflated
@@ -212,14 +246,12 @@ final class FoldSource {
     return (compressed, inflated)
   }
 
-  /// Reads what is left. Throws where a volume is not, byte for byte, what was written when its set was made: what was
-  /// copied out of it has not been looked at any closer than that.
-  func finish() throws(Failure) {
-    while try read() != nil {}
-    for (index, volume) in archive.volumes.enumerated() {
-      guard index < volumes.digests.count, volumes.digests[index] == volume.digest else {
-        throw .damaged("\(volume.name): its digest is not what its manifest says")
-      }
-    }
+  /// Reads what is left.
+  func finish() throws(Failure) { while try read() != nil {} }
+
+  /// Throws where a volume is not, byte for byte, what was written when its set was made: what was copied out of it has
+  /// not been looked at any closer than that. Only when the hasher has finished.
+  func vouch() throws(Failure) {
+    if let volume = volumes.wrong { throw .damaged("\(volume.name): its digest is not what its manifest says") }
   }
 }

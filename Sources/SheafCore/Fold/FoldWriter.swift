@@ -11,6 +11,8 @@ final class FoldWriter {
   /// Entries that follow each other in one member, and their lines: once all of it has come, it is copied.
   private var run: FoldSlice?
   private let held = PackJob()
+  /// Lines are held for the next member that is copied.
+  private var isGliding = false
 
   private static let memberSize = 1 << 20
   /// Lines that wait at most, in bytes.
@@ -36,11 +38,13 @@ final class FoldWriter {
   // MARK: - Lines
 
   /// Where lines go now.
-  private var lines: PackJob { run == nil ? job : held }
+  private var lines: PackJob { run == nil && !isGliding ? job : held }
+  /// So many lines wait that they should not wait any longer.
+  var holdsMuch: Bool { held.canonical.count > Self.lineLimit }
 
   /// The canonical line of the point's next entry (empty: there is none), and what it counts as.
   func add(canonical: UnsafeRawBufferPointer, _ counts: SetFoot.Counts) throws(Failure) {
-    if lines.canonical.count > Self.lineLimit {
+    if !isGliding, lines.canonical.count > Self.lineLimit {
       try closeRun()
       try submit()
     }
@@ -87,6 +91,16 @@ final class FoldWriter {
     if isNote { lines.notes.append(lines.text.start + start, lines.text.count - start) }
   }
 
+  /// The line of a file as another manifest has it, up to where it tells of the place, which is in what was added last.
+  func add(text: UnsafeRawBufferPointer, _ extent: Extent?) {
+    lines.text.append(text.baseAddress!, text.count)
+    if let extent {
+      Entry.appendExtentHead(id, to: lines.text)
+      lines.gaps.append(.init(text: lines.text.count, canonical: lines.canonical.count, fill: .ownMember(nil, extent)))
+    }
+    lines.text.append(UInt8(ascii: "\n"))
+  }
+
   private func appendGap(_ entry: Entry, _ fill: PackJob.Fill) {
     entry.appendCanonical(to: lines.text)
     entry.appendLocal(to: lines.text)
@@ -97,15 +111,38 @@ final class FoldWriter {
 
   // MARK: - Entries
 
-  /// Appends an entry as it lies in another archive; gives where its data begins.
-  func add(_ slice: FoldSlice) throws(Failure) -> Int {
+  /// Appends an entry as it lies in another archive.
+  func add(_ slice: FoldSlice) throws(Failure) {
     if run?.member === slice.member, run?.range.upperBound == slice.range.lowerBound {
       run!.range = run!.range.lowerBound..<slice.range.upperBound
     } else {
       try closeRun()
       run = slice
     }
-    return slice.data
+  }
+
+  // MARK: - Members that are copied without a look
+
+  /// What lines are added belongs to members that will be copied, in order.
+  func beginGlide() throws(Failure) {
+    try closeRun()
+    isGliding = true
+  }
+
+  /// Copies a member, with the lines that waited for it.
+  func copy(_ bytes: Buffer, inflated: Int, continuesFile: Bool) throws(Failure) {
+    try submit()
+    job.member.append(bytes)
+    job.tarBytes = inflated
+    job.continuesFile = continuesFile
+    takeHeld(shift: 0)
+    try submit()
+  }
+
+  /// What still waits belongs to this part of a member.
+  func endGlide(with slice: FoldSlice?) throws(Failure) {
+    isGliding = false
+    if let slice { run = slice } else { takeHeld(shift: 0) }
   }
 
   /// Appends an entry with all its data.
@@ -136,13 +173,10 @@ final class FoldWriter {
     var left = Int64(TarHeader.padded(Int(slice.size)) - (inflated.count - slice.data))
     while left > 0 {
       let (bytes, count) = try slice.source.nextPiece()
-      job.member.append(bytes)
-      job.tarBytes = count
-      job.continuesFile = true
+      try copy(bytes, inflated: count, continuesFile: true)
       left -= Int64(count)
-      try submit()
     }
-    guard left == 0 else { throw .damaged("\(slice.source.set.archive): a file is longer there than it should be") }
+    guard left == 0 else { throw slice.source.damaged(slice.member.offset, "begins a file of another length") }
   }
 
   /// Appends a large file in pieces: `read` gives its stored bytes, in order.

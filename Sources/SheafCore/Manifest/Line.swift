@@ -29,6 +29,8 @@ struct Line {
   var mustReread = false
   /// It is the last good copy of what could not be looked at.
   var isCarried = false
+  /// And no archive of its set's has it.
+  var isElsewhere = false
   var hasHardLink = false
   var major: UInt32 = 0
   var minor: UInt32 = 0
@@ -111,6 +113,7 @@ struct Line {
     links = 1
     mustReread = false
     isCarried = false
+    isElsewhere = false
     while p.at < p.end {
       guard p.skip(","), p.at < p.end else { return false }
       switch p.at.pointee {
@@ -123,6 +126,7 @@ struct Line {
         p.at += 1
       case UInt8(ascii: "s"), UInt8(ascii: "a"):
         isCarried = true
+        isElsewhere = p.at.pointee == UInt8(ascii: "s")
         p.at += 1
       case UInt8(ascii: "k"): p.at += 1
       default: return true  // extents: parsed when asked for
@@ -291,6 +295,21 @@ struct Line {
       guard stored == e.storedSize, size == 0 || !e.extents.isEmpty else { return nil }
     }
     return e
+  }
+
+  /// Where in `text` the extents begin, and the extent where there is one only. Cheaper than the whole entry.
+  var place: (start: Int, extent: Extent)? {
+    guard let base = text.baseAddress else { return nil }
+    var at = canonicalLength
+    while at + 3 <= text.count {
+      guard let comma = memchr(base + at, 44, text.count - at) else { return nil }
+      at = UnsafePointer(comma.assumingMemoryBound(to: UInt8.self)) - base
+      if at + 20 < text.count, text[at + 1] == UInt8(ascii: "p"), text[at + 19] == UInt8(ascii: ":") { break }
+      at += 1
+    }
+    guard at + 20 < text.count, let set = SetID(text: Bytes(text[(at + 3)..<(at + 19)])) else { return nil }
+    let n = Self.numbers(UnsafeBufferPointer(rebasing: text[(at + 20)...]))
+    return n.count == 4 ? (at, Extent(set: set, offset: n[0], member: n[1], inner: n[2], length: n[3])) : nil
   }
 
   /// Whether no component is empty, `.` or `..`.
