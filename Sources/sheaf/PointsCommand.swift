@@ -52,14 +52,17 @@ private struct Points {
     var head: SetHead?
     var foot: SetFoot?
     var failure: Failure?
+    var isProtected = false
   }
   let series: Series
   var rows: [Row] = []
 
   init(_ series: Series) throws(Failure) {
     self.series = series
+    let protected = try series.protectedPoints()
     for set in try series.sets() {
       var row = Row(set: set)
+      row.isProtected = protected.contains(set.point)
       do throws(Failure) {
         row.head = try series.head(set)
         row.foot = try series.foot(set)
@@ -88,6 +91,7 @@ private struct Points {
         if let last = foot.incompleteAfter { json.add("incomplete_after", last) }
       }
       if let comment = row.head?.comment, !comment.isEmpty { json.add("comment", comment) }
+      if row.isProtected { json.add("protected", true) }
       if let failure = row.failure { json.add("damaged", failure.message) }
       json.print()
     }
@@ -115,6 +119,7 @@ private struct Points {
         "  \(name)\(Words.right(Words.count(foot.counts.files), 11))\(Words.right(Words.size(foot.counts.bytes), 9))\(Words.right(Words.size(foot.storedBytes), 9))  \(time)"
       if foot.incompleteAfter != nil { line += console.styled("  incomplete", .yellow) }
       if foot.counts.unseen > 0 { line += console.styled("  \(Words.count(foot.counts.unseen)) unseen", .yellow) }
+      if row.isProtected { line += "  protected" }
       console.print(line)
       if let comment = row.head?.comment, !comment.isEmpty {
         console.print(console.styled("    “\(Show.path(comment))”", .dim))

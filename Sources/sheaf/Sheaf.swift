@@ -26,7 +26,8 @@ struct Sheaf: ParsableCommand {
     subcommands: [
       InitCommand.self, BackupCommand.self, PointsCommand.self, ListCommand.self, CatCommand.self,
       FindCommand.self, HistoryCommand.self, DiffCommand.self, ManifestCommand.self, RestoreCommand.self,
-      ExportCommand.self, VerifyCommand.self, RebuildCommand.self, StatusCommand.self,
+      ExportCommand.self, VerifyCommand.self, PruneCommand.self, ProtectCommand.self, ConsolidateCommand.self,
+      RebuildCommand.self, StatusCommand.self,
     ])
 
   static let version = "0.1.0"

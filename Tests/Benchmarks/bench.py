@@ -247,6 +247,19 @@ FIXTURES = {
     "million_chain": Fixture(full_store("million_chain", "million"), needs=("million",), gb=0.3),
     "year_full": Fixture(full_store("year_full", "hundred"), needs=("hundred",), gb=0.1),
     "year": Fixture(make_year, needs=("hundred", "year_full"), gb=0.1),
+    # A chain whose last set changed a tenth of the tree, and two full sets of one large file.
+    "aged": Fixture(("cp -a {linux} {aged}",), needs=("linux",), gb=1.6, files=85_000, settle=True),
+    "aged_store": Fixture(
+        full_store("aged_store", "aged")
+        + (
+            "find {aged}/drivers/net -type f -exec sh -c 'for f; do echo >> \"$f\"; done' sh {{}} +",
+            "{sheaf} backup -s {aged_store} -q",
+        ),
+        needs=("aged",), gb=0.8,
+    ),
+    "two_fulls": Fixture(
+        full_store("two_fulls", "big") + ("{sheaf} backup -s {two_fulls} -q --full",), needs=("big",), gb=4.5
+    ),
     # What peers need.
     "targz": Fixture((TAR_IGZIP + "{targz}",), needs=("linux",), gb=0.4),
     "linux_snar": Fixture(snapshot("linux_snar", "linux"), needs=("linux",)),
@@ -397,6 +410,25 @@ ROWS = [
         needs=("big",),
         gb=3.0,
         goals=[Goal("full backup, one 4 GiB file; cores used", "cores", 1.7, 1.9)],
+    ),
+    Row(
+        before_sheaf=("rm -rf {scratch}/store", "cp -al {two_fulls} {scratch}/store"),
+        sheaf="{sheaf} prune -s {scratch}/store -q --keep-last 1",
+        needs=("two_fulls",),
+        goals=[Goal("prune, one of two full sets of 4 GiB goes", "seconds", 0.1, 0.03)],
+    ),
+    Row(
+        before_sheaf=("rm -rf {scratch}/store", "cp -al {aged_store} {scratch}/store"),
+        sheaf="{sheaf} consolidate -s {scratch}/store -q",
+        before_peer=("rm -f {scratch}/copy",),
+        peer="cp {scratch}/store/*/*-full-2.tar.gz {scratch}/copy && sync -f {scratch}/copy",
+        needs=("aged_store",),
+        check=("{sheaf} verify -s {scratch}/store -q",),
+        gb=0.7,
+        goals=[
+            Goal("consolidate, Linux tree, 90 % alive; cp", limit=1.3),
+            Goal("peak memory of that", "peak", 150),
+        ],
     ),
     Row(
         before_sheaf=NEW_STORE,

@@ -104,6 +104,14 @@ final class Fixture {
   /// The points made so far are not there any more.
   func forget() { points = [] }
 
+  /// Looks which points are left, and which sets stand for them by now.
+  func reload() throws {
+    let sets = try sheaf(["points", "--json", "-s", Raw(store)]).json().compactMap { $0["set"] as? String }
+    points = points.compactMap { point in
+      sets.first { $0.prefix(18) == point.set.prefix(18) }.map { Point(set: $0, tree: point.tree) }
+    }
+  }
+
   // MARK: Looking into the store
 
   /// The series' directory; there must be one only.
@@ -119,7 +127,12 @@ final class Fixture {
     try Descriptor.open(series(), [.read, .directory]).sortedNames().map(\.shown)
   }
 
-  func archive(_ point: Point) throws -> Bytes { try series().joined(Bytes("\(point.set).tar.gz".utf8)) }
+  /// The archive of one volume, as the manifest names it.
+  func archive(_ point: Point) throws -> Bytes {
+    let script: Raw = "gzip -dc \"$1\" | sed -n 's/^# volume: \\([^ ]*\\) .*/\\1/p'"
+    let name = try Command("sh", ["-c", script, "sh", Raw(manifest(point))]).run().checked().lines
+    return try series().joined(Bytes((name.first ?? "\(point.set).tar.gz").utf8))
+  }
   func manifest(_ point: Point) throws -> Bytes { try series().joined(Bytes("\(point.set).mtree.gz".utf8)) }
 }
 

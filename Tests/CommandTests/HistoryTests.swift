@@ -45,4 +45,50 @@ struct HistoryTests {
     try f.sheaf(["verify", "-q", "-s", Raw(f.store)])
     try f.expectRebuilt(story)
   }
+
+  /// Between backups, points go, sets are folded and chains made whole: what is left comes back as ever.
+  @Test(arguments: seeds) func everyPointThatIsKeptComesBack(seed: UInt64) throws {
+    let f = try Fixture()
+    Scratch.remove(f.source)
+    var history = History(seed: seed)
+    var random = Random(seed: seed ^ 0x7072_756e_65)
+    try history.make(at: f.source)
+    try f.save()
+    var story = ["seed \(seed)"]
+    for step in 1...(Self.steps + 5) {
+      story += try history.step().map { "\(step): \($0)" }
+      try f.save(random.once(in: 8) ? ["--full"] : [])
+      let act: [Raw]
+      switch random.below(7) {
+      case 0: act = ["consolidate", "--at", Raw(random.pick(f.points).set)]
+      case 1: act = ["protect", Raw(random.pick(f.points).set)] + (random.once(in: 3) ? ["--remove"] : [])
+      case 2: act = ["prune", "--keep-last", "\(random.number(in: 1...4))"]
+      case 3: act = ["prune", "--fold", "--keep-last", "\(random.number(in: 1...4))"]
+      case 4:
+        // Which points stay is chance.
+        for point in random.pick(f.points.count / 2, of: f.points) {
+          try f.sheaf(["protect", "-q", "-s", Raw(f.store), Raw(point.set)])
+        }
+        act = ["prune", "--keep-last", "1"] + (random.once(in: 4) ? [] : ["--fold"])
+      default: continue
+      }
+      story.append("\(step): \(act.map(\.description).joined(separator: " "))")
+      let output = try f.sheaf(act + ["-s", Raw(f.store)])
+      story += output.lines.map { "   \($0)" }
+      try f.reload()
+      if act[0] == "prune", act.contains("--fold") {
+        // What is protected has done its work.
+        for point in f.points { try f.sheaf(["protect", "-q", "--remove", "-s", Raw(f.store), Raw(point.set)]) }
+      }
+      try f.sheaf(["verify", "-q", "-s", Raw(f.store)])
+    }
+    let told = story.joined(separator: "\n")
+    for point in f.points {
+      let lines = try f.differences(at: point)
+      #expect(lines == [], "sheaf restore, \(point.set), \(told)")
+    }
+    try f.expectReplay(lagging: true, told)
+    try f.expectScript([f.points[f.points.count / 2], f.newest], told)
+    try f.expectRebuilt(told)
+  }
 }

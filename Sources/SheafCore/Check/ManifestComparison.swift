@@ -148,11 +148,9 @@ final class ManifestComparison {
   /// Reports what differs; false where they do not even tell of the same data.
   @discardableResult
   private func compare(_ entry: Entry, _ header: TarHeader, _ path: Bytes) -> Bool {
-    var wanted = entry.hardLink.map { TarHeader(entry, linkTo: $0) } ?? TarHeader(entry, attributes: entry.attributes)
-    if entry.isStoredSparse, entry.hardLink == nil {
-      wanted.type = .gnuSparse
-      wanted.size = entry.storedSize
-    }
+    // A last good copy may be another name of what is something newer by now: it is stored as a file of its own.
+    let isLink = entry.hardLink != nil && header.type == .hardLink
+    let wanted = isLink ? TarHeader(entry, linkTo: entry.hardLink!) : TarHeader(stored: entry)
     let differs =
       wanted.type != header.type
       ? "type"

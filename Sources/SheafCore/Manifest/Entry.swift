@@ -80,6 +80,8 @@ public struct Entry: Equatable, Sendable {
   public var isMetadataOnly = false
   /// A directory: what older sets hold below its path is of another one.
   public var isFresh = false
+  /// It could not be looked at either, but a fold put its last good copy into this set's own archive.
+  public var isAdopted = false
 
   public init(path: Bytes, status: Status) {
     self.path = path

@@ -93,6 +93,7 @@ extension Entry {
     if isCarried { out.append(",s") }
     if isFresh { out.append(",f") }
     if isMetadataOnly { out.append(",m") }
+    if isAdopted { out.append(",a") }
   }
 
   /// Appends an extent's beginning, up to where the member's offset and number belong.

@@ -27,10 +27,12 @@ struct Line {
   /// Length of the canonical part.
   var canonicalLength = 0
   var mustReread = false
-  /// A full set carries the last good copy of what could not be looked at.
+  /// It is the last good copy of what could not be looked at.
   var isCarried = false
   /// What older sets hold below this directory is of another one.
   var isFresh = false
+  /// And no archive of its set's has it.
+  var isElsewhere = false
   var hasHardLink = false
   var major: UInt32 = 0
   var minor: UInt32 = 0
@@ -114,6 +116,7 @@ struct Line {
     mustReread = false
     isCarried = false
     isFresh = false
+    isElsewhere = false
     while p.at < p.end {
       guard p.skip(","), p.at < p.end else { return false }
       switch p.at.pointee {
@@ -124,8 +127,9 @@ struct Line {
       case UInt8(ascii: "t"), UInt8(ascii: "r"):
         mustReread = true
         p.at += 1
-      case UInt8(ascii: "s"):
+      case UInt8(ascii: "s"), UInt8(ascii: "a"):
         isCarried = true
+        isElsewhere = p.at.pointee == UInt8(ascii: "s")
         p.at += 1
       case UInt8(ascii: "f"):
         isFresh = true
@@ -276,6 +280,7 @@ struct Line {
       case UInt8(ascii: "s"): e.isCarried = true
       case UInt8(ascii: "f"): e.isFresh = true
       case UInt8(ascii: "m"): e.isMetadataOnly = true
+      case UInt8(ascii: "a"): e.isAdopted = true
       case UInt8(ascii: "p"):
         guard value.count > 17, value[16] == UInt8(ascii: ":"), let set = SetID(text: Bytes(value[..<16])) else {
           return true
@@ -298,6 +303,21 @@ struct Line {
       guard stored == e.storedSize, size == 0 || !e.extents.isEmpty else { return nil }
     }
     return e
+  }
+
+  /// Where in `text` the extents begin, and the extent where there is one only. Cheaper than the whole entry.
+  var place: (start: Int, extent: Extent)? {
+    guard let base = text.baseAddress else { return nil }
+    var at = canonicalLength
+    while at + 3 <= text.count {
+      guard let comma = memchr(base + at, 44, text.count - at) else { return nil }
+      at = UnsafePointer(comma.assumingMemoryBound(to: UInt8.self)) - base
+      if at + 20 < text.count, text[at + 1] == UInt8(ascii: "p"), text[at + 19] == UInt8(ascii: ":") { break }
+      at += 1
+    }
+    guard at + 20 < text.count, let set = SetID(text: Bytes(text[(at + 3)..<(at + 19)])) else { return nil }
+    let n = Self.numbers(UnsafeBufferPointer(rebasing: text[(at + 20)...]))
+    return n.count == 4 ? (at, Extent(set: set, offset: n[0], member: n[1], inner: n[2], length: n[3])) : nil
   }
 
   /// Whether no component is empty, `.` or `..`.

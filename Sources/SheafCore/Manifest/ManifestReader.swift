@@ -11,6 +11,10 @@ final class ManifestReader {
   /// The line just read.
   var line = Line()
   private(set) var lineNumber = 0
+  /// Its text, without the newline; holds until the next.
+  private(set) var text = UnsafeBufferPointer<UInt8>(start: nil, count: 0)
+  /// Called with lines between the entries that are neither entries nor notes.
+  var onOther: ((UnsafeBufferPointer<UInt8>) -> Void)?
   /// Read when the end was reached.
   private(set) var foot: SetFoot?
 
@@ -107,6 +111,7 @@ final class ManifestReader {
       let text = UnsafeBufferPointer(start: UnsafePointer(start), count: length)
       guard length > 0 else { throw malformed("is empty") }
       guard ManifestSyntax.isPlain(text) else { throw malformed("cannot be read") }
+      self.text = text
       if text[0] == UInt8(ascii: ".") {
         guard length > 1, text[1] == UInt8(ascii: "/") else { continue }
         guard line.parse(entry: text, scratch: scratch) else { throw malformed("cannot be read") }
@@ -127,7 +132,10 @@ final class ManifestReader {
         onMove?(move)
         continue
       }
-      if ManifestSyntax.starts(text, "# members: ") { continue }
+      if ManifestSyntax.starts(text, "# members: ") {
+        onOther?(text)
+        continue
+      }
       tail.add(line: text)
       guard tail.isSound else { throw malformed("is one of too many") }
       if ManifestSyntax.starts(text, "# end: ") { try readEnd(text, chunk) }

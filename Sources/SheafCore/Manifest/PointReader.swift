@@ -16,6 +16,8 @@ final class PointReader {
 
   /// Whether a newer set could not look at the entry just read.
   private(set) var isUnseen = false
+  /// After `advance`: whether the point has an entry at this path.
+  private(set) var isPresent = false
   /// Called with what could not be looked at and has no copy.
   var onUnseen: ((Bytes) -> Void)?
 
@@ -36,17 +38,25 @@ final class PointReader {
   /// That manifest's place in the chain: 0 is the newest.
   var age: Int { current }
 
+  /// What the manifest of this age tells of the path just read; nil: nothing.
+  func line(of age: Int) -> Line? { merge.here.contains(age) ? readers[age].line : nil }
+
   /// Reads the next entry of the point; false at the end.
   func next() throws(Failure) -> Bool {
     // Having gone to a path, it stands at the first entry already.
     if readers.count == 1, merge.isAlone { return try nextOfOne() }
-    while try merge.next() {
-      if let winner = settle() {
-        current = winner
-        return true
-      }
-    }
+    while try advance() { if isPresent { return true } }
     return false
+  }
+
+  /// Goes to the next path that any of the manifests tells of, whether the point has it or not; false at the end.
+  /// Where it has not, `line` is the newest that tells of the path. Not to be mixed with `next`.
+  func advance() throws(Failure) -> Bool {
+    guard try merge.next() else { return false }
+    let winner = settle()
+    isPresent = winner != nil
+    current = winner ?? merge.here[0]
+    return true
   }
 
   private func nextOfOne() throws(Failure) -> Bool {

@@ -43,6 +43,18 @@ extension TarHeader {
     }
   }
 
+  /// The same of a file whose holes are left out where the entry says so.
+  init(stored entry: Entry) {
+    self.init(entry, attributes: entry.attributes)
+    guard entry.isStoredSparse else { return }
+    type = .gnuSparse
+    segments = entry.segments
+    // Readers make the file as long as its last segment ends: one without bytes stands for a hole at the end.
+    if segments.last?.upperBound != entry.size { segments.append(entry.size..<entry.size) }
+    realSize = entry.size
+    size = entry.storedSize
+  }
+
   /// What a dense entry cannot say: `sheaf holes OFFSET:LENGTH …`.
   static func comment(holes: [Range<Int64>]) -> Bytes {
     Bytes("sheaf holes \(holes.map { "\($0.lowerBound):\($0.count)" }.joined(separator: " "))".utf8)

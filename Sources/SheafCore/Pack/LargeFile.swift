@@ -54,7 +54,7 @@ final class LargeFile: @unchecked Sendable {
   var pieces: Int { max(1, Int((storedSize + Self.pieceSize - 1) / Self.pieceSize)) }
 
   func appendHeader(to out: Buffer) {
-    TarHeader(entry, attributes: entry.attributes).append(to: out)
+    TarHeader(stored: entry).append(to: out)
     headerLength = out.count
   }
 

@@ -97,6 +97,11 @@ final class PackJob: @unchecked Sendable {
   /// About how many bytes of tar it will make.
   var estimate = 0
 
+  /// Tar entries that are ready, where a fold makes the job.
+  let tar = Buffer(capacity: 64)
+  /// The job's member is a further piece of a large file.
+  var continuesFile = false
+
   /// A whole gzip member; empty where the job stores nothing.
   let member = Buffer(capacity: 64)
   var tarBytes = 0
@@ -126,6 +131,15 @@ final class PackJob: @unchecked Sendable {
     case firstMember(LargeFile, LinkGroup?, Extent)
     /// The whole line of a later name of a group, and its canonical part.
     case link(LinkGroup, path: Bytes, Before)
+    /// As `ownMember`, for a file with further names, which get the place here.
+    case shared(Place, Extent)
+    /// The place of a later name of such a file.
+    case place(Place)
+  }
+  /// Where a file of several names lies, known when its first name has been written.
+  final class Place: @unchecked Sendable {
+    fileprivate(set) var extent: Extent?
+    func settle(_ extent: Extent) { self.extent = extent }
   }
   struct Gap {
     var text: Int
@@ -137,7 +151,8 @@ final class PackJob: @unchecked Sendable {
   func reset() {
     items.removeAll(keepingCapacity: true)
     gaps.removeAll(keepingCapacity: true)
-    for buffer in [kept, member, text, canonical, notes] { buffer.count = 0 }
+    for buffer in [kept, tar, member, text, canonical, notes] { buffer.count = 0 }
+    continuesFile = false
     directory = nil
     estimate = 0
     tarBytes = 0

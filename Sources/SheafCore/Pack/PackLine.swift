@@ -17,14 +17,19 @@ final class PackLine: @unchecked Sendable {
     case begin(SHA256)
   }
 
-  init(_ writer: SetWriter, packers: [Packer]) {
-    toPack = BoundedQueue(limit: packers.count + 2)
-    toWrite = BoundedQueue(limit: 2 * packers.count + 4)
-    for packer in packers {
-      nonisolated(unsafe) let packer = packer
+  convenience init(_ writer: SetWriter, packers: [Packer]) {
+    self.init(writer, workers: packers.map { packer in { packer.run($0) } })
+  }
+
+  /// `workers`: each is called on a thread of its own, and finishes the jobs it is given.
+  init(_ writer: SetWriter, workers: [(PackJob) -> Void]) {
+    toPack = BoundedQueue(limit: workers.count + 2)
+    toWrite = BoundedQueue(limit: 2 * workers.count + 4)
+    for worker in workers {
+      nonisolated(unsafe) let worker = worker
       threads.append(
         Thread { [toPack] in
-          while let job = toPack.take() { packer.run(job) }
+          while let job = toPack.take() { worker(job) }
         })
     }
     nonisolated(unsafe) let writer = writer

@@ -356,6 +356,7 @@ struct UnseenLines {
       if isFull || before.isElsewhere, var entry = line.entry() {
         entry.isCarried = true
         entry.isFresh = before.isOther && entry.kind == .directory
+        entry.isAdopted = false
         entry.appendLine(to: out)
       }
     }

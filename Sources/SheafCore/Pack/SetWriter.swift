@@ -108,7 +108,7 @@ final class SetWriter {
 
   private func isInsideFile(_ job: PackJob) -> Bool {
     if case .chunk(_, let piece)? = job.items.first { return piece > 0 }
-    return false
+    return job.continuesFile
   }
 
   /// Puts the notes into `comment` records, which every reader passes over in silence, each of its own entry.
@@ -129,6 +129,13 @@ final class SetWriter {
     case .firstMember(let file, let group, var extent):
       extent.inner = Int64(file.headerLength)
       putPlace(extent, file.firstMember, group)
+    case .shared(let shared, var extent):
+      (extent.offset, extent.member) = place
+      shared.settle(extent)
+      putPlace(extent, place, nil)
+    case .place(let shared):
+      let extent = shared.extent!
+      putPlace(extent, (extent.offset, extent.member), nil)
     case .link(let group, let path, let before):
       guard let first = group.entry else {
         // Its first name could not be read, so this one was not either.

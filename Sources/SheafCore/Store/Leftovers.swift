@@ -63,10 +63,10 @@ extension Series {
   }
 
   /// Removes what interrupted runs left. An archive that has its final name stays: a manifest can be made for it.
-  /// Only under the series' lock.
-  func removeLeftovers() throws(Failure) {
+  /// `sparingBackups`: only what a fold left, which is begun anew. Only under the series' lock.
+  func removeLeftovers(sparingBackups: Bool = false) throws(Failure) {
     let (sets, others) = try leftovers()
-    for left in sets { try remove(left) }
+    for left in sets where !sparingBackups || left.set.number > 1 { try remove(left) }
     for name in others { try system { () throws(SystemError) in try directory.removeFile(name) } }
   }
 

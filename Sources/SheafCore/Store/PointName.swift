@@ -42,7 +42,7 @@ public struct SetName: Hashable, Comparable, Sendable {
   }
 
   /// From `2026-11-24T060000Z-full` or `…-full-2`; nil for anything else.
-  init?(_ text: String) {
+  public init?(_ text: String) {
     let point = String(text.prefix(18))
     guard PointName.time(point) != nil else { return nil }
     let rest = text.dropFirst(18).split(separator: "-", omittingEmptySubsequences: false)

@@ -18,6 +18,11 @@ public enum PointQuery {
     let words = text.shown
     if words == "latest" { return newest }
     if let exact = all.last(where: { $0.text == words || $0.point == words }) { return exact }
+    // The name of one that another set for the same point has replaced.
+    if let named = SetName(words) {
+      if let successor = all.last(where: { $0.point == named.point }) { return successor }
+      throw Failure(.failed, "there is no point \(named.point)", hint: "see 'sheaf points'")
+    }
     if let age = age(words) {
       let limit = Timestamp(seconds: now.seconds - age + 1)
       if let found = all.last(where: { started($0) < limit }) { return found }
@@ -92,7 +97,7 @@ public enum PointQuery {
   }
 
   /// Seconds of `90s`, `5min`, `12h`, `3d`, `2w`, `6m`, `1y`.
-  static func age(_ text: String) -> Int64? {
+  public static func age(_ text: String) -> Int64? {
     let digits = text.prefix { $0.isASCII && $0.isNumber }
     guard let n = Int64(digits), n < 1_000_000 else { return nil }
     switch text.dropFirst(digits.count) {

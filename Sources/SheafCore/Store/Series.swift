@@ -73,12 +73,19 @@ public final class Series {
     return newest.values.sorted()
   }
 
-  private func allSets() throws(Failure) -> [SetName] {
+  /// With those that do not count any more.
+  func allSets() throws(Failure) -> [SetName] {
     let suffix = ".mtree.gz"
     return try system { () throws(SystemError) in try directory.sortedNames() }.compactMap { name in
       let text = name.shown
       return text.hasSuffix(suffix) ? SetName(String(text.dropLast(suffix.utf8.count))) : nil
     }
+  }
+
+  /// A number that no set for this point has, committed or not.
+  func nextNumber(_ point: String) throws(Failure) -> Int {
+    let known = try allSets() + archives().map(\.set)
+    return 1 + (known.filter { $0.point == point }.map(\.number).max() ?? 0)
   }
 
   /// The archives whose volumes are here, each with their names in order, oldest first, manifest or not.
@@ -193,7 +200,7 @@ public final class Series {
   /// The set that has this identity: extents name it.
   func set(_ id: SetID) throws(Failure) -> SetName? {
     if let known = heads.first(where: { $0.value.id == id })?.key { return known }
-    for set in try allSets() where (try? head(set))?.id == id { return set }
+    for set in try allSets().reversed() where (try? head(set))?.id == id { return set }
     return nil
   }
 }

@@ -13,8 +13,10 @@ enum StoreReadme {
       2026-11-25T060000Z-incr.mtree.gz   the list of that, and of what was gone by then
 
     A "diff" holds what changed since the last "full". An archive without its list, or whose name ends in .partial, was
-    interrupted: pass over it. A large archive may be in pieces, .tar.gz.001, .tar.gz.002 and so on. If there is a
-    ...-full-2 beside a ...-full of the same moment, the higher number counts.
+    interrupted: pass over it. A large archive may be in pieces, .tar.gz.001, .tar.gz.002 and so on. If there are
+    several of the same moment, as a ...-full-2 beside a ...-full or a ...-incr, the highest number counts. (A list
+    ...-incr-2.mtree.gz without an archive of that name belongs to the archive that it names at its end.) A file that
+    ends in .pruned is on its way out, and one that ends in .protected only marks a backup that shall stay.
 
 
     TO GET EVERYTHING BACK, use the script restore.sh that lies here. It works on Linux, macOS and the BSDs, needs
@@ -38,7 +40,8 @@ enum StoreReadme {
 
     WITHOUT THE SCRIPT, GNU tar can do the same. Make an EMPTY directory, never one with files in it: what does not
     belong to the backup is deleted there. As root, unpack the newest "full" that is not after the wanted moment, then
-    every "incr" after it, oldest first, up to that moment (or, of "diff"s, only the last, then each "incr" after it):
+    every "incr" after it, oldest first, up to that moment (or, of "diff"s, only the last, then each "incr" after it).
+    What a backup builds on stands at the top of its list, after "# parent:".
 
       mkdir /tmp/restored
       cd /tmp/restored

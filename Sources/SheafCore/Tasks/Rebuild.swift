@@ -31,8 +31,11 @@ public struct Rebuild {
     defer { lock.release() }
     var summary = RebuildSummary()
     // Oldest first: a set's point is made of those before it.
+    let others = try series.volumesOfOthers()
+    let named = try series.allSets()
     for (set, volumes) in try series.archives() {
       try progress.checkCancelled()
+      if !named.contains(set), others.isSuperset(of: volumes.map(\.shown)) { continue }
       if isGood(set) {
         summary.good += 1
         continue

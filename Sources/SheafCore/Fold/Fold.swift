@@ -1,0 +1,67 @@
+/// Writes one set that stands for several of a chain: the newest one's point, on what the oldest one builds on. Where
+/// that is a full set, so is the new one. The source is not read.
+import Posix
+import Tar
+
+struct Fold {
+  let series: Series
+  /// Newest first, each building on the next.
+  let sets: [SetName]
+  /// What the last of them builds on, down to a full set.
+  let older: [SetName]
+  let reporter: any Reporter
+  let progress: Progress
+
+  /// `sets`: the first so many of the chain.
+  init(
+    _ count: Int, of chain: [SetName], in series: Series, reporter: any Reporter, progress: Progress
+  ) {
+    self.series = series
+    sets = Array(chain.prefix(count))
+    older = Array(chain.dropFirst(count))
+    self.reporter = reporter
+    self.progress = progress
+  }
+
+  /// Gives the new set, which is durable then. Only under the series' lock.
+  func run() throws(Failure) -> (set: SetName, foot: SetFoot) {
+    if let mismatch = try series.mismatches(in: sets + older).first { throw .damaged(mismatch) }
+    let newest = try series.head(sets[0])
+    let oldest = try series.head(sets.last!)
+    var head = SetHead(
+      id: .random(), kind: oldest.kind, series: newest.series, host: newest.host, time: newest.time,
+      started: newest.started, parent: oldest.parent, sources: newest.sources, exclusions: newest.exclusions,
+      comment: newest.comment)
+    head.requires = newest.requires
+    head.optional = newest.optional
+    let wanted = try series.foot(sets[0]).point
+    let set = SetName(point: sets[0].point, kind: head.kind, number: try series.nextNumber(sets[0].point))
+    let writer = try system { () throws(SystemError) in try SetWriter(set, head: head, in: series, .init()) }
+    let line = PackLine(writer, workers: (0..<processorCount()).map { _ in FoldWriter.worker(level: 1) })
+    do throws(Failure) {
+      line.begin(point: SHA256())
+      let pass = try FoldPass(self, head, FoldWriter(line, id: head.id))
+      try pass.run()
+      try line.finish()
+      let foot = try system { () throws(SystemError) in
+        try writer.finish(unchangedPoint: nil, unchanged: SetFoot.Counts())
+      }
+      guard foot.point == wanted else {
+        throw .damaged("the manifests up to \(sets[0].text) do not add up to the point it was written for")
+      }
+      try progress.checkCancelled()
+      try writer.check()
+      try system { () throws(SystemError) in try writer.publish() }
+      for path in pass.inexact {
+        reporter.note(
+          "\(Show.path([47] + path)): what went away there is deleted by sheaf restore and restore.sh, not by tar alone"
+        )
+      }
+      return (set, foot)
+    } catch {
+      try? line.finish()
+      writer.discard()
+      throw error
+    }
+  }
+}

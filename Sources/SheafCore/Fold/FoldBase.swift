@@ -1,0 +1,115 @@
+/// The full set that a chain begins with. Most of it goes into the new archive as it is: where its entries follow each
+/// other as they did, whole gzip members are copied, and nobody looks what is in them.
+import Posix
+import Tar
+
+/// Not for use from several threads.
+final class FoldBase {
+  let source: FoldSource
+  private let writer: FoldWriter
+  /// Everything was taken up to the beginning of the next member, and what was taken since lies from there on.
+  private var isGliding = false
+  /// The entry that was taken last since then; it lies in that member or in one that follows.
+  private var last: (path: Bytes, isDirectory: Bool)?
+  /// Something that was taken is known to lie in the next member.
+  private var isExpected = false
+  /// Since the entry taken last, something came between, or something of the archive was left out.
+  private var isBroken = true
+
+  init(_ source: FoldSource, _ writer: FoldWriter) {
+    self.source = source
+    self.writer = writer
+  }
+
+  /// Takes an entry that the set's manifest tells of, in the order of the archive; `line` adds its line.
+  /// `extent`: where the manifest says that its data is, if it has any. False: it is not there.
+  func take(_ path: Bytes, isDirectory: Bool, _ extent: Extent?, line: () -> Void) throws(Failure) -> Bool {
+    if !isGliding {
+      guard !isBroken, source.isAtEndOfMember else { return try look(path, isDirectory, extent, line) }
+      try writer.beginGlide()
+      isGliding = true
+      last = nil
+      isExpected = false
+    }
+    if writer.holdsMuch {
+      try leave()
+      return try look(path, isDirectory, extent, line)
+    }
+    guard let extent else {
+      last = (path, isDirectory)
+      line()
+      return true
+    }
+    while source.offset < extent.offset { try copyNext() }
+    guard source.offset == extent.offset else { throw source.damaged(extent.offset, "does not begin there") }
+    line()
+    isExpected = true
+    last = (path, isDirectory)
+    if extent.length > LargeFile.pieceSize {
+      try copyNext()
+      // Of its first member, what is not data are headers.
+      var left = Int64(TarHeader.padded(Int(extent.length))) - LargeFile.pieceSize
+      while left > 0 {
+        let (bytes, count) = try source.nextPiece()
+        try writer.copy(bytes, inflated: count, continuesFile: true)
+        left -= Int64(count)
+      }
+      guard left == 0 else { throw source.damaged(extent.offset, "begins a file of another length") }
+      last = nil
+    }
+    return true
+  }
+
+  private func look(
+    _ path: Bytes, _ isDirectory: Bool, _ extent: Extent?, _ line: () -> Void
+  ) throws(Failure) -> Bool {
+    guard let slice = try source.find(path, isDirectory: isDirectory), slice.size == extent?.length ?? 0,
+      extent.map({ $0.offset == slice.member.offset && $0.inner == Int64(slice.data) }) ?? true
+    else { return false }
+    let isWhole = Int64(slice.range.upperBound - slice.data) >= slice.size
+    if isWhole {
+      try writer.add(slice)
+      line()
+    } else {
+      guard slice.range.lowerBound == 0 else { return false }
+      try writer.copy(slice, line: line)
+    }
+    isBroken = false
+    return true
+  }
+
+  /// Copies the next member, all of which was taken. One that nothing is known to lie in may hold the set's notes, which
+  /// the new set does not tell.
+  private func copyNext() throws(Failure) {
+    if isExpected {
+      guard let (bytes, count) = try source.nextMember() else { throw source.damaged(source.offset, "is missing") }
+      try writer.copy(bytes, inflated: count, continuesFile: false)
+    } else {
+      guard let member = try source.lookAtNext() else { throw source.damaged(source.offset, "is missing") }
+      try copy(member)
+    }
+    isExpected = false
+  }
+
+  private func copy(_ member: FoldMember) throws(Failure) {
+    if member.items.allSatisfy(\.isSpecial) { return }
+    guard !member.items.contains(where: \.isSpecial) else { throw source.damaged(member.offset, "holds notes") }
+    let (bytes, inflated) = try source.load(member)
+    try writer.copy(bytes, inflated: inflated.count, continuesFile: false)
+  }
+
+  /// Something else is to come, or something of the archive is left out here.
+  func leave() throws(Failure) {
+    isBroken = true
+    guard isGliding else { return }
+    isGliding = false
+    guard let last else { return try writer.endGlide(with: nil) }
+    while let member = try source.lookAtNext() {
+      if let slice = source.locate(last.path, last.isDirectory) {
+        return try writer.endGlide(with: slice)
+      }
+      try copy(member)
+    }
+    throw .damaged("\(source.set.archive): \(Show.path(last.path)) is not where its manifest says")
+  }
+}

@@ -1,0 +1,72 @@
+/// Which points a person wants to keep.
+import Posix
+
+public struct KeepRules: Sendable {
+  public enum Period: String, CaseIterable, Sendable {
+    case hourly, daily, weekly, monthly, yearly
+  }
+  /// The newest so many.
+  public var last: Int?
+  /// Of the last so many hours, days … that have a point, the newest point each.
+  public var periods: [Period: Int] = [:]
+  /// Seconds, counted back from the newest point: what is not older.
+  public var within: Int64?
+  /// Words of comments.
+  public var tags: [Bytes] = []
+
+  public init() {}
+
+  /// Without any rule everything is kept.
+  public var isEmpty: Bool { last == nil && periods.isEmpty && within == nil && tags.isEmpty }
+
+  public struct Point: Sendable {
+    public var set: SetName
+    /// The clock when the run began: the point's own time may have been moved on to come after the one before.
+    public var started: Timestamp
+    public var comment: Bytes
+
+    public init(set: SetName, started: Timestamp, comment: Bytes = []) {
+      self.set = set
+      self.started = started
+      self.comment = comment
+    }
+  }
+
+  /// Why each of the points is kept; those that are not are missing.
+  public func reasons(_ points: [Point]) -> [SetName: [String]] {
+    var reasons: [SetName: [String]] = [:]
+    let newestFirst = points.sorted { ($0.started, $0.set) > ($1.started, $1.set) }
+    guard let newest = newestFirst.first else { return [:] }
+    for point in newestFirst.prefix(last ?? 0) { reasons[point.set, default: []].append("last") }
+    for period in Period.allCases {
+      var seen: Set<Int64> = []
+      for point in newestFirst where seen.count < periods[period] ?? 0 {
+        if seen.insert(Self.number(of: period, point.started)).inserted {
+          reasons[point.set, default: []].append(period.rawValue)
+        }
+      }
+    }
+    for point in newestFirst {
+      if let within, point.started.seconds >= newest.started.seconds - within {
+        reasons[point.set, default: []].append("within")
+      }
+      let words = point.comment.split(separator: 32).map { Bytes($0) } + [point.comment]
+      if tags.contains(where: words.contains) { reasons[point.set, default: []].append("tag") }
+    }
+    return reasons
+  }
+
+  /// One number for all moments of an hour, a day, a week that begins on Monday …, in the machine's time zone.
+  private static func number(of period: Period, _ time: Timestamp) -> Int64 {
+    let c = time.calendar(local: true)
+    // 1970 began on a Thursday.
+    let day = Timestamp(year: c.year, month: c.month, day: c.day).seconds / 86400
+    return switch period {
+    case .hourly: day * 24 + Int64(c.hour)
+    case .daily: day
+    case .weekly: (day + 3) / 7
+    case .monthly: Int64(c.year * 12 + c.month)
+    case .yearly: Int64(c.year)
+    }
+  }
+}

@@ -1,0 +1,250 @@
+/// What a pruning takes away and what it leaves, and why. Nothing is changed while it is made.
+import Posix
+import Tar
+
+public struct PrunePlan: Sendable {
+  public enum Fate: Sendable, Equatable {
+    case keep
+    case remove
+    /// Its files go into a new set, which stands for this point.
+    case fold(into: SetName)
+  }
+  public struct Row: Sendable {
+    public var set: SetName
+    public var fate: Fate
+    /// In words; empty: no rule keeps it.
+    public var reasons: [String]
+    /// Of its files.
+    public var bytes: Int64
+  }
+  /// Of all sets, oldest first.
+  public internal(set) var rows: [Row] = []
+  /// Each is written anew as one set, the oldest of them first: a set, and what is folded into it.
+  public internal(set) var folds: [[SetName]] = []
+
+  func sets(_ fate: (Fate) -> Bool) -> [SetName] { rows.filter { fate($0.fate) }.map(\.set) }
+  public var removed: [SetName] { sets { $0 == .remove } }
+}
+
+/// Makes a plan.
+struct PrunePlanner {
+  private let series: Series
+  private let rules: KeepRules
+  private let folds: Bool
+  private let isSound: (SetName) throws(Failure) -> Bool
+
+  /// The sets that count, oldest first, and what each builds on, down to its full set; nil: that cannot be told.
+  private let points: [SetName]
+  private var chains: [SetName: [SetName]] = [:]
+  /// Why a set stays, of itself.
+  private var reasons: [SetName: [String]] = [:]
+  /// What stays for the sake of others, and why.
+  private var needed: [SetName: Need] = [:]
+
+  private enum Need {
+    /// It is in that set's chain.
+    case builtOn(SetName)
+    /// It holds files of that one.
+    case holds(SetName)
+    /// That one cannot be read.
+    case maybe(SetName)
+
+    var text: String {
+      switch self {
+      case .builtOn(let set): "needed by \(set.text)"
+      case .holds(let set): "has the last copy of what \(set.text) could not look at"
+      case .maybe(let set): "may be needed by \(set.text)"
+      }
+    }
+  }
+
+  /// `folds`: what is only needed by others need not stay. `isSound`: whether a point can be restored.
+  init(
+    _ series: Series, _ rules: KeepRules, folds: Bool, isSound: @escaping (SetName) throws(Failure) -> Bool
+  ) throws(Failure) {
+    self.series = series
+    self.rules = rules
+    self.folds = folds
+    self.isSound = isSound
+    points = try series.sets()
+    for point in points {
+      do throws(Failure) { chains[point] = try series.chain(of: point) } catch {
+        guard error.kind == .damaged || error.kind == .failed else { throw error }
+      }
+    }
+  }
+
+  mutating func plan() throws(Failure) -> PrunePlan {
+    try chooseByRules()
+    try keepWhatCannotBeJudged()
+    try keepLastSound()
+    try keepLastCopies()
+    try keepWhatIsNeeded()
+    var plan = PrunePlan()
+    let folded = try foldable(&plan)
+    for set in try series.allSets() {
+      var row = PrunePlan.Row(set: set, fate: .remove, reasons: [], bytes: series.size(of: set))
+      if let own = reasons[set] {
+        row.fate = .keep
+        row.reasons = own
+      } else if let head = folded[set] {
+        row.fate = .fold(into: head)
+      } else if let reason = needed[set] {
+        row.fate = .keep
+        row.reasons = [reason.text]
+      } else if !points.contains(set) {
+        let successor = points.first { $0.point == set.point }
+        if (try? series.head(set)) == nil {
+          row.fate = .keep
+          row.reasons = ["cannot be read"]
+        } else {
+          row.reasons = ["\(successor?.text ?? "another set") stands for it"]
+        }
+      }
+      plan.rows.append(row)
+    }
+    return plan
+  }
+
+  // MARK: - What stays
+
+  private mutating func chooseByRules() throws(Failure) {
+    let protected = try series.protectedPoints()
+    var judged: [KeepRules.Point] = []
+    for set in points {
+      if protected.contains(set.point) { reasons[set, default: []].append("protected") }
+      if rules.isEmpty { reasons[set, default: []].append("no rule was given") }
+      guard let head = try? series.head(set) else { continue }
+      judged.append(KeepRules.Point(set: set, started: head.started, comment: head.comment))
+    }
+    for (set, why) in rules.reasons(judged) { reasons[set, default: []] += why }
+  }
+
+  /// What cannot be read may be mended by a rebuild, and may need whatever is older, down to a full set.
+  private mutating func keepWhatCannotBeJudged() throws(Failure) {
+    for (index, set) in points.enumerated() where chains[set] == nil {
+      reasons[set, default: []].append("damaged")
+      guard set.kind != .full else { continue }
+      for older in points[..<index].reversed() {
+        needed[older] = .maybe(set)
+        if older.kind == .full { break }
+      }
+    }
+  }
+
+  /// The newest point whose whole chain is as it should be never goes.
+  private mutating func keepLastSound() throws(Failure) {
+    for set in points.reversed() where chains[set] != nil {
+      if try isSound(set) {
+        if reasons[set] == nil { reasons[set] = ["the newest that is sound"] }
+        return
+      }
+    }
+  }
+
+  /// What the newest point could not look at, and knows no copy of, may be in an older chain: the last point of the
+  /// first that has any of it stays.
+  private mutating func keepLastCopies() throws(Failure) {
+    guard let newest = points.last(where: { chains[$0] != nil }), try series.foot(newest).counts.unseen > 0 else {
+      return
+    }
+    var missing: [Bytes] = []
+    let tree = try series.tree(chains[newest]!)
+    tree.onUnseen = { missing.append($0) }
+    while try tree.next() {}
+    var chainsSeen: Set<SetName> = [chains[newest]!.last!]
+    for set in points.reversed() {
+      guard !missing.isEmpty else { return }
+      guard let chain = chains[set], chainsSeen.insert(chain.last!).inserted else { continue }
+      let older = try series.tree(chain)
+      var found: Set<Bytes> = []
+      var next = 0
+      while next < missing.count, try older.next() {
+        let path = Bytes(older.line.path)
+        while next < missing.count, PathOrder.compare(missing[next], path) < 0 { next += 1 }
+        if next < missing.count, missing[next] == path { found.insert(path) }
+      }
+      guard !found.isEmpty else { continue }
+      reasons[set, default: []].append("has the last copy of what was not seen since")
+      missing.removeAll(where: found.contains)
+    }
+  }
+
+  /// What others build on, or have files in.
+  private mutating func keepWhatIsNeeded() throws(Failure) {
+    var open = Array(reasons.keys) + Array(needed.keys)
+    var looked: Set<SetName> = []
+    while let set = open.popLast() {
+      guard looked.insert(set).inserted, let chain = chains[set] else { continue }
+      for older in chain.dropFirst() {
+        if needed[older] == nil { needed[older] = .builtOn(set) }
+        open.append(older)
+      }
+      // A set that is written anew takes along what it has elsewhere.
+      guard set.kind == .full, !folds else { continue }
+      for id in try series.idsElsewhere(set) {
+        guard let holder = try series.set(id), holder != set else { continue }
+        if needed[holder] == nil { needed[holder] = .holds(set) }
+        open.append(holder)
+      }
+    }
+  }
+
+  // MARK: - Folding
+
+  /// What only one other set builds on, and nobody wants for itself, goes into that one. Gives for each into which.
+  private mutating func foldable(_ plan: inout PrunePlan) throws(Failure) -> [SetName: SetName] {
+    guard folds else { return [:] }
+    var folded: [SetName: SetName] = [:]
+    let staying = points.filter { reasons[$0] != nil || needed[$0] != nil }
+    var children: [SetName: Int] = [:]
+    for set in staying { if let chain = chains[set], chain.count > 1 { children[chain[1], default: 0] += 1 } }
+    func isFoldable(_ set: SetName) -> Bool {
+      guard reasons[set] == nil, case .builtOn? = needed[set] else { return false }
+      return children[set] == 1
+    }
+    for set in staying where !isFoldable(set) {
+      guard let chain = chains[set] else { continue }
+      let rest = chain.dropFirst().prefix(while: isFoldable)
+      let elsewhere: Set<SetID> = set.kind == .full ? try series.idsElsewhere(set) : []
+      guard !rest.isEmpty || !elsewhere.isEmpty else { continue }
+      plan.folds.append([set] + rest)
+      for older in rest { folded[older] = set }
+    }
+    return folded
+  }
+}
+
+extension Series {
+  /// The sets that hold files of a full set, other than itself: last good copies of what it could not look at.
+  func idsElsewhere(_ set: SetName) throws(Failure) -> Set<SetID> {
+    guard try foot(set).counts.unseen > 0 else { return [] }
+    let id = try head(set).id
+    var ids: Set<SetID> = []
+    let reader = try manifest(set)
+    while try reader.next() {
+      guard reader.line.what == .entry, reader.line.isCarried, let entry = reader.line.entry() else { continue }
+      for extent in entry.extents where extent.set != id { ids.insert(extent.set) }
+    }
+    return ids
+  }
+
+  /// Whether what the point builds on can be told.
+  func isReadable(_ set: SetName) -> Bool { (try? chain(of: set)) != nil }
+
+  /// Whether all that a point needs is there in its size, its manifests can be read to their ends, and they fit together.
+  func isSound(_ set: SetName) throws(Failure) -> Bool {
+    do throws(Failure) {
+      let chain = try chain(of: set)
+      guard try mismatches(in: chain).isEmpty else { return false }
+      for set in chain { if try !shortfalls(of: set).isEmpty { return false } }
+      let tree = try tree(chain, checked: true)
+      let digest = PointDigest()
+      while try tree.next() { digest.add(tree.line.canonical) }
+      return try digest.finish() == foot(set).point
+    } catch {
+      guard error.kind == .damaged || error.kind == .failed else { throw error }
+      return false
+    }
+  }
+}

@@ -1,0 +1,153 @@
+/// Where files lie whose sets go: another set stands for the same point then, and has them too. Manifests that tell of
+/// the old places are written anew; their archives stay as they are.
+import Posix
+import Tar
+
+struct Relocation {
+  /// Sets that are to go.
+  let going: [SetName]
+  let series: Series
+
+  /// A place as a manifest tells it.
+  private struct Key: Hashable {
+    var set: SetID
+    var offset: Int64
+    var inner: Int64
+
+    init(_ extent: Extent) { (set, offset, inner) = (extent.set, extent.offset, extent.inner) }
+  }
+
+  /// Writes anew what must be, and gives the sets that can go now, with those manifests that were replaced. What stays
+  /// needed is left out. The memory this takes grows with the number of files that lie in sets that go.
+  func run() throws(Failure) -> (gone: [SetName], kept: [SetName]) {
+    var ids: [SetID: SetName] = [:]
+    for set in going { ids[try series.head(set).id] = set }
+    // A set and its rewritten manifest are one archive.
+    let all = try series.allSets()
+    let staying = try series.sets().filter { !going.contains($0) && series.isReadable($0) }
+    for set in staying { if let id = (try? series.head(set))?.id { ids[id] = nil } }
+    var places: [Key: [Extent]?] = [:]
+    var touched: [SetName] = []
+    for set in staying {
+      guard try mayTell(set, of: ids) else { continue }
+      var isTouched = false
+      try visit(set) { entry in
+        for extent in entry.extents where ids[extent.set] != nil {
+          places[Key(extent)] = .some(nil)
+          isTouched = true
+        }
+      }
+      if isTouched { touched.append(set) }
+    }
+    guard !touched.isEmpty else { return (going, []) }
+    for set in staying.reversed() where places.values.contains(where: { $0 == nil }) {
+      for old in all where old.point == set.point && old != set {
+        do throws(Failure) { try findPlaces(&places, of: old, now: set, ids) } catch {
+          // What is not found stays needed.
+          guard error.kind == .damaged || error.kind == .failed else { throw error }
+        }
+      }
+    }
+    var missing: Set<SetID> = []
+    for (key, place) in places where place == nil { missing.insert(key.set) }
+    var kept: Set<SetName> = []
+    for id in missing {
+      // A set stays with all that it builds on.
+      guard let set = ids[id] else { continue }
+      if let chain = try? series.chain(of: set) { kept.formUnion(chain.filter(going.contains)) }
+      kept.insert(set)
+    }
+    var replaced: [SetName] = []
+    for set in touched where try rewrite(set, places) { replaced.append(set) }
+    return (going.filter { !kept.contains($0) } + replaced, kept.sorted())
+  }
+
+  /// Manifests that cannot tell of such places need not be read. A chain tells of what came with it, unless it was
+  /// written anew or began with something unseen.
+  private func mayTell(_ set: SetName, of ids: [SetID: SetName]) throws(Failure) -> Bool {
+    guard let full = try series.chain(of: set).last else { return false }
+    let unseen = try series.foot(full).counts.unseen
+    let isOwn = full.number == 1 && unseen == 0
+    if set == full, isOwn { return false }
+    return ids.values.contains { $0.point <= set.point && (!isOwn || $0.point >= full.point) }
+  }
+
+  private func visit(_ set: SetName, _ body: (Entry) -> Void) throws(Failure) {
+    let reader = try series.manifest(set)
+    while try reader.next() {
+      guard reader.line.what == .entry, reader.line.kind == .file else { continue }
+      guard let entry = reader.line.entry() else {
+        throw .damaged("\(set.manifest): line \(reader.lineNumber) cannot be read")
+      }
+      body(entry)
+    }
+  }
+
+  /// Both sets stand for the same point: their trees have the same paths.
+  private func findPlaces(
+    _ places: inout [Key: [Extent]?], of old: SetName, now new: SetName, _ ids: [SetID: SetName]
+  ) throws(Failure) {
+    let before = try series.tree(series.chain(of: old))
+    let after = try series.tree(series.chain(of: new))
+    while try before.next() {
+      guard try after.next() else { return }
+      guard before.line.kind == .file else { continue }
+      guard before.line.canonical.elementsEqual(after.line.canonical), let entry = before.line.entry(),
+        let extents = after.line.entry()?.extents
+      else { return }
+      guard entry.extents.count == 1, let known = places[Key(entry.extents[0])], known == nil,
+        extents.allSatisfy({ ids[$0.set] == nil })
+      else { continue }
+      places[Key(entry.extents[0])] = .some(extents)
+    }
+  }
+
+  /// The same manifest with other places, which counts from now on. False: there is nothing to be changed in it.
+  private func rewrite(_ set: SetName, _ places: [Key: [Extent]?]) throws(Failure) -> Bool {
+    let successor = SetName(point: set.point, kind: set.kind, number: try series.nextNumber(set.point))
+    let reader = try series.manifest(set, checked: true)
+    let file = try system { () throws(SystemError) in
+      try NewFile(Bytes(successor.manifest.utf8), in: series.directory)
+    }
+    do throws(Failure) {
+      let writer = try system { () throws(SystemError) in try ManifestWriter(file.descriptor, head: reader.head) }
+      let lines = Buffer(capacity: 1 << 18)
+      reader.onOther = { text in
+        lines.append(text.baseAddress!, text.count)
+        lines.append(UInt8(ascii: "\n"))
+      }
+      reader.onMove = { ManifestSyntax.append($0, to: lines) }
+      var isChanged = false
+      while try reader.next() {
+        if reader.line.what == .entry, reader.line.kind == .file, var entry = reader.line.entry(),
+          entry.extents.count == 1, let known = places[Key(entry.extents[0])], let place = known
+        {
+          entry.extents = place
+          entry.appendLine(to: lines)
+          isChanged = true
+        } else {
+          lines.append(reader.text.baseAddress!, reader.text.count)
+          lines.append(UInt8(ascii: "\n"))
+        }
+        if lines.count > 1 << 17 {
+          try system { () throws(SystemError) in try writer.append(lines.bytes) }
+          lines.count = 0
+        }
+      }
+      guard isChanged, let foot = reader.foot else {
+        file.discard()
+        return false
+      }
+      try system { () throws(SystemError) in
+        try writer.append(lines.bytes)
+        try writer.finish(foot)
+        try file.seal()
+        try file.publish()
+      }
+      return true
+    } catch {
+      file.discard()
+      throw error
+    }
+  }
+}

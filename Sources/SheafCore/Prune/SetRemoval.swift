@@ -1,0 +1,80 @@
+/// Takes sets away. A manifest's name is what makes a set, so it goes first: it is renamed, which needs no room and
+/// leaves a note of what is still to be removed, should the run end here.
+import Posix
+import Tar
+
+extension Series {
+  private static let mark = ".pruned"
+
+  /// Removes sets, children before what they build on, and the volumes that no other manifest names. Only under the
+  /// series' lock.
+  func remove(_ sets: [SetName]) throws(Failure) {
+    guard !sets.isEmpty else { return }
+    try system { () throws(SystemError) in
+      for set in sets.sorted().reversed() {
+        try directory.renameToNew(Bytes(set.manifest.utf8), Bytes((set.text + Self.mark).utf8))
+      }
+      try directory.sync(directory: true)
+    }
+    try finishRemovals()
+  }
+
+  /// Does what is left of removals, also of those that a run before was about.
+  func finishRemovals() throws(Failure) {
+    let going = try removals()
+    guard !going.isEmpty else { return }
+    let staying = try volumes()
+    try system { () throws(SystemError) in
+      for (mark, set, volumes) in going {
+        // A volume's name begins as its set's does, whatever a manifest says.
+        for volume in volumes where volume.hasPrefix(set.point) && !staying.contains(volume) {
+          do throws(SystemError) { try directory.removeFile(Bytes(volume.utf8)) } catch {
+            guard error.isMissing else { throw error }
+          }
+        }
+        try directory.removeFile(mark)
+      }
+      try directory.sync(directory: true)
+    }
+  }
+
+  /// What is marked for removal, with the volumes it names.
+  private func removals() throws(Failure) -> [(mark: Bytes, set: SetName, volumes: [String])] {
+    var found: [(Bytes, SetName, [String])] = []
+    for name in try system({ () throws(SystemError) in try directory.sortedNames() }) {
+      let text = name.shown
+      guard text.hasSuffix(Self.mark), let set = SetName(String(text.dropLast(Self.mark.utf8.count))) else { continue }
+      let file = try system { () throws(SystemError) in try directory.open(name, [.read, .noFollow, .nonBlocking]) }
+      found.append((name, set, (try? ManifestIndex(file, name: text))?.foot.volumes.map(\.name) ?? []))
+    }
+    return found
+  }
+
+  /// The volumes that manifests name. What one that cannot be read names is not known: that may be all of its point's.
+  private func volumes() throws(Failure) -> Set<String> {
+    var names: Set<String> = []
+    for set in try allSets() {
+      if let foot = try? foot(set) {
+        names.formUnion(foot.volumes.map(\.name))
+      } else {
+        names.formUnion(try archives().filter { $0.set.point == set.point }.flatMap { $0.volumes.map(\.shown) })
+      }
+    }
+    return names
+  }
+
+  /// The volumes of archives that have no manifest of their own name, and need none: another set's names them, or they
+  /// are about to be removed.
+  func volumesOfOthers() throws(Failure) -> Set<String> {
+    var names = Set(try removals().flatMap(\.volumes))
+    for set in try allSets() { if let foot = try? foot(set) { names.formUnion(foot.volumes.map(\.name)) } }
+    return names
+  }
+
+  /// Bytes of a set's files.
+  func size(of set: SetName) -> Int64 {
+    var size = (try? directory.status(of: Bytes(set.manifest.utf8)))?.size ?? 0
+    for volume in (try? foot(set))?.volumes ?? [] { size.add(saturating: volume.size) }
+    return size
+  }
+}

@@ -1,0 +1,117 @@
+/// Takes points away that nobody wants to keep, and never what those that stay need.
+import Posix
+import Tar
+
+public struct PruneOptions: Sendable {
+  public var rules = KeepRules()
+  /// What is kept only because others build on it is folded into them.
+  public var folds = false
+  /// The newest chain is read before anything goes: damage counts, not only what is missing.
+  public var verifies = false
+  public var isDryRun = false
+
+  public init() {}
+}
+
+public struct PruneSummary: Sendable {
+  public var plan = PrunePlan()
+  /// What went, what was written, and what had to stay after all, with the reason.
+  public var removed: [SetName] = []
+  public var made: [SetName] = []
+  public var kept: [(set: SetName, reason: String)] = []
+  public var bytesFreed: Int64 = 0
+  public var bytesWritten: Int64 = 0
+  public var isDamaged = false
+}
+
+public struct Prune {
+  private let series: Series
+  private let options: PruneOptions
+  private let reporter: any Reporter
+  private let progress: Progress
+
+  public init(_ series: Series, _ options: PruneOptions, reporter: any Reporter, progress: Progress) {
+    self.series = series
+    self.options = options
+    self.reporter = reporter
+    self.progress = progress
+  }
+
+  /// `show`: called with the plan before anything is changed.
+  public func run(_ show: (PrunePlan) -> Void) throws(Failure) -> PruneSummary {
+    if options.isDryRun {
+      let plan = try plan()
+      show(plan)
+      return PruneSummary(plan: plan)
+    }
+    let lock = try SeriesLock(series)
+    defer { lock.release() }
+    try series.removeLeftovers(sparingBackups: true)
+    try series.finishRemovals()
+    var summary = PruneSummary(plan: try plan())
+    show(summary.plan)
+    // What needs no room goes first: on a full drive it makes the room for the rest.
+    var later = try summary.plan.folds.isEmpty ? [] : replaced(summary.plan.removed)
+    later += try remove(summary.plan.removed.filter { !later.contains($0) }, &summary)
+    for sets in summary.plan.folds { try fold(sets, &later, &summary) }
+    for set in try remove(later, &summary) { summary.kept.append((set, "files of a later point lie in it")) }
+    return summary
+  }
+
+  /// Those that another set stands for, and what they build on. They tell where files lie that manifests still look for
+  /// in sets that go; and of these manifests some are to be folded, which spares writing them anew.
+  private func replaced(_ sets: [SetName]) throws(Failure) -> [SetName] {
+    let points = try Set(series.sets())
+    var replaced: Set<SetName> = []
+    for set in sets where !points.contains(set) {
+      replaced.insert(set)
+      if let chain = try? series.chain(of: set) { replaced.formUnion(chain) }
+    }
+    return sets.filter(replaced.contains)
+  }
+
+  private func plan() throws(Failure) -> PrunePlan {
+    var planner = try PrunePlanner(series, options.rules, folds: options.folds) { set throws(Failure) in
+      guard try series.isSound(set) else { return false }
+      guard options.verifies else { return true }
+      return try Verify(series, isQuick: false, progress: progress) { _ in }.run(set).damages.isEmpty
+    }
+    return try planner.plan()
+  }
+
+  /// Gives those that files of others lie in still.
+  private func remove(_ sets: [SetName], _ summary: inout PruneSummary) throws(Failure) -> [SetName] {
+    guard !sets.isEmpty else { return [] }
+    try progress.checkCancelled()
+    let gone: [SetName]
+    let kept: [SetName]
+    do throws(Failure) { (gone, kept) = try Relocation(going: sets, series: series).run() } catch {
+      guard error.kind != .interrupted else { throw error }
+      reporter.problem("nothing of it is removed: \(error.message)", path: nil)
+      summary.isDamaged = summary.isDamaged || error.kind == .damaged
+      return []
+    }
+    for set in gone { summary.bytesFreed.add(saturating: series.size(of: set)) }
+    try series.remove(gone)
+    summary.removed += gone.filter { sets.contains($0) }
+    return kept
+  }
+
+  private func fold(_ sets: [SetName], _ later: inout [SetName], _ summary: inout PruneSummary) throws(Failure) {
+    do throws(Failure) {
+      // The set's manifest may have been written anew meanwhile.
+      guard let newest = try series.sets().last(where: { $0.point == sets[0].point }) else { return }
+      let chain = try series.chain(of: newest)
+      let fold = Fold(sets.count, of: chain, in: series, reporter: reporter, progress: progress)
+      let (set, foot) = try fold.run()
+      summary.made.append(set)
+      summary.bytesWritten.add(saturating: foot.storedBytes)
+      later += chain.prefix(sets.count)
+    } catch {
+      guard error.kind != .interrupted else { throw error }
+      reporter.problem("\(sets[0].text) is left as it is: \(error.message)", path: nil)
+      summary.isDamaged = summary.isDamaged || error.kind == .damaged
+      for set in sets { summary.kept.append((set, "it could not be folded")) }
+    }
+  }
+}

@@ -1,0 +1,140 @@
+/// `sheaf prune`: takes points away by rules.
+import ArgumentParser
+import Posix
+import SheafCore
+
+struct PruneCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "prune", abstract: "Remove points that no rule keeps.",
+    discussion: """
+      Of the last N hours, days, weeks, months or years that have a point, the newest point each is kept. Without any \
+      rule all points stay; only what other sets have replaced goes. See what would happen with --dry-run.
+      """)
+
+  @OptionGroup var store: StoreOptions
+
+  @Option(help: ArgumentHelp("Keep the newest N points.", valueName: "N")) var keepLast: Int?
+  @Option(help: ArgumentHelp("Keep a point of each of N hours.", valueName: "N")) var keepHourly: Int?
+  @Option(help: ArgumentHelp("Keep a point of each of N days.", valueName: "N")) var keepDaily: Int?
+  @Option(help: ArgumentHelp("Keep a point of each of N weeks.", valueName: "N")) var keepWeekly: Int?
+  @Option(help: ArgumentHelp("Keep a point of each of N months.", valueName: "N")) var keepMonthly: Int?
+  @Option(help: ArgumentHelp("Keep a point of each of N years.", valueName: "N")) var keepYearly: Int?
+
+  @Option(help: ArgumentHelp("Keep what is no older than AGE, counted from the newest point.", valueName: "AGE"))
+  var keepWithin: RawText?
+
+  @Option(
+    name: .long, help: ArgumentHelp("Keep points with this word in their comment; may be repeated.", valueName: "TEXT"))
+  var keepTag: [RawText] = []
+
+  @Flag(help: "Fold sets that others build on into these, instead of keeping them.")
+  var fold = false
+
+  @Flag(help: "Read the newest chain first, to be sure that it is no damaged one that stays.")
+  var verify = false
+
+  @Flag(name: [.customShort("n"), .long], help: "Only say what would go.")
+  var dryRun = false
+
+  @OptionGroup var output: OutputOptions
+
+  func run() throws {
+    var options = PruneOptions()
+    options.rules = try rules()
+    options.folds = fold
+    options.verifies = verify
+    options.isDryRun = dryRun
+    let series = try store.openSeries()
+    let report = RunReport(output)
+    let task = Prune(series, options, reporter: report, progress: Interruption.progress)
+    let summary = try report.showing("pruning") {
+      try task.run { plan in if output.json { printJSON(plan) } else if !output.quiet { printTable(plan) } }
+    }
+    if output.json { printJSON(summary, report) } else if !output.quiet { printWords(summary, report) }
+    if summary.isDamaged { throw Status.damaged }
+    try report.finish()
+  }
+
+  private func rules() throws -> KeepRules {
+    var rules = KeepRules()
+    let counts: [(String, Int?)] = [
+      ("last", keepLast), ("hourly", keepHourly), ("daily", keepDaily), ("weekly", keepWeekly),
+      ("monthly", keepMonthly), ("yearly", keepYearly),
+    ]
+    for (name, count) in counts {
+      guard let count else { continue }
+      guard count >= 0 else { throw Failure(.usage, "--keep-\(name) \(count) is less than nothing") }
+      if let period = KeepRules.Period(rawValue: name) { rules.periods[period] = count } else { rules.last = count }
+    }
+    if let keepWithin {
+      guard let seconds = PointQuery.age(keepWithin.bytes.shown) else {
+        throw Failure(
+          .usage, "'\(Show.path(keepWithin.bytes))' is no age", hint: "30d, 12h, 8w, 6m (of 30 days), 1y (of 365 days)")
+      }
+      rules.within = seconds
+    }
+    rules.tags = keepTag.map(\.bytes)
+    return rules
+  }
+
+  private func printTable(_ plan: PrunePlan) {
+    let console = Console.shared
+    for row in plan.rows {
+      let name = Words.left(row.set.text, 26)
+      let size = Words.right(Words.size(row.bytes), 9)
+      let why = row.reasons.joined(separator: ", ")
+      switch row.fate {
+      case .keep: console.print("  keep    \(name)\(size)  \(why)")
+      case .remove:
+        console.print("  \(console.styled("remove", .red))  \(name)\(size)\(why.isEmpty ? "" : "  \(why)")")
+      case .fold(let head): console.print("  \(console.styled("fold", .yellow))    \(name)\(size)  into \(head.text)")
+      }
+    }
+  }
+
+  private func printWords(_ s: PruneSummary, _ report: RunReport) {
+    let console = Console.shared
+    if dryRun {
+      let going = s.plan.rows.filter { $0.fate == .remove }
+      let bytes = going.reduce(Int64(0)) { $0 + $1.bytes }
+      var text = "would remove \(Words.count(going.count, "set")), \(Words.size(bytes))"
+      if !s.plan.folds.isEmpty { text += ", and write \(Words.count(s.plan.folds.count, "set")) anew" }
+      return console.print(text)
+    }
+    for kept in s.kept { console.print("  kept \(kept.set.text): \(kept.reason)") }
+    for set in s.made { console.print("made \(console.styled(set.text, .bold))") }
+    var text = "removed \(Words.count(s.removed.count, "set")), \(Words.size(s.bytesFreed))"
+    if s.bytesWritten > 0 { text += "; wrote \(Words.size(s.bytesWritten))" }
+    console.print("\(text), in \(Words.duration(report.elapsed))")
+  }
+
+  private func printJSON(_ plan: PrunePlan) {
+    for row in plan.rows {
+      var json = JSON("set")
+      json.add("set", row.set.text)
+      switch row.fate {
+      case .keep: json.add("fate", "keep")
+      case .remove: json.add("fate", "remove")
+      case .fold(let head):
+        json.add("fate", "fold")
+        json.add("into", head.text)
+      }
+      json.add("reasons", row.reasons.map { Bytes($0.utf8) })
+      json.add("bytes", row.bytes)
+      json.print()
+    }
+  }
+
+  private func printJSON(_ s: PruneSummary, _ report: RunReport) {
+    var json = JSON("summary")
+    json.add("removed", s.removed.map { Bytes($0.text.utf8) })
+    json.add("made", s.made.map { Bytes($0.text.utf8) })
+    json.add("kept_after_all", s.kept.map { Bytes($0.set.text.utf8) })
+    json.add("bytes_freed", s.bytesFreed)
+    json.add("bytes_written", s.bytesWritten)
+    json.add("problems", report.problemCount)
+    json.add("dry_run", dryRun)
+    json.add("seconds", seconds: report.elapsed)
+    json.print()
+  }
+}
