@@ -151,6 +151,40 @@ struct MovesTests {
     try f.expectRebuilt()
   }
 
+  /// GNU tar is not asked to move what a full set carries: its replay does not have it.
+  @Test(.enabled(if: Host.isRoot, "only root can become a user without rights"))
+  func whatAFullSetCarriesIsStored() throws {
+    let f = try Fixture(Self.tree)
+    try Command("chown", ["-R", "65534:65534", Raw(f.store)]).run().checked()
+    try f.save(as: .nobody)
+    try f.edit("chmod 0 lone a/one")
+    try f.save(["--full"], status: 3, as: .nobody)
+    try f.edit("chmod 644 lone a/one; mv lone other; mv d/three a/one; mv e f")
+    let summary = try f.save(as: .nobody)
+    #expect(summary.bytesWritten > 2_000_000)
+    let target = f.scratch.path("replay")
+    try Descriptor.workingDirectory.makeDirectory(target)
+    for point in f.points.suffix(2) { try Reader.gnuTar.extract(f.archive(point), into: target).checked() }
+    #expect(f.newest.tree.differences(to: try Snapshot(of: target.joined(f.inside.bytes))) == [])
+    #expect(try f.differences(at: f.newest, .ignoring(.owner)) == [])
+  }
+
+  /// Out of and into a directory whose listing is too large for a record, where names are deleted, too.
+  @Test func aLargeListing() throws {
+    let f = try Fixture(Self.tree)
+    let name = String(repeating: "n", count: 200)
+    try f.edit(
+      "mkdir d/many; cd d/many; for i in $(seq 5000); do echo $i > \(Raw(name))$i; done; cp ../three ../sub/four .")
+    try f.save()
+    try f.edit("cd d/many; rm *7; mv three ../../lone2; mv ../../lone .; mv four ../sub/five; rm *123")
+    let summary = try f.save()
+    #expect(summary.moved == 3 && summary.bytesWritten < 20_000)
+    try f.expectEveryPoint()
+    try f.expectReplay()
+    try f.expectScript([f.newest])
+    try f.expectRebuilt()
+  }
+
   /// What could not be looked at in a directory that was moved is kept where it is now.
   @Test(.enabled(if: Scratch.allowsEverything, "needs root")) func unseenInWhatWasMoved() throws {
     let f = try Fixture(Self.tree)

@@ -12,6 +12,8 @@ final class MovedLines {
   private let store: LineStore
   /// What stands in the way of something that was moved, by its path in the older point.
   private(set) var inTheWay: [Bytes] = []
+  /// Some of that a full set carries: tar may have it or not.
+  private(set) var isUncertain = false
   /// How many entries gave way.
   private(set) var gaveWay: Int64 = 0
   /// The names that the directories asked for have after all moves, and whether each is a directory.
@@ -56,6 +58,7 @@ final class MovedLines {
       case .gaveWay:
         gaveWay += 1
         inTheWay.append(Bytes(line.path))
+        isUncertain = isUncertain || line.isCarried
       }
     }
     // GNU tar makes the directories on the way to a new path.

@@ -15,7 +15,7 @@ struct MoveRecords {
   /// In order: the notes for whoever replays without GNU tar, and tar entries. They come before any entry that could
   /// delete. `directory` is to hold the directory made for it; nil where it cannot.
   func items(in directory: Bytes) -> [PackItem]? {
-    guard let names = lines.names[directory], lister.sources.names(above: directory) == nil,
+    guard !lines.isUncertain, let names = lines.names[directory], lister.sources.names(above: directory) == nil,
       let status = try? lister.root.openBeneath(directory, [.pathOnly, .directory]).status()
     else { return nil }
     // What it has by then, not what it has now: whatever went away meanwhile goes with its own entry.

@@ -60,6 +60,8 @@ final class Comparison {
   private var changedDirectories: [Bytes: [Attribute]] = [:]
   private var groups: [FileIdentity: LinkGroup] = [:]
   private var lost: [Bytes] = []
+  /// A name's entry was moved away; nothing is there.
+  private var lostToMove = false
   /// Names that were a directory and are none any more, or the other way round.
   private var swapped: [Bytes] = []
   /// Names that could not be looked at although the listing has them.
@@ -201,6 +203,7 @@ final class Comparison {
           ? .directory(path: listing.path, status: status!, attributes: attributes, dumpdir: []) : nil)
     }
     lost.removeAll(keepingCapacity: true)
+    lostToMove = false
     swapped.removeAll(keepingCapacity: true)
     unseenNames.removeAll(keepingCapacity: true)
     stores = false
@@ -246,9 +249,11 @@ final class Comparison {
     let line = old!.line
     diverge()
     let path = Bytes(line.path)
-    lost.append(Bytes(line.name))
     if !options.isFull { addNote(ManifestSyntax.deleted, path) }
-    if !old!.isVacated {
+    if old!.isVacated {
+      lostToMove = true
+    } else {
+      lost.append(Bytes(line.name))
       counts.deleted += 1
       if reporter.wantsItems { reporter.item(.deleted, path, line.kind) }
     }
@@ -264,7 +269,8 @@ final class Comparison {
   private func endDirectory(_ listing: Listing, _ status: Status?, _ attributes: [Attribute]?) throws(Failure) {
     // The top has no entry of its own that could tell what it lost.
     if status == nil, !options.isFull, !lost.isEmpty { inexact.append(listing.path) }
-    guard let status, attributes != nil || stores || !lost.isEmpty || options.isFull || !hasOwnEntry else {
+    guard let status, attributes != nil || stores || lostToMove || !lost.isEmpty || options.isFull || !hasOwnEntry
+    else {
       return try end(nil)
     }
     hasOwnEntry = true

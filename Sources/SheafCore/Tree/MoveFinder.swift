@@ -151,9 +151,10 @@ struct MoveFinder {
     }
 
     private func add(gone line: Line) {
-      // The archives that a rebuilt manifest was made of do not tell the inode.
+      // The archives that a rebuilt manifest was made of do not tell the inode; and what a full set carries, a replay by
+      // tar does not have.
       let isFile = line.kind == .file && line.size > 0 && line.links == 1 && !line.hasHardLink
-      guard isFile || line.kind == .directory, line.inode != 0 else { return }
+      guard isFile || line.kind == .directory, line.inode != 0, !line.isCarried else { return }
       gone.add(
         line.parent,
         {
