@@ -154,7 +154,8 @@ public struct Backup {
     guard let full = try series.sets().last(where: { $0.kind == .full }) else { return nil }
     let held = HeldProblems(for: reporter)
     let task = Backup(
-      to: store, options, known: known, spillDirectory: spillDirectory, reporter: held, progress: progress, clock: clock)
+      to: store, options, known: known, spillDirectory: spillDirectory, reporter: held, progress: progress, clock: clock
+    )
     let run = Run(task, series: series, name: name, host: host, rules: rules)
     guard let summary = try run.attempt(.differential, after: try Previous(full, in: series), fullBecause: nil) else {
       reporter.note("an incremental set is written, because something could not be looked at")

@@ -408,7 +408,8 @@ final class Comparison {
     if isSame { return keep(item) }
     diverge()
     let mayLagBehind = mayLagBehind(entry)
-    if entry.onlyIfDifferent || mayLagBehind, !options.readsNothing, item.status.kind == .file, item.status.size > Packer.smallLimit,
+    if entry.onlyIfDifferent || mayLagBehind, !options.readsNothing, item.status.kind == .file,
+      item.status.size > Packer.smallLimit,
       let kept = reader.refreshedIfEqual(entry, orMetadata: mayLagBehind)
     {
       let isChanged = kept.entry.isMetadataOnly
