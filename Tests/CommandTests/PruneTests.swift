@@ -109,7 +109,7 @@ import Testing
     #expect(try !f.names().contains(mark))
     _ = try prune(f, ["--keep-last", "1", "--fold"])
     try expectGood(f, points: 1)
-    try f.sheaf(["protect", "-s", Raw(f.store), "2020-01-01T000000Z-full"], status: 1)
+    try f.sheaf(["protect", "-s", Raw(f.store), "2020-01-01T000000Z-full"], status: 64)
   }
 
   @Test func tagsAndAges() throws {

@@ -12,7 +12,7 @@ extension Series {
     // The name of one that another set for the same point has replaced.
     if let named = SetName(words) {
       if let successor = all.last(where: { $0.point == named.point }) { return successor }
-      throw Failure(.failed, "there is no point \(named.point)", hint: "see 'sheaf points'")
+      throw Failure(.usage, "there is no point \(named.point)", hint: "see 'sheaf points'")
     }
     guard let limit = Self.end(of: words, now: now) else {
       throw Failure(
