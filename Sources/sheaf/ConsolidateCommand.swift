@@ -18,6 +18,7 @@ struct ConsolidateCommand: ParsableCommand {
     let report = RunReport(output)
     let task = Consolidate(series, reporter: report, progress: Interruption.progress)
     let summary = try report.showing("consolidating") { try task.run(set) }
+    try? Memory.stores?.remember(series, now: .now())
     if output.json { printJSON(summary, report) } else if !output.quiet { printWords(summary, report) }
     try report.finish()
   }

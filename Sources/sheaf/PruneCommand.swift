@@ -50,6 +50,7 @@ struct PruneCommand: ParsableCommand {
     let summary = try report.showing("pruning") {
       try task.run { plan in if output.json { printJSON(plan) } else if !output.quiet { printTable(plan) } }
     }
+    if !dryRun { try? Memory.stores?.remember(series, now: .now()) }
     if output.json { printJSON(summary, report) } else if !output.quiet { printWords(summary, report) }
     if summary.isDamaged { throw Status.damaged }
     try report.finish()

@@ -145,6 +145,26 @@ struct FaultScenario: Sendable, CustomStringConvertible {
         wrong += tree.differences(to: try Snapshot(of: place))
         return wrong + (try stage.goOn())
       }),
+    FaultScenario(
+      name: "take-over",
+      prepare: { stage in
+        try stage.save()
+        try stage.edit()
+        try stage.backup().run().checked()
+        try stage.interruptNewest()
+      },
+      command: { try $0.backup() },
+      check: { try $0.check(afterBackup: $1) }),
+    FaultScenario(
+      name: "prune", prepare: { try $0.saveSeveral() },
+      command: { try $0.rewrite(["prune", "--keep-last", "1"]) }, check: { stage, _ in try stage.checkLeft() }),
+    FaultScenario(
+      name: "prune with folding", prepare: { try $0.saveSeveral() },
+      command: { try $0.rewrite(["prune", "--keep-last", "2", "--fold"]) }, check: { stage, _ in try stage.checkLeft() }
+    ),
+    FaultScenario(
+      name: "consolidate", prepare: { try $0.saveSeveral() },
+      command: { try $0.rewrite(["consolidate"]) }, check: { stage, _ in try stage.checkLeft() }),
   ]
 }
 
@@ -176,7 +196,38 @@ final class FaultStage {
     try f.edit("echo more >> a; rm goes; echo new > new; echo d > folder/d; rm -r pipe; mkdir pipe")
   }
 
-  func save() throws { try f.save(["--series", "s"]) }
+  func save(_ more: [Raw] = []) throws { try f.save(["--series", "s"] + more) }
+
+  /// Two chains, the second of three sets.
+  private var all: [Fixture.Point] = []
+  func saveSeveral() throws {
+    for more in [[], ["--full"], [], []] as [[Raw]] {
+      try save(more)
+      try f.edit("echo more >> a; echo $$ > n$$; rm -f goes")
+    }
+    all = f.points
+  }
+  func rewrite(_ arguments: [Raw]) throws -> Command { try sheaf(arguments + ["-s", Raw(f.store), "--series", "s"]) }
+
+  /// Of the points that are left each comes back, and the newest is among them.
+  func checkLeft() throws -> [String] {
+    f.points = all
+    try f.reload()
+    defer { f.points = all }
+    let isThere = f.points.last.map { $0.set.prefix(18) == all[all.count - 1].set.prefix(18) } ?? false
+    return (isThere ? [] : ["the newest point is gone"]) + (try goOn())
+  }
+
+  /// The newest set as a run leaves it that ended before its last bytes.
+  func interruptNewest() throws {
+    let series = try Descriptor.open(f.store.joined(Bytes("s")), [.read, .directory])
+    let names = try series.sortedNames().suffix(2)
+    for name in names { try series.rename(name, to: name + Bytes(".partial")) }
+    let journal = f.store.joined(Bytes("s")).joined(names.first! + Bytes(".partial"))
+    let size = try Descriptor.open(journal, .read).status().size
+    try Descriptor.open(journal, .readWrite).truncate(to: size - 1)
+  }
+
   func sheaf(_ arguments: [Raw]) throws -> Command { try Command.sheaf(arguments, timeout: 60) }
   func backup(_ more: [Raw] = []) throws -> Command {
     try sheaf(["backup", "-s", Raw(f.store), "--series", "s", Raw(f.source)] + more)
@@ -230,7 +281,9 @@ final class FaultStage {
   private func differences(_ point: String, _ tree: Snapshot) throws -> [String] {
     let place = f.scratch.path("restored")
     defer { Scratch.remove(place) }
-    let output = try sheaf(["restore", "-q", "-s", Raw(f.store), "--at", Raw(point), "--to", Raw(place)]).run()
+    let output = try sheaf([
+      "restore", "-q", "-s", Raw(f.store), "--series", "s", "--at", Raw(point), "--to", Raw(place),
+    ]).run()
     if !output.succeeded { return ["\(point): \(output)"] }
     return tree.differences(to: try Snapshot(of: place.joined(f.inside.bytes))).map { "\(point): \($0)" }
   }

@@ -15,7 +15,7 @@ final class Fixture {
   let scratch: Scratch
   let store: Bytes
   let source: Bytes
-  private(set) var points: [Point] = []
+  var points: [Point] = []
   private var restores = 0
 
   /// With an empty store, and a source that is made of `tree`.

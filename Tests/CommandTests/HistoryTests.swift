@@ -91,4 +91,27 @@ struct HistoryTests {
     try f.expectScript([f.points[f.points.count / 2], f.newest], told)
     try f.expectRebuilt(told)
   }
+
+  /// A tree of many members, consolidated again and again: most of them are copied without a look.
+  @Test(arguments: seeds) func whatIsConsolidatedOftenIsTheSame(seed: UInt64) throws {
+    let f = try Fixture()
+    Scratch.remove(f.source)
+    var history = History(seed: seed, size: 1500)
+    try history.make(at: f.source)
+    try f.save()
+    var story = "seed \(seed)"
+    for step in 1...4 {
+      story += try history.step(edits: 12).map { "\n\(step): \($0)" }.joined()
+      try f.save()
+      try f.sheaf(["consolidate", "-q", "-s", Raw(f.store)])
+      try f.sheaf(["prune", "-q", "-s", Raw(f.store), "--keep-last", "1"])
+      try f.reload()
+      #expect(f.points.count == 1 && f.newest.set.hasSuffix("-full-2"), "\(story)")
+      try f.sheaf(["verify", "-q", "-s", Raw(f.store)])
+    }
+    let lines = try f.differences(at: f.newest)
+    #expect(lines == [], "sheaf restore, \(story)")
+    try f.expectReplay(lagging: true, story)
+    try f.expectRebuilt(story)
+  }
 }

@@ -109,7 +109,7 @@ import Testing
     #expect(try !f.names().contains(mark))
     _ = try prune(f, ["--keep-last", "1", "--fold"])
     try expectGood(f, points: 1)
-    try f.sheaf(["protect", "-s", Raw(f.store), "2020-01-01T000000Z-full"], status: 1)
+    try f.sheaf(["protect", "-s", Raw(f.store), "2020-01-01T000000Z-full"], status: 64)
   }
 
   @Test func tagsAndAges() throws {
@@ -304,6 +304,28 @@ import Testing
     try f.edit("chmod 644 closed")
     try f.save(as: .nobody)
     #expect(try f.differences(at: f.newest, .ignoring(.owner)) == [])
+  }
+
+  @Test(.enabled(if: Host.isRoot, "only root can become a user without rights"))
+  func aCopyThatTheNewChainDoesNotKnowOf() throws {
+    let f = try Fixture(TestTree(["closed": .file("as it was\n"), "open": .file("o\n")]))
+    try Command("chown", ["-R", "65534:65534", Raw(f.store)]).run().checked()
+    try f.save(as: .nobody)
+    try f.edit("echo 1 > open")
+    try f.save(as: .nobody)
+    // A chain that cannot be built on: the next begins without it.
+    try Descriptor.open(f.archive(f.newest), .write).truncate(to: 100)
+    try f.edit("chmod 000 closed")
+    let full = try f.save(status: 3, as: .nobody)
+    #expect(full.kind == "full" && full.unseen == 1)
+    let output = try prune(f, ["--keep-last", "1"])
+    #expect(output.text.contains("has the last copy of what was not seen since"), "\(output)")
+    #expect(output.text.contains("removed 0 sets"), "\(output)")
+    // Once it is seen again there is no need of them.
+    try f.edit("chmod 644 closed")
+    try f.save(as: .nobody)
+    _ = try prune(f, ["--keep-last", "1", "--fold"])
+    try expectGood(f, points: 1)
   }
 
   // MARK: Full drives and runs that are killed

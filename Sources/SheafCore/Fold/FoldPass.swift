@@ -44,6 +44,8 @@ final class FoldPass {
   /// The names of the directory at hand wait for its own entry, which stands before them: it tells what it lost.
   private var block: [Step] = []
   private var stores = false
+  /// The archive that the first entry of the directory at hand may come from.
+  private var neighbour: FoldSource?
   private var hasLost = false
   private var dumpdir = Bytes()
   private var hasOwnEntry = false
@@ -131,7 +133,10 @@ final class FoldPass {
     directory = waiting.last?.path == path ? waiting.removeLast() : nil
     progress.current = path
     // A full set's directories lost nothing: what is in them need not wait.
-    if isFull { try putOwn() }
+    if isFull {
+      if tree.isPresent, tree.line.kind != .directory { neighbour = sources[tree.age] }
+      try putOwn()
+    }
     if directory?.isGone == true { directory = nil }
   }
 
@@ -157,6 +162,7 @@ final class FoldPass {
     children.removeAll(keepingCapacity: true)
     directory = nil
     parentPath = nil
+    neighbour = nil
     stores = false
     hasLost = false
     dumpdir = []
@@ -177,11 +183,15 @@ final class FoldPass {
       }
     }
     let path = directory.path
+    // Where its first name comes out of an archive that has the same entry before it, the two stay together.
+    if let neighbour, neighbour !== base?.source, let slice = try neighbour.find(path, isDirectory: true),
+      try slice.isEntry(header)
+    {
+      try base?.leave()
+      return try writer.add(slice)
+    }
     if try takeFromBase(path, isDirectory: true, nil, directory.sources, line: {}) { return }
     try base?.leave()
-    for source in directory.sources where source !== base?.source {
-      if let slice = try source.find(path, isDirectory: true) { return try writer.add(slice) }
-    }
     _ = try writer.add(header)
   }
 
@@ -269,7 +279,7 @@ final class FoldPass {
       try leaveOut()
     }
     if line.kind == .directory {
-      children.append(Directory(path: entry.path, entry: entry, isTold: isTold, sources: isFull ? archives : []))
+      children.append(Directory(path: entry.path, entry: entry, isTold: isTold, sources: archives))
     }
     guard isTold else { return }
     var found = Found(entry: entry, sources: archives, isStoredBelow: false, isSameBelow: false)
@@ -285,6 +295,7 @@ final class FoldPass {
       }
     }
     stores = true
+    if neighbour == nil, line.kind != .directory { neighbour = archives.first }
     try step(.entry(found))
   }
 

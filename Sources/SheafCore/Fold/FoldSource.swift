@@ -38,6 +38,14 @@ struct FoldSlice {
   /// Where the entry's data begins in the inflated member.
   var data: Int
   var size: Int64
+
+  /// Whether it is this entry without data, byte for byte.
+  func isEntry(_ header: TarHeader) throws(Failure) -> Bool {
+    let (_, inflated) = try source.load(member)
+    let wanted = Buffer()
+    header.append(to: wanted)
+    return wanted.bytes.elementsEqual(inflated.bytes[range])
+  }
 }
 
 /// Keeps the members that were used last, so many bytes of them: a chain may have hundreds of archives.

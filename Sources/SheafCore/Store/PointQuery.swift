@@ -21,7 +21,7 @@ public enum PointQuery {
     // The name of one that another set for the same point has replaced.
     if let named = SetName(words) {
       if let successor = all.last(where: { $0.point == named.point }) { return successor }
-      throw Failure(.failed, "there is no point \(named.point)", hint: "see 'sheaf points'")
+      throw Failure(.usage, "there is no point \(named.point)", hint: "see 'sheaf points'")
     }
     if let age = age(words) {
       let limit = Timestamp(seconds: now.seconds - age + 1)

@@ -107,6 +107,7 @@ public struct Backup {
     let lock = try SeriesLock(series)
     defer { lock.release() }
     if !options.isDryRun {
+      try series.finishRemovals()
       if options.discardsInterrupted { try series.removeLeftovers() } else { try takeOver(series, progress) }
       try store.refreshHelpers()
     }
@@ -236,7 +237,11 @@ private struct Previous {
     // An archive that is gone or was cut makes all that builds on it worthless.
     for set in chain {
       for volume in try series.foot(set).volumes {
-        let size = (try? series.openVolume(Bytes(volume.name.utf8)).status())?.size
+        var size: Int64?
+        do throws(SystemError) { size = try series.openVolume(Bytes(volume.name.utf8)).status().size } catch {
+          // That says nothing about the archive.
+          if error.isDriveFailure { throw Failure(error) }
+        }
         if size != volume.size {
           throw .damaged("\(volume.name) \(size == nil ? "is missing" : "has another size than its manifest says")")
         }
@@ -429,10 +434,7 @@ private struct Run {
         .failed, failure.message + room.shortage(written: writer.bytesWritten, read: writer.bytesRead),
         hint: "what was saved so far is kept, and the next run goes on there; " + removable(), cause: cause)
     }
-    return Failure(
-      .failed, failure.message,
-      hint: "was the drive pulled out? earlier points are untouched, and the next run takes over what is whole",
-      cause: cause)
+    return failure
   }
 
   /// What removing old points would give back: the chains before the newest.
