@@ -47,7 +47,9 @@ import Testing
     // In order: a folder's names together, the folders after each other.
     #expect(points.firstIndex(of: "~ touched  (time)")! < points.firstIndex(of: "> large → kind/huge")!)
     let all = try lines(f, "-v")
-    #expect(all.contains("> photos/deep/three → pictures/deep/three") && all.count == points.count + 5, "\(all)")
+    #expect(all.contains("> photos/deep/three → pictures/deep/three") && Set(all).isSuperset(of: points), "\(all)")
+    // What came along, and folders where only the time changed; those above the source may be among them.
+    #expect(all.count { $0.contains("pictures/") } == 5, "\(all)")
     let last = try f.sheaf(["diff", "-s", Raw(f.store)])
     #expect(last.lines.last == "3 added, 1 removed, 6 changed, 3 moved with 4 in them")
     #expect(last.errorLines == ["sheaf: warning: 1 file changed in content but not in size and time: rot?"])

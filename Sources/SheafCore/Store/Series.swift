@@ -197,6 +197,9 @@ public final class Series {
     return (reader, try reader.seek(to: path, indexes))
   }
 
+  /// Those of all sets whose manifests can be read.
+  func identities() throws(Failure) -> Set<SetID> { Set(try allSets().compactMap { try? head($0).id }) }
+
   /// The set that has this identity: extents name it.
   func set(_ id: SetID) throws(Failure) -> SetName? {
     if let known = heads.first(where: { $0.value.id == id })?.key { return known }

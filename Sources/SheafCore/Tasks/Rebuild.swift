@@ -101,11 +101,16 @@ public struct Rebuild {
     guard let moves = Moves(scan.moves), moves.all.isEmpty || !chain.isEmpty else {
       throw .damaged("\(set.archive): what it says was renamed cannot be")
     }
-    let lines = SetLines(head: head, scan: scan, sorter: sorter, moves: moves)
+    var lines = SetLines(head: head, scan: scan, sorter: sorter, moves: moves)
     if !moves.all.isEmpty { try addMoved(lines, chain, spill, set) }
     try addLinks(lines, chain, spill, set)
-    let trial = try system { () throws(SystemError) in try spill.openNameless() }
+    var trial = try system { () throws(SystemError) in try spill.openNameless() }
     try lines.write(to: trial, SetFoot())
+    lines.places = try places(lines, trial, chain, spill, set)
+    if !lines.places.isEmpty {
+      trial = try system { () throws(SystemError) in try spill.openNameless() }
+      try lines.write(to: trial, SetFoot())
+    }
     var foot = try measure(trial, set, chain)
     foot.volumes = volumes
     foot.tarBytes = scan.tarBytes
@@ -196,6 +201,35 @@ public struct Rebuild {
     }
   }
 
+  /// The archive's notes tell of places as they were when it was written. Where the set is gone since, the same contents
+  /// stand at the same path in what the set builds on.
+  private func places(
+    _ lines: SetLines, _ trial: Descriptor, _ chain: [SetName], _ spill: Descriptor, _ set: SetName
+  ) throws(Failure) -> [Bytes: [Extent]] {
+    guard !chain.isEmpty else { return [:] }
+    let ids = try series.identities().union([lines.head.id])
+    var lost: [Bytes: Entry] = [:]
+    let own = try ManifestReader(trial, name: set.manifest)
+    while try own.next() {
+      guard own.line.what == .entry, own.line.kind == .file, let place = own.line.place,
+        !ids.contains(place.extent.set), let entry = own.line.entry()
+      else { continue }
+      lost[entry.path] = entry
+    }
+    guard !lost.isEmpty else { return [:] }
+    var found: [Bytes: [Extent]] = [:]
+    let older = OldTree(try series.tree(chain))
+    let moved = try MovedLines(lines.moves, of: try series.tree(chain), namesOf: [], spillingTo: spill)
+    guard try older.next(), try older.begin(moved) else { return [:] }
+    repeat {
+      guard older.line.kind == .file, let entry = lost[Bytes(older.line.path)], let before = older.line.entry(),
+        before.digest == entry.digest, before.storedSize == entry.storedSize
+      else { continue }
+      found[entry.path] = before.extents
+    } while try older.next()
+    return found
+  }
+
   /// Hard links tell nothing but their first name: the rest stands at that, here or in an older set.
   private func addLinks(_ lines: SetLines, _ chain: [SetName], _ spill: Descriptor, _ set: SetName) throws(Failure) {
     let links = lines.scan.links
@@ -253,6 +287,8 @@ private struct SetLines {
   let scan: ArchiveScan
   let sorter: LineSorter
   let moves: Moves
+  /// Where files lie whose lines tell of a place that is gone.
+  var places: [Bytes: [Extent]] = [:]
 
   func write(to file: Descriptor, _ foot: SetFoot, marksFresh: Bool = true) throws(Failure) {
     let marksFresh = marksFresh && !moves.all.isEmpty
@@ -264,7 +300,9 @@ private struct SetLines {
       let text = Buffer()
       let scratch = Buffer()
       try sorter.visit { (line) throws(SystemError) in
-        guard marksFresh, isFresh(line, scratch, text) else { return try writer.append(line) }
+        guard marksFresh && isFresh(line, scratch, text) || isElsewhere(line, scratch, text) else {
+          return try writer.append(line)
+        }
         try writer.append(text.bytes)
       }
       lines.count = 0
@@ -274,6 +312,19 @@ private struct SetLines {
       try writer.append(lines.bytes)
       try writer.finish(foot)
     }
+  }
+
+  private func isElsewhere(_ line: UnsafeRawBufferPointer, _ scratch: Buffer, _ text: Buffer) -> Bool {
+    guard !places.isEmpty else { return false }
+    var parsed = Line()
+    let bytes = UnsafeBufferPointer(rebasing: line.bindMemory(to: UInt8.self).dropLast())
+    guard bytes.first == UInt8(ascii: "."), parsed.parse(entry: bytes, scratch: scratch),
+      let extents = places[Bytes(parsed.path)], var entry = parsed.entry()
+    else { return false }
+    entry.extents = extents
+    text.count = 0
+    entry.appendLine(to: text)
+    return true
   }
 
   /// A directory that was moved, or stands where something was moved away: its tar entry does not say so. Its line is

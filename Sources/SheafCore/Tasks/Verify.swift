@@ -99,7 +99,15 @@ public struct Verify {
     if isQuick { return }
     let tree = try series.tree(chain)
     let digest = PointDigest()
-    while try tree.next() { digest.add(tree.line.canonical) }
+    let ids = try series.identities()
+    var missing: Set<SetID> = []
+    while try tree.next() {
+      digest.add(tree.line.canonical)
+      if let place = tree.line.place, !ids.contains(place.extent.set) { missing.insert(place.extent.set) }
+    }
+    if let id = missing.first {
+      throw .damaged("\(point.text): files of it lie in the set with the identity \(id.text), which is not in the store")
+    }
     if digest.finish() != foot.point {
       throw .damaged("the manifests up to \(point.text) do not add up to the point it was written for")
     }
