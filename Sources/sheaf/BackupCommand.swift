@@ -107,8 +107,9 @@ struct BackupCommand: ParsableCommand {
     options.skipsUnchanged = skipUnchanged
     options.isDryRun = dryRun
     if let volumeSize {
-      guard volumeSize.bytes >= 64 << 10 else {
-        throw Failure(.usage, "volumes of \(volumeSize.bytes) bytes are too small", hint: "at least 64k")
+      // Nothing that is never cut is longer.
+      guard volumeSize.bytes >= 2 << 20 else {
+        throw Failure(.usage, "volumes of \(Words.size(volumeSize.bytes)) are too small", hint: "at least 2M")
       }
       options.volumeSize = volumeSize.bytes
     }

@@ -96,7 +96,9 @@ struct PruneCommand: ParsableCommand {
   private func printWords(_ s: PruneSummary, _ report: RunReport) {
     let console = Console.shared
     if dryRun {
-      let going = s.plan.rows.filter { $0.fate == .remove }
+      // What is folded goes, too, and so does what it is folded into, which is written anew.
+      let heads = Set(s.plan.folds.compactMap(\.first))
+      let going = s.plan.rows.filter { $0.fate != .keep || heads.contains($0.set) }
       let bytes = going.reduce(Int64(0)) { $0 + $1.bytes }
       var text = "would remove \(Words.count(going.count, "set")), \(Words.size(bytes))"
       if !s.plan.folds.isEmpty { text += ", and write \(Words.count(s.plan.folds.count, "set")) anew" }

@@ -28,7 +28,13 @@ struct StatusCommand: ParsableCommand {
     let stores = memory.all()
     if let forget { return try self.forget(forget.bytes, stores, memory) }
     let mountPoints = Host.mountPoints()
-    let known = stores.map { (store: $0, place: $0.whereabouts(mountPoints: mountPoints)) }
+    if let series, !stores.contains(where: { !wanted($0).isEmpty }) {
+      throw Failure(
+        .failed, "no store that is known here has a series '\(Show.path(series.bytes))'", hint: "see 'sheaf status'")
+    }
+    let known = stores.filter { series == nil || !wanted($0).isEmpty }.map {
+      (store: $0, place: $0.whereabouts(mountPoints: mountPoints))
+    }
     if let at { return try tell(at.bytes, known) }
     if output.json {
       for (store, place) in known { printJSON(store, place) }
@@ -134,7 +140,9 @@ struct StatusCommand: ParsableCommand {
   }
 
   private func forget(_ wanted: Bytes, _ stores: [KnownStore], _ memory: KnownStores) throws {
-    let matching = stores.filter { $0.uuid == wanted.shown || (!$0.label.isEmpty && $0.label == wanted) }
+    let matching = stores.filter {
+      wanted.count >= 8 && $0.uuid.hasPrefix(wanted.shown) || (!$0.label.isEmpty && $0.label == wanted)
+    }
     guard matching.count == 1 else {
       throw Failure(
         .failed,

@@ -97,7 +97,7 @@ import Testing
     let f = try Fixture(Self.tree(2))
     try f.save()
     try f.edit(Self.edits)
-    try f.save(["--volume-size", "1M"])
+    try f.save(["--volume-size", "2M"])
     let series = try Descriptor.open(f.series(), [.read, .directory])
     let set = f.newest.set
     let digest = try digests(f)

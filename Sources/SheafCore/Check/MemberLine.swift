@@ -52,7 +52,15 @@ struct MemberLine {
     while !progress.isCancelled.load(ordering: .relaxed) {
       let offset = reader.offset
       do throws(MemberReader.Failure) {
-        guard let (member, bytes) = try reader.next() else { break }
+        guard let (member, bytes) = try reader.next() else {
+          // Behind a volume that is missing there may be others.
+          guard let gap = archive.gaps.first(where: { $0.contains(offset) }), let next = next(gap.upperBound - 1) else {
+            break
+          }
+          reader.seek(to: next.offset)
+          number = next.number
+          continue
+        }
         let job = MemberJob(offset: offset, number: number, member: member, bytes: bytes)
         toTake.put(job, weight: job.weight)
         toWork.put(job, weight: job.weight)

@@ -8,6 +8,8 @@ final class ArchiveReader: ByteSource {
   let volumes: [SetFoot.Volume]
   private let files: [(descriptor: Descriptor?, start: Int64)]
   let size: Int64
+  /// Where volumes are missing.
+  let gaps: [Range<Int64>]
   /// The most bytes that files can have in it, each inode once: what its manifest says, and not more than its volumes
   /// can inflate to.
   let capacity: Int64
@@ -45,13 +47,17 @@ final class ArchiveReader: ByteSource {
       } catch {
         files.append((nil, size))
         shortfalls.append(
-          "the archive \(volume.name) \(error.isMissing ? "is missing" : "cannot be read: \(error.cause)")")
+          "the archive \(volume.name) "
+            + (error.isMissing
+              ? volumes.count > 1 ? "is missing (if it is on another drive: --volume-dir)" : "is missing"
+              : "cannot be read: \(error.cause)"))
       }
       let (sum, over) = size.addingReportingOverflow(volume.size)
       guard !over else { throw .damaged("\(set.manifest): its volumes have impossible sizes") }
       size = sum
     }
     self.files = files
+    gaps = files.indices.filter { files[$0].0 == nil }.map { files[$0].1..<(files[$0].1 + volumes[$0].size) }
     self.size = size
     let (inflated, isTooLarge) = stored.multipliedReportingOverflow(by: Int64(Decompressor.greatestRatio))
     capacity = min(tarBytes, isTooLarge ? .max : inflated)

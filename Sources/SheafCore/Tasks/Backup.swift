@@ -153,7 +153,7 @@ public struct Backup {
     _ series: Series, _ name: Bytes, _ host: Bytes, _ rules: WalkRules
   ) throws(Failure) -> BackupSummary? {
     guard let full = try series.sets().last(where: { $0.kind == .full }) else { return nil }
-    let held = HeldProblems(for: reporter)
+    let held = HeldReport(for: reporter)
     let task = Backup(
       to: store, options, known: known, spillDirectory: spillDirectory, reporter: held, progress: progress, clock: clock
     )
@@ -496,20 +496,20 @@ private struct Run {
   }
 }
 
-/// Keeps problems back until it is known that the attempt which met them counts.
-private final class HeldProblems: Reporter {
+/// Keeps back what is told of entries until it is known that the attempt which met them counts.
+private final class HeldReport: Reporter {
   private let reporter: any Reporter
-  private let held = Monitor<[(message: String, path: Bytes?)]>([])
+  private let held = Monitor<[(any Reporter) -> Void]>([])
 
   init(for reporter: any Reporter) { self.reporter = reporter }
 
-  func problem(_ message: String, path: Bytes?) { held.look { $0.append((message, path)) } }
+  func problem(_ message: String, path: Bytes?) { held.look { $0.append { $0.problem(message, path: path) } } }
   func note(_ message: String) { reporter.note(message) }
   func tookOver(_ kept: TakeOverSummary) { reporter.tookOver(kept) }
-  func item(_ mark: Mark, _ path: Bytes, _ kind: FileKind) { reporter.item(mark, path, kind) }
+  func item(_ mark: Mark, _ path: Bytes, _ kind: FileKind) { held.look { $0.append { $0.item(mark, path, kind) } } }
   var wantsItems: Bool { reporter.wantsItems }
 
-  func tell() { for (message, path) in held.look({ $0 }) { reporter.problem(message, path: path) } }
+  func tell() { for body in held.look({ $0 }) { body(reporter) } }
 }
 
 extension SetFoot.Counts {

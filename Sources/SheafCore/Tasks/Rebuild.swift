@@ -32,7 +32,16 @@ public struct Rebuild {
     var summary = RebuildSummary()
     // Oldest first: a set's point is made of those before it.
     let others = try series.volumesOfOthers()
-    let named = try series.allSets()
+    var named = try series.allSets()
+    // A manifest that was written anew for an archive of another number is in the way of that archive's own.
+    let there = Set(try series.archives().map(\.set))
+    for set in named where !there.contains(set) && !isGood(set) {
+      reporter.note("\(set.manifest) cannot be read and is put aside")
+      try system { () throws(SystemError) in
+        try series.directory.rename(Bytes(set.manifest.utf8), to: Bytes("\(set.manifest).damaged".utf8))
+      }
+      named.removeAll { $0 == set }
+    }
     for (set, volumes) in try series.archives() {
       try progress.checkCancelled()
       if !named.contains(set), others.isSuperset(of: volumes.map(\.shown)) { continue }
@@ -103,7 +112,7 @@ public struct Rebuild {
     }
     var lines = SetLines(head: head, scan: scan, sorter: sorter, moves: moves)
     if !moves.all.isEmpty { try addMoved(lines, chain, spill, set) }
-    try addLinks(lines, chain, spill, set)
+    lines.links = try addLinks(lines, chain, spill, set)
     var trial = try system { () throws(SystemError) in try spill.openNameless() }
     try lines.write(to: trial, SetFoot())
     lines.places = try places(lines, trial, chain, spill, set)
@@ -231,9 +240,15 @@ public struct Rebuild {
   }
 
   /// Hard links tell nothing but their first name: the rest stands at that, here or in an older set.
-  private func addLinks(_ lines: SetLines, _ chain: [SetName], _ spill: Descriptor, _ set: SetName) throws(Failure) {
+  /// Gives how many names the inodes have whose first name stands in this set.
+  private func addLinks(
+    _ lines: SetLines, _ chain: [SetName], _ spill: Descriptor, _ set: SetName
+  ) throws(Failure) -> [Bytes: UInt32] {
     let links = lines.scan.links
-    guard !links.isEmpty else { return }
+    guard !links.isEmpty else { return [:] }
+    var names: [Bytes: Set<Bytes>] = [:]
+    for link in links { names[link.first, default: []].insert(link.path) }
+    var own: Set<Bytes> = []
     var firsts: [Bytes: Entry?] = [:]
     for link in links { firsts[link.first] = .some(nil) }
     let trial = try system { () throws(SystemError) in try spill.openNameless() }
@@ -241,7 +256,25 @@ public struct Rebuild {
     let tree = try tree(trial, set, chain)
     while try tree.next() {
       let path = Bytes(tree.line.path)
-      if firsts[path] != nil { firsts[path] = tree.line.entry() }
+      if firsts[path] != nil {
+        firsts[path] = tree.line.entry()
+        if tree.age == 0 { own.insert(path) }
+      }
+      if tree.line.hasHardLink, let first = tree.line.hardLink, names[first] != nil { names[first]!.insert(path) }
+    }
+    var counts: [Bytes: UInt32] = [:]
+    for (first, others) in names {
+      let count = UInt32(truncatingIfNeeded: others.count + 1)
+      guard let found = firsts[first], var entry = found, entry.links < count else { continue }
+      if own.contains(first) {
+        counts[first] = count
+        continue
+      }
+      // Its line is an older set's, which knew of fewer names.
+      entry.links = count
+      let text = Buffer()
+      entry.appendLine(to: text)
+      try system { () throws(SystemError) in try lines.sorter.add(path: first, Bytes(text)) }
     }
     for link in links {
       guard let found = firsts[link.first], var entry = found else {
@@ -250,10 +283,12 @@ public struct Rebuild {
       }
       entry.path = link.path
       entry.hardLink = link.first
+      entry.links = max(entry.links, counts[link.first] ?? 0)
       let text = Buffer()
       entry.appendLine(to: text)
       try system { () throws(SystemError) in try lines.sorter.add(path: link.path, Bytes(text)) }
     }
+    return counts
   }
 
   private func tree(_ trial: Descriptor, _ set: SetName, _ chain: [SetName]) throws(Failure) -> PointReader {
@@ -289,6 +324,8 @@ private struct SetLines {
   let moves: Moves
   /// Where files lie whose lines tell of a place that is gone.
   var places: [Bytes: [Extent]] = [:]
+  /// How many names there are of what a tar entry tells the first name of.
+  var links: [Bytes: UInt32] = [:]
 
   func write(to file: Descriptor, _ foot: SetFoot, marksFresh: Bool = true) throws(Failure) {
     let marksFresh = marksFresh && !moves.all.isEmpty
@@ -300,7 +337,7 @@ private struct SetLines {
       let text = Buffer()
       let scratch = Buffer()
       try sorter.visit { (line) throws(SystemError) in
-        guard marksFresh && isFresh(line, scratch, text) || isElsewhere(line, scratch, text) else {
+        guard marksFresh && isFresh(line, scratch, text) || isMended(line, scratch, text) else {
           return try writer.append(line)
         }
         try writer.append(text.bytes)
@@ -314,14 +351,18 @@ private struct SetLines {
     }
   }
 
-  private func isElsewhere(_ line: UnsafeRawBufferPointer, _ scratch: Buffer, _ text: Buffer) -> Bool {
-    guard !places.isEmpty else { return false }
+  /// What a tar entry or a note cannot know is known by now; the line is put into `text`.
+  private func isMended(_ line: UnsafeRawBufferPointer, _ scratch: Buffer, _ text: Buffer) -> Bool {
+    guard !places.isEmpty || !links.isEmpty else { return false }
     var parsed = Line()
     let bytes = UnsafeBufferPointer(rebasing: line.bindMemory(to: UInt8.self).dropLast())
     guard bytes.first == UInt8(ascii: "."), parsed.parse(entry: bytes, scratch: scratch),
-      let extents = places[Bytes(parsed.path)], var entry = parsed.entry()
+      parsed.kind != .directory
     else { return false }
-    entry.extents = extents
+    let path = Bytes(parsed.path)
+    guard places[path] != nil || links[path] != nil, var entry = parsed.entry() else { return false }
+    entry.extents = places[path] ?? entry.extents
+    entry.links = links[path] ?? entry.links
     text.count = 0
     entry.appendLine(to: text)
     return true

@@ -31,6 +31,9 @@ struct TakeOver {
           result = summary
         } else if let summary = try keep(left) {
           result = summary
+        } else {
+          let size = left.volumes.filter(\.isPartial).reduce(Int64(0)) { $0 + $1.size }
+          if size > 0 { reporter.note("of what an interrupted run left (\(Show.size(size))) nothing can be kept") }
         }
       }
       // What was kept has its final name by now.

@@ -106,7 +106,8 @@ public struct Verify {
       if let place = tree.line.place, !ids.contains(place.extent.set) { missing.insert(place.extent.set) }
     }
     if let id = missing.first {
-      throw .damaged("\(point.text): files of it lie in the set with the identity \(id.text), which is not in the store")
+      throw .damaged(
+        "\(point.text): files of it lie in the set with the identity \(id.text), which is not in the store")
     }
     if digest.finish() != foot.point {
       throw .damaged("the manifests up to \(point.text) do not add up to the point it was written for")

@@ -1,0 +1,59 @@
+/// What an archive alone cannot tell, and what is known all the same once manifests are made again from it.
+import Posix
+import TestSupport
+import Testing
+
+@Suite struct MendedTests {
+  /// Names of one inode stay names of one inode, also where the chain is rewritten afterwards.
+  @Test func hardLinksAfterARebuild() throws {
+    let f = try Fixture(TestTree(["d": .file("hi\n"), "e": .directory(["g": .hardLink("d")]), "other": .file("1\n")]))
+    try f.save()
+    try f.edit("ln d later; echo 2 > other")
+    try f.save()
+    try f.expectRebuilt()
+    try f.sheaf(["consolidate", "-q", "-s", Raw(f.store)])
+    try f.reload()
+    try f.expectEveryPoint()
+    try f.expectScript([f.newest])
+    try f.expectRebuilt()
+  }
+
+  /// A manifest that was written anew for an archive of another number, and is lost.
+  @Test func aDamagedManifestOfAnArchiveOfAnotherNumber() throws {
+    let f = try Fixture(TestTree(["a": .file("a\n"), "large": .file(size: 1_500_000, seed: 3), "z": .file("z\n")]))
+    try f.save()
+    for step in 1...4 {
+      try f.edit("touch -d @\(step) large; echo \(step) >> a")
+      try f.save()
+    }
+    try f.sheaf(["prune", "-q", "-s", Raw(f.store), "--fold", "--keep-last", "2"])
+    try f.reload()
+    for name in try f.names() where name.hasSuffix(".mtree.gz") {
+      let text = try Bytes.read(f.series().joined(Bytes(name.utf8)))
+      try f.scratch.write(
+        Raw(Bytes("store/".utf8) + f.series().splitAtName.name.joined(Bytes(name.utf8))),
+        Raw(Bytes(text[..<(text.count / 2)])))
+    }
+    try f.sheaf(["rebuild", "-q", "-s", Raw(f.store)])
+    try f.reload()
+    try f.expectEveryPoint()
+    try f.sheaf(["verify", "-q", "-s", Raw(f.store)])
+  }
+
+  /// What lies behind a volume that is missing is checked all the same.
+  @Test func aMissingVolumeHidesNoOther() throws {
+    let f = try Fixture(
+      TestTree(
+        Dictionary(uniqueKeysWithValues: (0..<14).map { (Raw("f\(10 + $0)"), .file(size: 900_000, seed: UInt64($0))) }))
+    )
+    try f.save(["--volume-size", "3M"])
+    let series = try Descriptor.open(f.series(), [.read, .directory])
+    let volumes = try f.names().filter { $0.contains(".tar.gz.") }
+    #expect(volumes.count >= 4)
+    try series.removeFile(Bytes(volumes[1].utf8))
+    let output = try f.sheaf(["verify", "-s", Raw(f.store)], status: 4)
+    #expect(output.errorText.contains("--volume-dir"), "\(output)")
+    let named = (10..<24).filter { output.errorText.contains("f\($0):") }
+    #expect(!named.contains(23) && !named.contains(10) && !named.isEmpty, "\(output)")
+  }
+}
