@@ -88,6 +88,7 @@ final class KeptArchive {
     }
     if job.isFirstHeader {
       for (entry, _) in job.entries { take(entry, job) }
+      if isBroken { return }
     } else {
       missing -= Int64(job.inflated.count)
     }
@@ -110,6 +111,9 @@ final class KeptArchive {
       return
     }
     if header.comment.starts(with: TarHeader.notesMark) { return }
+    // From here on it is an earlier attempt to take the run over that wrote.
+    if header.comment == TarHeader.keptMark { isBroken = true }
+    if isBroken { return }
     if header.comment == LargePurge.mark {
       purges = true
       // Not only out of the way.

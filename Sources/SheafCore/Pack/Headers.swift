@@ -69,6 +69,8 @@ extension TarHeader {
     linkTarget = first
   }
 
+  /// The comment of directories that whoever took an interrupted run over has added: the run itself ended before them.
+  static let keptMark = Bytes("sheaf kept")
   /// What the comment of a repeated directory begins with that carries lines of the manifest.
   static let notesMark = Bytes("sheaf notes\n")
   /// Bytes of lines in one record; libarchive 3.6.2 takes no pax record above 1 MiB.

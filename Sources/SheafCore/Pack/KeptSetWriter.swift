@@ -141,7 +141,9 @@ final class KeptSetWriter {
 
   /// A directory's own entry, where the archive does not have it.
   func add(directory entry: Entry) throws(Failure) {
-    TarHeader(entry, attributes: entry.attributes).append(to: directories)
+    var header = TarHeader(entry, attributes: entry.attributes)
+    header.comment = TarHeader.keptMark
+    header.append(to: directories)
     if directories.count > 1 << 20 { try append(directories) }
   }
 

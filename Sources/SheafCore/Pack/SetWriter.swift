@@ -215,6 +215,11 @@ final class SetWriter {
     try Reread.check(try system { () throws(SystemError) in try manifestFile.reopened() }, manifest.pieces)
   }
 
+  /// The manifest, to be read. Only after `finish`.
+  func reread() throws(Failure) -> ManifestReader {
+    try ManifestReader(system { () throws(SystemError) in try manifestFile.reopened() }, name: set.manifest)
+  }
+
   /// Gives all its name, the manifest last: with that the set is there.
   func publish() throws(SystemError) {
     try archive.publish()

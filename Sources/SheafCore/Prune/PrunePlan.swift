@@ -152,10 +152,12 @@ struct PrunePlanner {
     let tree = try series.tree(chains[newest]!)
     tree.onUnseen = { missing.append($0) }
     while try tree.next() {}
-    var chainsSeen: Set<SetName> = [chains[newest]!.last!]
+    var seen = Set(chains[newest]!)
     for set in points.reversed() {
       guard !missing.isEmpty else { return }
-      guard let chain = chains[set], chainsSeen.insert(chain.last!).inserted else { continue }
+      // Also what branches off below the newest.
+      guard !seen.contains(set), let chain = chains[set] else { continue }
+      seen.formUnion(chain)
       let older = try series.tree(chain)
       var found: Set<Bytes> = []
       var next = 0

@@ -97,7 +97,8 @@ public struct KnownStores: Sendable {
       // Mostly only the newest is new.
       let isOneMore = before.map { $0.points == Array(sets.dropLast()) } ?? false
       entry.storedBytes = (isOneMore ? [newest] : sets).reduce(isOneMore ? before!.storedBytes : 0) { sum, set in
-        sum + ((try? series.foot(set).storedBytes) ?? 0)
+        let (total, isTooLarge) = sum.addingReportingOverflow((try? series.foot(set).storedBytes) ?? 0)
+        return isTooLarge ? .max : total
       }
       entry.verified = verified ? now : before?.verified
       entry.points = sets
@@ -161,7 +162,7 @@ public struct KnownStores: Sendable {
     let words = text.split(separator: 32).map { Bytes($0) }
     guard words.count >= 7, let name = Escape.decode(words[0]), let newest = SetName(words[1].shown),
       let digest = Digest(hex: words[2]), let started = PointName.time(words[3].shown), let chain = Int(words[4].shown),
-      let bytes = Int64(words[5].shown)
+      let bytes = Int64(words[5].shown), bytes >= 0, chain > 0
     else { return nil }
     return KnownSeries(
       name: name, newest: newest, digest: digest, started: started, chainLength: chain, storedBytes: bytes,

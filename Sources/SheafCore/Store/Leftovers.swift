@@ -33,6 +33,7 @@ extension Series {
     var found: [SetName: Leftovers] = [:]
     var others: [Bytes] = []
     for name in names where name.suffix(NewFile.partialSuffix.count).elementsEqual(NewFile.partialSuffix) {
+      guard try system({ () throws(SystemError) in try directory.status(of: name).kind }) == .file else { continue }
       let text = name.dropLast(NewFile.partialSuffix.count)
       if let (set, rest) = SetName.parse(Bytes(text)) {
         if rest == Bytes(".mtree.gz") {
@@ -47,8 +48,9 @@ extension Series {
           found[set, default: Leftovers(set)].volumes = []
           continue
         }
+        // Of a set, and no journal. All else is not ours.
+        others.append(name)
       }
-      others.append(name)
     }
     for name in names {
       let isPartial = name.suffix(NewFile.partialSuffix.count).elementsEqual(NewFile.partialSuffix)
@@ -56,6 +58,7 @@ extension Series {
         found[set] != nil, let number = SetName.volumeNumber(rest)
       else { continue }
       let status = try system { () throws(SystemError) in try directory.status(of: name) }
+      guard status.kind == .file else { continue }
       found[set]!.volumes.append(.init(number: number, name: name, isPartial: isPartial, size: status.size))
     }
     for set in found.keys { found[set]!.volumes.sort { $0.number < $1.number } }

@@ -338,11 +338,11 @@ enum RestoreScript {
           print "put " quoted(parent(q)) " " quoted(name(q)) " " came[q] >before
         }
         # What is known of directories goes along; the manifest has a line for each, with what is new.
-        for (p in directory) if (present(p) && (q = after(p)) != "") {
+        for (p in directory) if (present(p) && (q = after(p)) != "" && !displaced(p, q)) {
           at[q] = p
           old["mode", q] = mode_of[p]; old["had", q] = had[p]; old["made", q] = made[p]; old["owner", q] = owner_of[p]
         }
-        for (p in needed) if (!hidden(p, since[p]) && (q = after(p)) != "") {
+        for (p in needed) if (!hidden(p, since[p]) && (q = after(p)) != "" && !displaced(p, q)) {
           old["needed", q] = needed[p]; old["shown", q] = shown[p]
           list["needed", q] = q
         }
@@ -369,6 +369,12 @@ enum RestoreScript {
       function after(p,   q) {
         for (q = p; q != "."; q = parent(q)) if (q in target) return target[q] substr(p, length(q) + 1)
         return ""
+      }
+      # Whether something else came to where p, or what it lies in, would be after the renames.
+      function displaced(p, q,   a, r) {
+        for (a = p; !(a in target); a = parent(a)) continue
+        for (r = q; !(r in came); r = parent(r)) continue
+        return r != target[a]
       }
       function was_renamed(p) {
         if (renames) for (; p != "."; p = parent(p)) if (p in came) return 1

@@ -257,6 +257,8 @@ private struct Run {
   let name: Bytes
   let host: Bytes
   let rules: WalkRules
+  /// What was moved is found, and not stored again.
+  var usesMoves = true
 
   init(_ task: Backup, series: Series?, name: Bytes, host: Bytes, rules: WalkRules) {
     self.task = task
@@ -302,7 +304,10 @@ private struct Run {
     // Also past what a run that was killed left without a manifest, and what was lost since.
     let taken = [
       try series?.sets().last?.time, try series?.archives().last?.set.time,
-      series.flatMap { task.known?.newestTime(of: $0) },
+      // A record that leads far into the future is none.
+      series.flatMap { task.known?.newestTime(of: $0) }.flatMap {
+        $0.seconds - started.seconds < 86400 * 366 ? $0 : nil
+      },
     ].compactMap { $0 }.max()
     if let taken, taken >= time { time = Timestamp(seconds: taken.seconds + 1) }
     let head = SetHead(
@@ -318,7 +323,7 @@ private struct Run {
     func comparison(
       _ sink: any ComparisonSink, readsNothing: Bool = false, _ reporter: any Reporter, _ progress: Progress
     ) throws(Failure) -> Comparison {
-      let finder = (isFull ? nil : previous).map { previous in
+      let finder = (isFull || !usesMoves ? nil : previous).map { previous in
         MoveFinder(
           root: root, walk: { Walk(lister, threads: processorCount()) },
           point: { () throws(Failure) in try series!.tree(previous.chain) }, spill: task.spill, progress: progress)
@@ -342,7 +347,7 @@ private struct Run {
       summary.unchanged = comparison.unchanged
       summary.moved = comparison.moved
       summary.excluded = comparison.excluded
-      if kind == .differential, summary.counts.unseen > 0 { return nil }
+      if kind == .differential, summary.counts.unseen > 0 || comparison.sawUnseen { return nil }
       return summary
     }
 
@@ -380,7 +385,7 @@ private struct Run {
       summary.moved = comparison.moved + writer.moved
       summary.excluded = comparison.excluded
       summary.bytesRead = writer.bytesRead + reader.bytesRead
-      if kind == .differential, summary.counts.unseen > 0 {
+      if kind == .differential, summary.counts.unseen > 0 || comparison.sawUnseen {
         writer.discard()
         return nil
       }
@@ -399,6 +404,13 @@ private struct Run {
       let foot = try system { () throws(SystemError) in
         try writer.finish(unchangedPoint: digest, unchanged: comparison.counts)
       }
+      if comparison.hasMoved, let previous, try !addsUp(writer, foot, previous.chain) {
+        writer.discard()
+        task.reporter.note("things were moved while the run went on: it is done once more, and stores what was moved")
+        var again = self
+        again.usesMoves = false
+        return try again.attempt(kind, after: previous, fullBecause: reason)
+      }
       if options.rereads { try writer.check() }
       try system { () throws(SystemError) in try writer.publish() }
       summary.bytesWritten = foot.storedBytes
@@ -407,6 +419,22 @@ private struct Run {
     } catch {
       try? line.finish()
       throw try ended(error, writer, room)
+    }
+  }
+
+  /// Whether the new manifest, read as everyone will read it, gives the point it was written for. What is moved by others
+  /// while a run looks at it may have been seen twice, or where it was no more.
+  private func addsUp(_ writer: SetWriter, _ foot: SetFoot, _ chain: [SetName]) throws(Failure) -> Bool {
+    do throws(Failure) {
+      var readers = [try writer.reread()]
+      for set in chain { readers.append(try series!.manifest(set)) }
+      let tree = PointReader(readers)
+      let digest = PointDigest()
+      while try tree.next() { digest.add(tree.line.canonical) }
+      return digest.finish() == foot.point
+    } catch {
+      guard error.kind == .damaged else { throw error }
+      return false
     }
   }
 

@@ -105,7 +105,8 @@ struct TakeOver {
       guard let file = try? series.directory.open(journal, [.read, .noFollow, .nonBlocking]) else { return nil }
       return try? ManifestReader(file, name: journal.shown)
     }
-    guard let first = reader(), fits(first.head, left) else { return nil }
+    // What a differential set does not tell is as in the full set: a part of one would set the rest back to that.
+    guard let first = reader(), fits(first.head, left), first.head.kind != .differential else { return nil }
     let head = first.head
     var journalEnd: Bytes?
     var told: [Move] = []

@@ -56,6 +56,10 @@ final class Comparison {
   private let scratch = Buffer()
   /// Directories that could not be looked at: what is known of them stays.
   private var unseenDirectories: [Bytes] = []
+  /// Something was found to have been moved.
+  var hasMoved: Bool { old?.hasMoves ?? false }
+  /// Something could not be looked at, whether anything was known of it or not.
+  var sawUnseen: Bool { !unseenDirectories.isEmpty || counts.unseen > 0 }
   /// Directories that are new or have changed, whose own entries are still to come, with their attributes.
   private var changedDirectories: [Bytes: [Attribute]] = [:]
   private var groups: [FileIdentity: LinkGroup] = [:]

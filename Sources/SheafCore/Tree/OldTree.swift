@@ -9,6 +9,8 @@ final class OldTree {
   private let digest = PointDigest()
   private var moved: MovedLines?
   private var reader: MovedLines.Reader?
+  /// From here on things are where they were moved to.
+  var hasMoves: Bool { moved != nil }
 
   private enum Base { case ended, plain, elsewhere, vacated }
   private var base = Base.ended
