@@ -103,6 +103,11 @@ extension Attack {
     ) { _, stage in
       try stage.prepare(TestTree(["box": .symlink(Raw(stage.outside))]))
     },
+    .set("an attribute of a symbolic link", 0, 3) { set, stage in
+      set.symlink("box/link", Raw(stage.outside.joined(Bytes("file")))) {
+        $0.tags = "x:security.capability:AQAAAgAgAAAAAAAAAAAAAAAAAAA,x:trusted.x:AAAA,x:user.x:AAAA,"
+      }
+    },
     .set("a hard link to the outside", 4, says: "cannot be read") { set, _ in
       set.hardLink("box/hard", "../outside/file")
     },
@@ -110,6 +115,8 @@ extension Attack {
       set.hardLink("box/hard", Raw(stage.outside.joined(Bytes("file"))))
     },
     .set("a hard link through a symbolic link", 0, check: contentsOnly("box/hard", "contents")) { set, stage in
+      // In all that is looked at it is the same file.
+      try Descriptor.open(stage.outside, [.read, .directory]).setModified(Bytes("file"), Timestamp(seconds: 1))
       set.symlink("box/dir", Raw(stage.outside))
       set.hardLink("box/hard", "box/dir/file")
     },

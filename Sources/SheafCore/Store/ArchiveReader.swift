@@ -36,7 +36,7 @@ final class ArchiveReader: ByteSource {
         let file = try series.directory.open(Bytes(volume.name.utf8), [.read, .noFollow, .nonBlocking])
         let status = try file.status()
         stored.add(saturating: status.size)
-        files.append((status.kind == .file ? file : nil, size))
+        files.append((file, size))
         if status.kind != .file {
           shortfalls.append("the archive \(volume.name) is no file")
         } else if status.size != volume.size {
