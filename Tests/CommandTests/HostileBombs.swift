@@ -5,7 +5,8 @@ import TestSupport
 import Testing
 
 extension Attack {
-  /// Archives that are not where, what or how large the manifest says.
+  /// Archives that are not where, what or how large the manifest says; what stops them: `SetFoot`, O_NOFOLLOW and the
+  /// look at the kind in `ArchiveReader`, `Series` and `Store`, `ManifestIndex`.
   static let places: [Attack] =
     [
       volumed("a volume above the series", "../../outside/file 8 \(String(repeating: "0", count: 64))"),
@@ -81,7 +82,8 @@ extension Attack {
     return attack
   }
 
-  /// Members, lists and numbers that want memory or time.
+  /// Members, lists and numbers that want memory or time; what stops them: `GzipMember`, `Decompressor`,
+  /// `ContentReader`, `PlaceLine.take`, `MemberJob.weight`, `MemberPlaces`, `Fields`.
   static let bombs: [Attack] = [
     .set("a member that claims four gigabytes inflated", 4, says: "is damaged") { set, _ in
       var member = ForgedMember(Bytes("contents"))

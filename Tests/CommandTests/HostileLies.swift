@@ -7,7 +7,9 @@ import Testing
 extension Attack {
   static let huge = "9223372036854775807"
 
-  /// What lines, heads and feet say.
+  /// What lines, heads and feet say; what stops it: `Line.parse` and `Line.entry`, `SetHead`, `SetFoot` and `Fields`,
+  /// `ManifestReader`, `Series.check` and `Series.chain`, `Placer.attend`. Most rows say the same in the end, so a row
+  /// has numbers that would do without its own guard.
   static let lies: [Attack] =
     [
       tagged("tags of garbage", "garbage"), tagged("an attribute without a value", "x:user.a,"),

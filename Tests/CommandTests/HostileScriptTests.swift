@@ -1,5 +1,6 @@
 /// Stores that someone else may have made, restored by `restore.sh`: an archive with something below a symbolic link that
-/// an earlier archive planted, under every name that a tar takes for the same. A table, as for the program.
+/// an earlier archive planted, under every name that a tar takes for the same. A table, as for the program; what stops
+/// them is `guard` and `through_links` in the script.
 import Posix
 import TestSupport
 import Testing

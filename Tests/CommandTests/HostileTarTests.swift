@@ -1,5 +1,7 @@
 /// What a set's archive holds against what it should: a table of lies for `verify`, which reads the tar within gzip
 /// members whose checksums are right. Each must be found and named; `rebuild` must end, whatever it makes of them.
+/// `headers` and `records` are for `TarReader`, a row for each of its guards, `comparisons` for `ManifestComparison`,
+/// `MemberJob` and `ArchiveCheck`.
 import Posix
 import TestSupport
 import Testing
