@@ -73,6 +73,38 @@ struct PlantedLink: Sendable, CustomTestStringConvertible {
 }
 
 @Suite struct HostileScriptTests {
+  private func putScript(into stage: Stage) throws {
+    let other = stage.scratch.path("other")
+    try Command.sheaf(["init", "-s", Raw(other)]).run().checked()
+    try Command("cp", [Raw(other.joined(Bytes("restore.sh"))), Raw(stage.store.path)]).run().checked()
+  }
+
+  /// What the manifests say is refused before anything is written.
+  @Test(arguments: ["a volume above", "another state", "a series above"]) func isRefused(what: String) throws {
+    let stage = try Stage()
+    var first = ForgedSet()
+    first.directory("box")
+    first.file("box/file", "contents")
+    first.end()
+    var second = ForgedSet("2026-01-02T000000Z-incr", id: 2, on: first)
+    second.end()
+    if what == "a volume above" { first.volumes = ["../../outside/file 8 \(String(repeating: "0", count: 64))"] }
+    if what == "another state" { second = ForgedSet(second.name, id: 2, on: ForgedSet()) }
+    try stage.store.write(first)
+    try stage.store.write(second)
+    try putScript(into: stage)
+    for road in RestoreScriptTests.Road.installed {
+      let target = stage.target.joined(Bytes("\(road)".utf8))
+      let more: [Raw] = what == "a series above" ? ["--series", "../store/forged"] : ["--no-check"]
+      let output = try road.run(in: stage.store.path, ["--to", Raw(target)] + more, stage.scratch)
+      let says =
+        what == "a volume above"
+        ? "mtree.gz: cannot be read" : what == "another state" ? "they do not fit together" : "is no series' name"
+      #expect(output.status == (what == "a series above" ? 64 : 4), "\(road): \(output)")
+      #expect(output.errorText.contains(says) && !exists(target), "\(road): \(output)")
+    }
+  }
+
   @Test(arguments: PlantedLink.all) func nothingGoesThroughALink(row: PlantedLink) throws {
     let stage = try Stage()
     var first = ForgedSet()
@@ -85,10 +117,7 @@ struct PlantedLink: Sendable, CustomTestStringConvertible {
     second.end()
     try stage.store.write(first)
     try stage.store.write(second)
-    let other = stage.scratch.path("other")
-    try Command.sheaf(["init", "-s", Raw(other)]).run().checked()
-    try Command("cp", [Raw(other.joined(Bytes("restore.sh"))), Raw(stage.store.path)]).run().checked()
-
+    try putScript(into: stage)
     for road in RestoreScriptTests.Road.installed {
       let before = try Snapshot(of: stage.outside)
       let target = stage.target.joined(Bytes("\(road)".utf8))
