@@ -22,8 +22,7 @@ public final class Decompressor {
     else { throw .notOurs }
     let size = GzipMember.storedLength(member)
     let deflated = member.count - header.dataOffset - GzipMember.trailerLength
-    // A larger claim is a lie, and costs no memory.
-    guard size <= GzipMember.inflatedLimit, size <= deflated * Self.greatestRatio else { throw .tooLong }
+    guard size <= GzipMember.inflatedLimit else { throw .tooLong }
     out.count = 0
     out.reserve(max(size, 1))
     var actual = 0

@@ -100,6 +100,7 @@ struct HostileArchive: Sendable, CustomTestStringConvertible {
     .init("cut in the middle of a header", 4) { file + file[..<300] },
     .init("cut in the middle of data", 4) { ForgedTar.header("a", size: 4000) + Bytes(repeating: 1, count: 1000) },
     .init("gzip without an end", 4) { Bytes(ForgedMember(file + ForgedTar.end).bytes.dropLast(9)) },
+    .init("gzip cut within its last bytes", 4) { Bytes(ForgedMember(file + ForgedTar.end).bytes.dropLast(4)) },
     .init("gzip with a wrong checksum", 4) {
       var member = ForgedMember(file + ForgedTar.end)
       member.checksum = 1

@@ -7,7 +7,8 @@ import Testing
 extension Attack {
   static let all = names + links + overwrites + replaced + lies + places + bombs
 
-  /// The names of entries. A row's line stands last in the manifest wherever it sorts.
+  /// The names of entries; what stops them: `Line.checkComponents`, `Escape.decode`, `ManifestSyntax.isPlain`, and the
+  /// order of lines. A row's line stands last in the manifest wherever it sorts.
   static let names: [Attack] = [
     named("a name above the target", "./../outside/new"), named("a name through the parent", "./box/../../outside/new"),
     named("a parent in octal", #"./\056\056/outside/new"#), named("slashes in octal", #"./box\057..\057..\057new"#),
@@ -61,7 +62,8 @@ extension Attack {
     }
   }
 
-  /// Ways out through links.
+  /// Ways out through links; what stops them: `openBeneath` in `PlaceLine` (entering, linking, attributes by
+  /// `lsetxattr`), `Placer.isWhole`, and for hard links `Line.isSafe`. What only a race shows is in `HostileRaceTests`.
   static let links: [Attack] = [
     .set("a file through a symbolic link", 3, says: "box/link/new: ") { set, stage in
       set.symlink("box/link", Raw(stage.outside))
@@ -103,6 +105,11 @@ extension Attack {
     ) { _, stage in
       try stage.prepare(TestTree(["box": .symlink(Raw(stage.outside))]))
     },
+    .set("an attribute of a symbolic link", 0, 3) { set, stage in
+      set.symlink("box/link", Raw(stage.outside.joined(Bytes("file")))) {
+        $0.tags = "x:security.capability:AQAAAgAgAAAAAAAAAAAAAAAAAAA,x:trusted.x:AAAA,x:user.x:AAAA,"
+      }
+    },
     .set("a hard link to the outside", 4, says: "cannot be read") { set, _ in
       set.hardLink("box/hard", "../outside/file")
     },
@@ -110,6 +117,8 @@ extension Attack {
       set.hardLink("box/hard", Raw(stage.outside.joined(Bytes("file"))))
     },
     .set("a hard link through a symbolic link", 0, check: contentsOnly("box/hard", "contents")) { set, stage in
+      // In all that is looked at it is the same file.
+      try Descriptor.open(stage.outside, [.read, .directory]).setModified(Bytes("file"), Timestamp(seconds: 1))
       set.symlink("box/dir", Raw(stage.outside))
       set.hardLink("box/hard", "box/dir/file")
     },
@@ -135,7 +144,8 @@ extension Attack {
     }
   }
 
-  /// Something else in the way, and what a damaged file may do to what is there.
+  /// Something else in the way; what stops it: O_EXCL and O_NOFOLLOW in `Unpacker.place` and `PlaceLine.addEmpty`,
+  /// `Placer.replacing`. And what a damaged file may do to what is there.
   static let overwrites: [Attack] = ["never", "if-changed", "if-newer", "always"].flatMap { (when: Raw) -> [Attack] in
     let over = ["--overwrite", when]
     return [
@@ -169,7 +179,7 @@ extension Attack {
     ]
   }
 
-  /// It is made, where the link was.
+  /// What was there goes, and not what it leads to: `Placer.makeDirectory`, `Descriptor.removeTree`.
   static let replaced: [Attack] = [
     .set(
       "a link to the outside where a folder was", 0, options: ["--overwrite", "always"],

@@ -5,7 +5,8 @@ import TestSupport
 import Testing
 
 extension Attack {
-  /// Archives that are not where, what or how large the manifest says.
+  /// Archives that are not where, what or how large the manifest says; what stops them: `SetFoot`, O_NOFOLLOW and the
+  /// look at the kind in `ArchiveReader`, `Series` and `Store`, `ManifestIndex`.
   static let places: [Attack] =
     [
       volumed("a volume above the series", "../../outside/file 8 \(String(repeating: "0", count: 64))"),
@@ -41,14 +42,18 @@ extension Attack {
       .edited("a pipe as the marker", 10) { _ in "rm ../sheaf.store; mkfifo ../sheaf.store" },
       .edited("a link as the marker", 10) { _ in "mv ../sheaf.store ../m; ln -s m ../sheaf.store" },
       .edited("a link as the series", 4) { _ in "cd ..; mv forged other; ln -s other forged" },
+      .edited("a link out of the store as the series", 1, 4) { _ in "cd ..; mv forged own; ln -s ../outside forged" },
       .edited("pipes as the helpers", 0) { _ in "mkfifo ../README.txt ../restore.sh" },
       .edited("links as the helpers", 0) { _ in "ln -s ../outside/file ../README.txt; ln -s ../outside ../restore.sh" },
       .set("an index that leads nowhere", 0, 4) { set, _ in
         set.index = [(.max, ""), (UInt64(Int64.max), "box"), (1 << 63, "box/file")]
       },
       .set("an index that leads to the index", 0, 4) { set, _ in set.trailer = (0, 0) },
+      .set("an index that is cut short", 4, says: "is cut short") { set, _ in
+        set.indexBlock = Bytes(repeating: 0, count: 8) + [9, 0] + Bytes("box")
+      },
       .set("an index beyond the end", 4) { set, _ in set.trailer = (UInt64(Int64.max), UInt64(Int64.max) - 1) },
-      .set("a foot before the beginning", 4) { set, _ in set.trailer = (.max, .max) },
+      .set("a foot before the beginning", 4, says: "is cut short") { set, _ in set.trailer = (.max, .max) },
     ]
 
   private static let devices: [Attack] = [
@@ -77,7 +82,8 @@ extension Attack {
     return attack
   }
 
-  /// Members, lists and numbers that want memory or time.
+  /// Members, lists and numbers that want memory or time; what stops them: `GzipMember`, `Decompressor`,
+  /// `ContentReader`, `PlaceLine.take`, `MemberJob.weight`, `MemberPlaces`, `Fields`.
   static let bombs: [Attack] = [
     .set("a member that claims four gigabytes inflated", 4, says: "is damaged") { set, _ in
       var member = ForgedMember(Bytes("contents"))
@@ -116,6 +122,24 @@ extension Attack {
       for _ in 0..<1000 { set.add(ForgedMember([])) }
       set.lines[1].extents = [set.extent(place.offset, place.number, 0, 8)]
     },
+    Attack("a member in the middle of which the archive ends", 4, says: "is cut short") { stage in
+      var set = ForgedSet()
+      set.directory("box")
+      set.file("box/file", "contents")
+      set.volumes = ["\(set.name).tar.gz \(set.archive.count) \(set.sum)"]
+      set.archive.removeLast(20)
+      try stage.store.write(set)
+    },
+    Attack("a file in the middle of which the archive ends", 4, says: "ends within a file") { stage in
+      var set = ForgedSet()
+      set.directory("box")
+      set.file("box/file", "contents") {
+        $0.size = "2000"
+        $0.extents = [Raw(Bytes($0.extents[0].bytes.dropLast()) + Bytes("2000"))]
+      }
+      set.tar = "5000 3"
+      try stage.store.write(set)
+    },
     Attack("a member of three gigabytes in a file with a hole", 4, says: "box/file: ") { stage in
       var set = ForgedSet()
       set.directory("box")
@@ -140,7 +164,8 @@ extension Attack {
       for _ in 0..<40 { set.add(bomb) }
     },
     .set("sixty files that are all in one member", 4, says: "more is said to lie in it", check: isBounded) { set, _ in
-      // Each by itself is what it should be.
+      // Each by itself is what it should be, and the archive is said to be large enough.
+      set.tar = "\(huge) 3"
       let place = set.add(try Bomb.zeros(megabytes: 16))
       let digest = try Bomb.digest(megabytes: 16)
       for number in 0..<60 {
@@ -168,7 +193,7 @@ extension Attack {
       bomb.firstHeader = nil
       set.bodies = Array(repeating: bomb, count: 40)
     },
-    .set("a manifest of comments without end", 4) { set, _ in
+    .set("a manifest of comments without end", 4, says: "is one of too many") { set, _ in
       set.bodies = Array(repeating: try Bomb.lines("# note: x\n", megabytes: 60), count: 10)
     },
     .set("a head without end", 4) { set, _ in
@@ -191,6 +216,18 @@ extension Attack {
         set.lines.append(line)
       }
       set.lines[1].extents = [set.extent(start, 1, 0, 8)]
+    },
+    .set("damaged members that lead back", 4, says: "box/file: ") { set, _ in
+      let start = set.add(try Bomb.zeros(megabytes: 16))
+      for _ in 0..<4 { set.add(try Bomb.zeros(megabytes: 16)) }
+      set.archive += Bytes(repeating: 0, count: 100)
+      for number in 0..<3000 {
+        var line = set.lines[1]
+        line.path = Bytes("box/n\(100_000 + number)".utf8)
+        line.extents = [set.extent(start.offset, start.number, 0, 8)]
+        set.lines.append(line)
+      }
+      set.lines[1].extents = [set.extent(set.archive.count - 100, 1, 0, 8)]
     },
     Attack("fifty thousand folders that went away", 0) { stage in
       var first = ForgedSet()

@@ -7,7 +7,9 @@ import Testing
 extension Attack {
   static let huge = "9223372036854775807"
 
-  /// What lines, heads and feet say.
+  /// What lines, heads and feet say; what stops it: `Line.parse` and `Line.entry`, `SetHead`, `SetFoot` and `Fields`,
+  /// `ManifestReader`, `Series.check` and `Series.chain`, `Placer.attend`. Most rows say the same in the end, so a row
+  /// has numbers that would do without its own guard.
   static let lies: [Attack] =
     [
       tagged("tags of garbage", "garbage"), tagged("an attribute without a value", "x:user.a,"),
@@ -22,7 +24,7 @@ extension Attack {
       "0:0", "0:0:0:0:0:0", "-1:0:0:8", "\(huge):0:0:-8", "0:0:0:99999999999999999999999", "0:0:0:7", "0:0:0:9",
       ":::", "a:b:c:d", "0:0:0:\(huge)",
     ].map { (words: String) in
-      Attack.set("extents of \(words)", 4) { set, _ in
+      Attack.set("extents of \(words)", 4, says: "cannot be read") { set, _ in
         set.lines[1].extents = ["0000000000000001:\(words)"]
       }
     }
@@ -36,8 +38,19 @@ extension Attack {
       }
     }
     + [
-      .set("extents that add up to too much", 4) { set, _ in
-        set.lines[1].extents = Array(repeating: set.extent(0, 0, 0, huge), count: 3)
+      .set("extents that add up to the right size beyond all numbers", 4, says: "cannot be read") { set, _ in
+        set.lines[1].extents = [huge, huge, "10"].map { set.extent(0, 0, 0, $0) }
+      },
+      .set("an extent with one number more", 4, says: "cannot be read") { set, _ in
+        set.lines[1].extents = [Raw(set.lines[1].extents[0].bytes + Bytes(":1"))]
+      },
+      .set("an extent whose set ends oddly", 4, says: "cannot be read") { set, _ in
+        set.lines[1].extents = [
+          Raw(set.lines[1].extents[0].bytes[..<16] + Bytes("/") + set.lines[1].extents[0].bytes[17...])
+        ]
+      },
+      .set("a size that is the right one beyond all numbers", 4, says: "cannot be read") { set, _ in
+        set.lines[1].size = "184467440737095516168"
       },
       .set("data of a set that is not there", 4, says: "is not in the store") { set, _ in
         set.lines[1].extents = ["00000000000000ff:0:0:0:8"]
@@ -146,6 +159,12 @@ extension Attack {
         first.lines[1].mode = "0600"
         try stage.store.write(first)
       },
+      footed("another first line", 4, says: "not a manifest") { $0.firstLine = "#mtrees" },
+      footed("a format nobody knows", 4, says: "not a manifest of format 1") { $0.format = "2" },
+      footed("another digest of the manifest", 4, says: "its digest does not match") { set in
+        set.toldEnd = Raw(Checksums.sha256([]))
+      },
+      footed("something after the end", 4, says: "goes on after its end") { $0.afterEnd = Bytes("# note: x\n") },
       footed("counts beyond all numbers", 4) { $0.counts = "99999999999999999999 0 0 0 0 0 0" },
       footed("negative counts", 4) { $0.counts = "-1 0 0 0 0 0 0" },
       footed("the largest counts", 0) { $0.counts = Raw(Array(repeating: huge, count: 7).joined(separator: " ")) },

@@ -72,6 +72,42 @@ import Testing
     expectSame(before, try stage.snapshot())
   }
 
+  /// A folder that is to go becomes a link between the look at it and its opening: `openat` is made to see to that.
+  @Test(.enabled(if: Command.find("cc") != nil, "needs a C compiler")) func aFolderThatBecomesALinkInBetween() throws {
+    let stage = try Stage()
+    var set = ForgedSet()
+    set.directory("box")
+    set.end()
+    try stage.store.write(set)
+    try stage.prepare(TestTree(["box": .directory(["old": .directory(["in": .file("in")])])]))
+    try stage.scratch.write(
+      "open.c",
+      """
+      #define _GNU_SOURCE
+      #include <dlfcn.h>
+      #include <fcntl.h>
+      #include <stdio.h>
+      #include <string.h>
+      #include <unistd.h>
+      int openat(int directory, const char *name, int flags, ...) {
+        int (*real)(int, const char *, int, ...) = dlsym(RTLD_NEXT, "openat");
+        if (strcmp(name, "old") == 0 && renameat(directory, "old", directory, "aside") == 0)
+          symlinkat("\(stage.outside)", directory, "old");
+        return real(directory, name, flags, 0600);
+      }
+      """)
+    let library = Raw(stage.scratch.path("open.so"))
+    try Command("cc", ["-shared", "-fPIC", "-o", library, Raw(stage.scratch.path("open.c")), "-ldl"]).run().checked()
+    let before = try stage.snapshot()
+    let output = try Command.sheaf(
+      ["restore", "-s", Raw(stage.store.path), "--to", Raw(stage.target), "--overwrite", "always", "--delete"],
+      environment: ["LD_PRELOAD": library]
+    ).run()
+    #expect(output.signal == 0 && output.errorText.contains("cannot open"), "\(output)")
+    #expect(exists(stage.target.joined(Bytes("box/aside"))))
+    expectSame(before, try stage.snapshot())
+  }
+
   /// Every pipe becomes a link as soon as it is there, before its owner, mode and time are set.
   @Test func aPipeThatBecomesALink() throws {
     let stage = try Stage()

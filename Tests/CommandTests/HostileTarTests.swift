@@ -1,5 +1,7 @@
 /// What a set's archive holds against what it should: a table of lies for `verify`, which reads the tar within gzip
 /// members whose checksums are right. Each must be found and named; `rebuild` must end, whatever it makes of them.
+/// `headers` and `records` are for `TarReader`, a row for each of its guards, `comparisons` for `ManifestComparison`,
+/// `MemberJob` and `ArchiveCheck`.
 import Posix
 import TestSupport
 import Testing
@@ -94,6 +96,7 @@ struct TarLie: Sendable, CustomTestStringConvertible {
     },
     member("a record shorter than its length", says: "holds a pax record with a wrong length") { named("x", "2 \n") },
     member("a record that does not end", says: "holds a pax record with a wrong length") { named("x", "9 path=bc") },
+    member("a record of no length", says: "holds a pax record with a wrong length") { named("x", "0 path=b\n") },
     member("a record without a value", says: "holds a pax record without '='") { named("x", "8 pathb\n") },
     member("a size that is not the header's", says: "holds a pax size that is not the header's") {
       ForgedTar.pax("x", [("size", Bytes("5"))]) + entry("x")
@@ -153,6 +156,7 @@ struct TarLie: Sendable, CustomTestStringConvertible {
       var line = set.lines[1]
       line.path = Bytes("box/gone")
       set.lines.append(line)
+      set.file("box/later")
     },
     TarLie("a file at the end that is not there", says: "box/zzz: is in the manifest but not in the archive") { set in
       var line = set.lines[1]
@@ -167,6 +171,11 @@ struct TarLie: Sendable, CustomTestStringConvertible {
       member.firstHeader = nil
       set.add(member)
     },
+    TarLie("something behind a member's data", says: "is damaged") { set in
+      var member = ForgedMember(entry("box/new"))
+      member.deflated = Bytes([1, 0, 4, 0xff, 0xfb]) + member.inflated + Bytes("hidden")
+      set.add(member)
+    },
     TarLie("a first header in the middle", says: "does not begin with an entry") { set in
       var member = ForgedMember(entry("x") + entry("y"))
       member.firstHeader = 1024
@@ -176,6 +185,23 @@ struct TarLie: Sendable, CustomTestStringConvertible {
     TarLie("another set's archive", says: "belongs to another set than its manifest") { $0.head.append("comment: x") },
     TarLie("another digest of the volume", says: "its digest is not what its manifest says") { set in
       set.volumes = ["\(set.name).tar.gz \(set.archive.count + endLength) \(String(repeating: "0", count: 64))"]
+    },
+    TarLie("another point", says: "do not add up to the point it was written for") { set in
+      set.toldPoint = Raw(Checksums.sha256([]))
+    },
+    TarLie("a manifest that goes on after its end", says: "goes on after its end") { set in
+      var member = ForgedMember(Bytes("# note: x\n"))
+      member.firstHeader = nil
+      set.afterFoot = [member]
+    },
+    TarLie("an index with another path", says: "its index is not what it should be") { set in
+      set.index = [(UInt64(set.headLength), "box/file")]
+    },
+    TarLie("an index with another place", says: "its index is not what it should be") { set in
+      set.index = [(UInt64(set.headLength) + 1, "box")]
+    },
+    TarLie("an index of too much", says: "its index is not what it should be") { set in
+      set.index = [(UInt64(set.headLength), "box"), (UInt64(set.headLength), "box/file")]
     },
     TarLie("bytes behind the archive", says: "cannot be read") { set in
       set.end()
@@ -206,6 +232,43 @@ struct TarLie: Sendable, CustomTestStringConvertible {
   }
 }
 
+/// What an archive may tell of when its manifest is made again from it: what cannot be is named, and the rest is there.
+struct RebuiltLie: Sendable, CustomTestStringConvertible {
+  let name: String
+  /// Empty: all is good, and there is `box/other`.
+  let says: String
+  let bytes: Bytes
+
+  var testDescription: String { name }
+
+  private static func entry(_ name: String, _ path: Raw) -> RebuiltLie {
+    .init(name: name, says: "cannot be used", bytes: ForgedTar.header(path, size: 4) + ForgedTar.padded(Bytes("evil")))
+  }
+
+  private static func comment(_ name: String, _ text: Raw) -> RebuiltLie {
+    let other = ForgedTar.header("box/other", size: 8) + ForgedTar.padded(Bytes("contents"))
+    return .init(name: name, says: "", bytes: ForgedTar.pax("x", [("comment", text.bytes)]) + other)
+  }
+
+  static let all: [RebuiltLie] = [
+    entry("a name above", "../../outside/new"), entry("an absolute name", "/outside/new"),
+    entry("two slashes", "box//new"), entry("a dot", "box/./new"),
+    .init(
+      name: "two pebibytes of holes", says: "cannot be used",
+      bytes: ForgedTar.header(
+        "box/huge", type: "S",
+        fields: [(257, Bytes("ustar  \0")), (483, [0x80, 0, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0])])),
+    comment("holes beyond the end", "sheaf holes 0:99"), comment("holes that go backwards", "sheaf holes 4:1 0:1"),
+    comment("a hole without a length", "sheaf holes 0:"), comment("a hole of nothing", "sheaf holes 0:0"),
+    comment("a hole before the beginning", "sheaf holes -4:8"), comment("a hole with data", "sheaf holes 0:8"),
+    .init(
+      name: "a comment that is none of ours", says: "",
+      bytes: ForgedTar.pax("x", [("comment", Bytes("hello there\n# deleted ./box/other\n"))])
+        + ForgedTar.header("box/sub/", type: "5", mode: 0o755)
+        + ForgedTar.header("box/other", size: 8) + ForgedTar.padded(Bytes("contents"))),
+  ]
+}
+
 @Suite struct HostileTarTests {
   @Test(arguments: TarLie.all) func isFound(lie: TarLie) throws {
     let stage = try Stage()
@@ -221,6 +284,60 @@ struct TarLie: Sendable, CustomTestStringConvertible {
     try Command("rm", ["\(stage.store.series)/\(set.name).mtree.gz"]).run().checked()
     let rebuilt = try run(["rebuild", "-s", store])
     #expect([0, 3, 4].contains(rebuilt.status), "\(rebuilt)")
+  }
+
+  /// Volumes with holes, which are larger together than any number.
+  @Test func volumesOfExabytesAreNotRebuilt() throws {
+    let stage = try Stage()
+    var set = ForgedSet()
+    set.directory("box")
+    set.end()
+    for number in 1...3 {
+      let path = stage.store.series.joined(Bytes("\(set.name).tar.gz.00\(number)".utf8))
+      try ForgedStore.write(path, set.volume)
+      // Where the file system has no such files, there is nothing to be tried.
+      guard (try? Descriptor.open(path, .readWrite).truncate(to: 1 << 62)) != nil else { return }
+    }
+    let output = try run(["rebuild", "-s", Raw(stage.store.path)])
+    #expect(output.status == 4 && output.errorText.contains("impossible sizes"), "\(output)")
+  }
+
+  @Test func aPointOnAnotherStateIsFound() throws {
+    let stage = try Stage()
+    var first = ForgedSet()
+    first.directory("box")
+    first.end()
+    var second = ForgedSet("2026-01-02T000000Z-incr", id: 2, on: first)
+    second.end()
+    // Of both together; what the first one was is another matter.
+    second.toldPoint = Raw(first.point)
+    first.toldPoint = Raw(Checksums.sha256([]))
+    try stage.store.write(second)
+    try stage.store.write(first)
+    let output = try run(["verify", "-s", Raw(stage.store.path)])
+    #expect(output.status == 4 && output.errorText.contains("builds on another state"), "\(output)")
+  }
+
+  @Test(arguments: RebuiltLie.all) func isNotBelievedByRebuild(lie: RebuiltLie) throws {
+    let stage = try Stage()
+    var set = ForgedSet()
+    set.add(ForgedMember(ForgedTar.header("box/", type: "5", mode: 0o755) + lie.bytes))
+    set.file("box/file", "contents")
+    set.end()
+    try stage.store.write(set)
+    try Command("rm", ["\(stage.store.series)/\(set.name).mtree.gz"]).run().checked()
+    let before = try stage.snapshot()
+    let store = Raw(stage.store.path)
+    let rebuilt = try run(["rebuild", "-s", store])
+    #expect(rebuilt.status == (lie.says.isEmpty ? 0 : 4), "\(rebuilt)")
+    #expect(lie.says.isEmpty || rebuilt.errorText.contains(lie.says), "\(rebuilt)")
+    let output = try run(["restore", "-s", store, "--to", Raw(stage.target)])
+    #expect(output.status == 0, "\(output)")
+    for path in ["box/file"] + (lie.says.isEmpty ? ["box/other"] : []) {
+      #expect(try Bytes.read(stage.target.joined(Bytes(path.utf8))) == Bytes("contents"))
+    }
+    let lines = before.differences(to: try stage.snapshot(), .ignoring(skipped: ["in/target", "store"]))
+    #expect(lines.isEmpty, "\(lines)")
   }
 
   private func run(_ arguments: [Raw]) throws -> Output {

@@ -172,6 +172,25 @@ import Testing
     try f.sheaf(["restore", "-s", Raw(f.store), "--to", Raw(target), "--overwrite", "perhaps"], status: 64)
   }
 
+  /// Whatever a point has in its place.
+  @Test func theStoreIsNeverRemoved() throws {
+    let f = try Fixture(TestTree(["a": .file("a"), "b": .file("b")]))
+    try f.save()
+    for place in ["b", "c"] {
+      let target = try f.restore()
+      let above = target.joined(f.inside.bytes)
+      try Command("sh", ["-ec", "rm -f b; mkdir -p \(place)/in; mv \(f.store) \(place)/in/store", "sh"], in: above)
+        .run().checked()
+      let store = above.joined(Bytes("\(place)/in/store".utf8))
+      let before = try Snapshot(of: store)
+      _ = try Command.sheaf(
+        ["restore", "-s", Raw(store), "--to", Raw(target), "--overwrite", "always", "--delete"]
+      ).run()
+      #expect(before.differences(to: try Snapshot(of: store)) == [])
+      try Command("mv", [Raw(store), Raw(f.store)]).run().checked()
+    }
+  }
+
   @Test func deleteLeavesExactlyThePoint() throws {
     let f = try Fixture(Self.tree)
     try f.save()

@@ -21,13 +21,22 @@ public struct ForgedSet: Sendable {
   /// In the place of the one true volume: the words after `# volume: `.
   public var volumes: [Raw]?
   public var counts: Raw?
+  public var firstLine: Raw = "#mtree"
+  public var format: Raw = "1"
+  public var toldPoint: Raw?
+  public var toldEnd: Raw?
   public var tar: Raw?
   /// In the place of the true ones: offsets and first paths; index and foot.
   public var index: [(offset: UInt64, first: Raw)]?
+  public var indexBlock: Bytes?
   public var trailer: (index: UInt64, foot: UInt64)?
   /// Members in the place of the one with the lines.
   public var bodies: [ForgedMember]?
   public var headMember: ForgedMember?
+  /// In the foot's member.
+  public var afterEnd: Bytes = []
+  /// Between the foot and the index.
+  public var afterFoot: [ForgedMember] = []
 
   public init(_ name: String = "2026-01-01T000000Z-full", id: UInt64 = 1, on parent: ForgedSet? = nil) {
     self.name = name
@@ -45,7 +54,7 @@ public struct ForgedSet: Sendable {
   }
 
   /// The digest of the point, right where the set is full.
-  var point: String {
+  public var point: String {
     let order = lines.map { ForgedStore.order($0.path) }
     var text = Bytes()
     for index in lines.indices.sorted(by: { order[$0] < order[$1] }) { text += lines[index].canonical + [10] }
@@ -128,8 +137,14 @@ public struct ForgedSet: Sendable {
 
   // MARK: As files
 
+  private var headText: Bytes {
+    head.reduce(Raw("\(firstLine)\n# sheaf: \(format)\n").bytes) { $0 + Raw("# \($1)\n").bytes } + Bytes(". type=dir\n")
+  }
+
+  /// Where in the manifest the member with the lines begins.
+  public var headLength: Int { plain(headText).bytes.count }
+
   public var manifest: Bytes {
-    let headText = head.reduce(Bytes("#mtree\n# sheaf: 1\n")) { $0 + Raw("# \($1)\n").bytes } + Bytes(". type=dir\n")
     var all: [(path: Bytes, text: Bytes)] = lines.map { ($0.path, $0.text) }
     all += notes.map { ($0.path.bytes, $0.text.bytes) }
     let order = all.map { ForgedStore.order($0.path) }
@@ -150,14 +165,18 @@ public struct ForgedSet: Sendable {
     var foot = Bytes("# layers: gzip\n")
     for one in volumes ?? [volume] { foot += Raw("# volume: \(one)\n").bytes }
     foot += Raw("# tar: \(tar ?? "\(tarBytes) \(members)")\n").bytes
-    foot += Raw("# counts: \(counts ?? "\(lines.count) 0 0 \(lines.count) 0 0 0")\n# point: \(point)\n").bytes
+    foot +=
+      Raw("# counts: \(counts ?? "\(lines.count) 0 0 \(lines.count) 0 0 0")\n# point: \(toldPoint ?? Raw(point))\n")
+      .bytes
     digested += foot
-    out += plain(foot + Raw("# end: \(Checksums.sha256(digested))\n").bytes).bytes
+    out += plain(foot + Raw("# end: \(toldEnd ?? Raw(Checksums.sha256(digested)))\n").bytes + afterEnd).bytes
+    for member in afterFoot { out += member.bytes }
     let indexOffset = UInt64(out.count)
     var block = Bytes()
     for (offset, first) in index ?? places {
       block += ForgedStore.little(offset, 8) + ForgedStore.little(UInt64(first.bytes.count), 2) + first.bytes
     }
+    block = indexBlock ?? block
     let ends = ForgedStore.little(trailer?.index ?? indexOffset, 8) + ForgedStore.little(trailer?.foot ?? footOffset, 8)
     for (id, value) in [("Si", block), ("St", ends)] as [(Raw, Bytes)] where !value.isEmpty {
       var member = plain([])

@@ -38,7 +38,7 @@ final class ArchiveReader: ByteSource {
         let file = try series.openVolume(Bytes(volume.name.utf8))
         let status = try file.status()
         stored.add(saturating: status.size)
-        files.append((status.kind == .file ? file : nil, size))
+        files.append((file, size))
         if status.kind != .file {
           shortfalls.append("the archive \(volume.name) is no file")
         } else if status.size != volume.size {
