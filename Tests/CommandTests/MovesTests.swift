@@ -91,6 +91,22 @@ struct MovesTests {
   }
 
   /// From one source to another, and where the sources have names in common.
+  /// A folder moves, and something that moved takes the place of a folder in it.
+  @Test func intoAFolderThatMoved() throws {
+    let f = try Fixture(
+      TestTree([
+        "d": .directory(["b": .directory(["x": .directory(["1": .file("1\n"), "2": .directory([:])])])]),
+        "z": .file("zz\n"),
+      ]))
+    try f.save()
+    try f.edit("mv d e; rm -r e/b/x; mv z e/b/x")
+    try f.save()
+    try f.expectEveryPoint()
+    try f.expectReplay()
+    try f.expectScript([f.newest])
+    try f.expectRebuilt()
+  }
+
   @Test func acrossSources() throws {
     let f = try Fixture(Self.tree)
     let sources: [Raw] = ["a", "d", "e"].map { Raw(f.source.joined(Bytes($0.utf8))) }

@@ -135,6 +135,32 @@ import Testing
     try f.expectEveryPoint()
   }
 
+  /// What an attempt to take a run over added is not the run's own, should the attempt itself have been killed.
+  @Test func takenOverTwice() throws {
+    guard Command.canTrace else { return }
+    let folder = Dictionary(uniqueKeysWithValues: (0..<1500).map { (Raw("f\(1000 + $0)"), Node.file("\($0)\n")) })
+    let f = try Fixture(TestTree(["D": .directory(folder.merging(["aaa": .directory(folder)]) { $1 })]))
+    let remains = f.scratch.path("remains")
+    func killed(_ write: Int) throws {
+      _ = try Command.sheaf(["backup", "-q", "-s", Raw(f.store), "--series", "s", Raw(f.source)]).wrapped([
+        "strace", "-f", "-o", "/dev/null", "-e", "trace=write", "-e", "inject=write:signal=SIGKILL:when=\(write)",
+      ]).run()
+    }
+    try killed(10)
+    try Command("cp", ["-a", Raw(f.store), Raw(remains)]).run().checked()
+    for write in 4...11 {
+      Scratch.remove(f.store)
+      try Command("cp", ["-a", Raw(remains), Raw(f.store)]).run().checked()
+      try killed(write)
+      try f.sheaf(["backup", "-q", "-s", Raw(f.store), "--series", "s", Raw(f.source)])
+      try f.sheaf(["verify", "-q", "-s", Raw(f.store)])
+      let target = try f.restore()
+      let tree = try Snapshot(of: f.source)
+      #expect(tree.differences(to: try Snapshot(of: target.joined(f.inside.bytes))) == [], "killed at write \(write)")
+      Scratch.remove(target)
+    }
+  }
+
   @Test func theChainWentOn() throws {
     let f = try Fixture(Self.tree(4))
     try f.save()

@@ -25,6 +25,22 @@ struct UnseenTests {
     return tree.differences(to: try Snapshot(of: target.joined(f.inside.bytes)), options)
   }
 
+  /// The full set knows nothing of what is in the folder, so a differential would leave it behind.
+  @Test func aFolderThatWasFilledSinceTheFullSet() throws {
+    let f = try Fixture(TestTree(["filled": .directory([:]), "z": .file("z\n")]))
+    try Command("chown", ["-R", "65534:65534", Raw(f.store)]).run().checked()
+    try f.save(as: .nobody)
+    try f.edit("echo precious > filled/it")
+    try f.save(as: .nobody)
+    let whole = f.newest.tree
+    try f.edit("chmod 000 filled")
+    #expect(try f.save(["--differential"], status: 3, as: .nobody).kind == "incremental")
+    try f.sheaf(["prune", "-q", "-s", Raw(f.store), "--keep-last", "1"])
+    let target = try f.restore()
+    let back = try Snapshot(of: target.joined(f.inside.bytes))
+    #expect(back["filled/it"]?.size == whole["filled/it"]?.size)
+  }
+
   @Test func anUnreadableFileKeepsItsLastGoodCopy() throws {
     let f = try fixture()
     try f.save(as: .nobody)
