@@ -4,7 +4,6 @@ import Tar
 
 /// Not for use from several threads.
 final class KeptSetWriter {
-  private let series: Series
   private let name: String
   private let id: SetID
   private let cut: KeptArchive.Cut
@@ -27,7 +26,6 @@ final class KeptSetWriter {
     _ left: Leftovers, head: SetHead, in series: Series, _ cut: KeptArchive.Cut,
     members: [(length: Int, checksum: UInt32)], carrier: TarHeader
   ) throws(Failure) {
-    self.series = series
     name = left.set.manifest
     id = head.id
     self.cut = cut

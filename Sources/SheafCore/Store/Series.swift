@@ -189,6 +189,13 @@ public final class Series {
     return PointReader(readers)
   }
 
+  /// The tree of a point whose own manifest is not in its place yet, and of what it builds on.
+  func tree(_ newest: ManifestReader, on chain: [SetName]) throws(Failure) -> PointReader {
+    var readers = [newest]
+    for set in chain { readers.append(try manifest(set)) }
+    return PointReader(readers)
+  }
+
   /// The point's tree from `path` on, and the directories above it.
   func tree(_ chain: [SetName], from path: Bytes) throws(Failure) -> (PointReader, above: [Entry]) {
     let reader = try tree(chain)

@@ -142,7 +142,7 @@ public struct Backup {
     }
   }
 
-  private func takeOver(_ series: Series, _ progress: Progress) throws(Failure) {
+  fileprivate func takeOver(_ series: Series, _ progress: Progress) throws(Failure) {
     let task = TakeOver(series: series, reporter: reporter, progress: progress, spillDirectory: spillDirectory)
     guard let kept = try task.run() else { return }
     reporter.tookOver(kept)
@@ -426,9 +426,7 @@ private struct Run {
   /// while a run looks at it may have been seen twice, or where it was no more.
   private func addsUp(_ writer: SetWriter, _ foot: SetFoot, _ chain: [SetName]) throws(Failure) -> Bool {
     do throws(Failure) {
-      var readers = [try writer.reread()]
-      for set in chain { readers.append(try series!.manifest(set)) }
-      let tree = PointReader(readers)
+      let tree = try series!.tree(writer.reread(), on: chain)
       let digest = PointDigest()
       while try tree.next() { digest.add(tree.line.canonical) }
       return digest.finish() == foot.point
@@ -443,11 +441,7 @@ private struct Run {
     if failure.kind == .interrupted {
       writer.abandon()
       // The run was told to stop, this last step was not.
-      let kept = try TakeOver(
-        series: series!, reporter: task.reporter, progress: Progress(), spillDirectory: task.spillDirectory
-      ).run()
-      guard let kept else { return failure }
-      task.reporter.tookOver(kept)
+      try task.takeOver(series!, Progress())
       return failure
     }
     // After a failure to write, what is on the drive is left for the next run to judge: it may be half gone, and a drive

@@ -292,9 +292,7 @@ public struct Rebuild {
   }
 
   private func tree(_ trial: Descriptor, _ set: SetName, _ chain: [SetName]) throws(Failure) -> PointReader {
-    var readers = [try ManifestReader(trial, name: set.manifest)]
-    for older in chain { readers.append(try series.manifest(older)) }
-    return PointReader(readers)
+    try series.tree(ManifestReader(trial, name: set.manifest), on: chain)
   }
 
   /// The point's digest and counts.
@@ -303,11 +301,8 @@ public struct Rebuild {
     let tree = try tree(trial, set, chain)
     let digest = PointDigest()
     while try tree.next() {
-      let line = tree.line
-      digest.add(line.canonical)
-      foot.counts.count(line)
-      if tree.isUnseen { foot.counts.unseen += 1 }
-      if tree.age == 0, !line.isCarried { if tree.isInOlder { foot.counts.changed += 1 } else { foot.counts.new += 1 } }
+      digest.add(tree.line.canonical)
+      foot.counts.count(entryOf: tree)
     }
     foot.point = digest.finish()
     let notes = try ManifestReader(trial, name: set.manifest)
@@ -386,6 +381,13 @@ private struct SetLines {
 }
 
 extension SetFoot.Counts {
+  /// Counts the entry that was just read of a point whose newest set is counted.
+  mutating func count(entryOf tree: PointReader) {
+    count(tree.line)
+    if tree.age == 0, !tree.line.isCarried { if tree.isInOlder { changed += 1 } else { new += 1 } }
+    if tree.isUnseen { unseen += 1 }
+  }
+
   /// Counts one entry of a point.
   mutating func count(_ line: Line) {
     if line.kind == .directory { directories += 1 } else { files += 1 }

@@ -214,14 +214,10 @@ struct TakeOver {
     let digest = PointDigest()
     var counts = SetFoot.Counts()
     var parents = Set(moves.all.map { $0.new.splitAtName.parent }).subtracting([[]])
-    var readers = [try writer.reread(upTo: last)]
-    for set in chain { readers.append(try series.manifest(set)) }
-    let tree = PointReader(readers)
+    let tree = try series.tree(writer.reread(upTo: last), on: chain)
     while try tree.next() {
       digest.add(tree.line.canonical)
-      counts.count(tree.line)
-      if tree.age == 0, !tree.line.isCarried { if tree.isInOlder { counts.changed += 1 } else { counts.new += 1 } }
-      if tree.isUnseen { counts.unseen += 1 }
+      counts.count(entryOf: tree)
       if !parents.isEmpty, tree.line.kind == .directory { parents.remove(Bytes(tree.line.path)) }
     }
     return parents.isEmpty ? (digest, counts) : nil
