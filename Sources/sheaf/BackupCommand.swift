@@ -180,8 +180,6 @@ struct BackupCommand: ParsableCommand {
     console.print(
       "  read \(Words.size(s.bytesRead)), wrote \(Words.size(s.bytesWritten)); the point holds \(Words.count(c.files, "file")), \(Words.size(c.bytes))"
     )
-    if report.problemCount > 0 {
-      console.print(console.styled("  \(Words.count(report.problemCount, "problem")), see above", .yellow))
-    }
+    report.printEnd()
   }
 }

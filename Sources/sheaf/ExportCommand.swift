@@ -83,14 +83,7 @@ struct ExportCommand: ParsableCommand {
   private func printWords(_ s: ExportSummary, _ report: RunReport) {
     let what = "\(Words.count(s.files, "file")) in \(Words.count(s.directories, "folder")), \(Words.size(s.bytes))"
     Console.shared.print("exported \(what) from \(s.set.text) in \(Words.duration(report.elapsed))")
-    if s.unseen > 0 {
-      Console.shared.print(
-        "  \(Words.count(s.unseen)) of them are the last good copies of what the point could not look at")
-    }
-    if report.problemCount > 0 {
-      Console.shared.print(
-        Console.shared.styled("  \(Words.count(report.problemCount, "problem")), see above", .yellow))
-    }
+    report.printEnd(unseen: s.unseen)
   }
 
   private func printJSON(_ s: ExportSummary, _ report: RunReport) {

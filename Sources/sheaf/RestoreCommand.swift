@@ -91,14 +91,7 @@ struct RestoreCommand: ParsableCommand {
       Console.shared.warning("nothing is left of the paths without \(stripComponents) leading folders")
     }
     if s.deleted > 0 { Console.shared.print("  removed \(Words.count(s.deleted)) that the point does not have") }
-    if s.unseen > 0 {
-      Console.shared.print(
-        "  \(Words.count(s.unseen)) of them are the last good copies of what the point could not look at")
-    }
-    if report.problemCount > 0 {
-      Console.shared.print(
-        Console.shared.styled("  \(Words.count(report.problemCount, "problem")), see above", .yellow))
-    }
+    report.printEnd(unseen: s.unseen)
   }
 
   private func printJSON(_ s: RestoreSummary, _ report: RunReport) {

@@ -142,4 +142,15 @@ final class RunReport: Reporter {
   func finish() throws {
     if problemCount > 0 { throw Status.incomplete }
   }
+
+  /// The last lines in words. `unseen`: how many entries that came out are last good copies.
+  func printEnd(unseen: Int64 = 0) {
+    let console = Console.shared
+    if unseen > 0 {
+      console.print("  \(Words.count(unseen)) of them are the last good copies of what the point could not look at")
+    }
+    if problemCount > 0 {
+      console.print(console.styled("  \(Words.count(problemCount, "problem")), see above", .yellow))
+    }
+  }
 }
