@@ -127,11 +127,17 @@ final class Fixture {
     try Descriptor.open(series(), [.read, .directory]).sortedNames().map(\.shown)
   }
 
-  /// The archive of one volume, as the manifest names it.
-  func archive(_ point: Point) throws -> Bytes {
+  /// The archive as its manifest names it, its volumes put together where there are several.
+  func archive(_ point: Point) throws -> Bytes { try archive(point.set) }
+  func archive(_ set: String) throws -> Bytes {
     let script: Raw = "gzip -dc \"$1\" | sed -n 's/^# volume: \\([^ ]*\\) .*/\\1/p'"
-    let name = try Command("sh", ["-c", script, "sh", Raw(manifest(point))]).run().checked().lines
-    return try series().joined(Bytes((name.first ?? "\(point.set).tar.gz").utf8))
+    let manifest = try series().joined(Bytes("\(set).mtree.gz".utf8))
+    let names = try Command("sh", ["-c", script, "sh", Raw(manifest)]).run().checked().lines
+    guard names.count > 1 else { return try series().joined(Bytes((names.first ?? "\(set).tar.gz").utf8)) }
+    let whole = scratch.path("\(Raw(set)).tar.gz")
+    try Command("sh", ["-ec", "cat -- \"$@\" >\"$0\"", Raw(whole)] + names.map { Raw($0) }, in: series()).run()
+      .checked()
+    return whole
   }
   func manifest(_ point: Point) throws -> Bytes { try series().joined(Bytes("\(point.set).mtree.gz".utf8)) }
 }

@@ -46,7 +46,8 @@ struct HistoryTests {
     try f.expectRebuilt(story)
   }
 
-  /// Between backups, points go, sets are folded and chains made whole: what is left comes back as ever.
+  /// Sets of every kind, and between them points go, sets are folded and chains made whole: what is left comes back as
+  /// ever.
   @Test(arguments: seeds) func everyPointThatIsKeptComesBack(seed: UInt64) throws {
     let f = try Fixture()
     Scratch.remove(f.source)
@@ -57,9 +58,12 @@ struct HistoryTests {
     var story = ["seed \(seed)"]
     for step in 1...(Self.steps + 5) {
       story += try history.step().map { "\(step): \($0)" }
-      try f.save(random.once(in: 8) ? ["--full"] : [])
+      let kinds: [[Raw]] = [[], [], [], ["--full"], ["--differential"], ["--full-entries"], ["--volume-size", "2M"]]
+      let kind = random.pick(kinds)
+      try f.save(kind)
+      story.append("\(step): saved \(f.newest.set) \(kind.map(\.description).joined(separator: " "))")
       let act: [Raw]
-      switch random.below(7) {
+      switch random.below(8) {
       case 0: act = ["consolidate", "--at", Raw(random.pick(f.points).set)]
       case 1: act = ["protect", Raw(random.pick(f.points).set)] + (random.once(in: 3) ? ["--remove"] : [])
       case 2: act = ["prune", "--keep-last", "\(random.number(in: 1...4))"]
@@ -70,6 +74,9 @@ struct HistoryTests {
           try f.sheaf(["protect", "-q", "-s", Raw(f.store), Raw(point.set)])
         }
         act = ["prune", "--keep-last", "1"] + (random.once(in: 4) ? [] : ["--fold"])
+      case 5:
+        try f.expectExport(random.pick(f.points), story.joined(separator: "\n"))
+        continue
       default: continue
       }
       story.append("\(step): \(act.map(\.description).joined(separator: " "))")
@@ -89,6 +96,7 @@ struct HistoryTests {
     }
     try f.expectReplay(lagging: true, told)
     try f.expectScript([f.points[f.points.count / 2], f.newest], told)
+    try f.expectExport(f.newest, told)
     try f.expectRebuilt(told)
   }
 

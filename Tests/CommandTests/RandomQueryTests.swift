@@ -90,7 +90,7 @@ struct RandomQueryTests {
     try check(f, [Raw(f.newest.set), Raw(f.points[1].set)], expected(f.newest.tree, f.points[1].tree), story)
     try checkFind(f, story)
     try checkHistory(f, story)
-    for point in [f.points[f.points.count / 2], f.newest] { try checkExport(f, point, story) }
+    for point in [f.points[f.points.count / 2], f.newest] { try f.expectExport(point, story) }
   }
 
   private func checkFind(_ f: Fixture, _ story: String) throws {
@@ -128,18 +128,5 @@ struct RandomQueryTests {
       let found = lines.filter { $0["what"] as? [String] != ["link"] }.map { "\($0["point"]!) \($0["event"]!)" }
       #expect(found == wanted, "\(path), \(story)")
     }
-  }
-
-  private func checkExport(_ f: Fixture, _ point: Fixture.Point, _ story: String) throws {
-    guard Reader.gnuTar.isInstalled else { return }
-    let archive = f.scratch.path("\(Raw(point.set)).tar.gz")
-    try f.sheaf(["export", "-q", "-s", Raw(f.store), "--at", Raw(point.set), "-o", Raw(archive)])
-    let target = f.scratch.path("exported-\(Raw(point.set))")
-    try Descriptor.workingDirectory.makeDirectory(target)
-    let output = try Reader.gnuTar.extract(archive, into: target)
-    #expect(output.succeeded, "\(output), \(story)")
-    let lines = point.tree.differences(to: try Snapshot(of: target.joined(f.inside.bytes)), .ignoring(.holes))
-    #expect(lines == [], "export, \(point.set), \(story)")
-    Scratch.remove(target)
   }
 }

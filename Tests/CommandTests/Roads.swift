@@ -4,27 +4,57 @@ import TestSupport
 import Testing
 
 extension Fixture {
-  /// Stock GNU tar, on each archive in order. `lagging`: the metadata of large files may be that of an older point.
+  /// Stock GNU tar, on the archives of each point's chain in order, from an empty directory.
+  /// `lagging`: the metadata of large files may be that of an older point.
   func expectReplay(lagging: Bool = false, _ story: String = "") throws {
     guard Reader.gnuTar.isInstalled else { return }
+    let chains = try chains()
     let target = scratch.path("replay")
-    try Descriptor.workingDirectory.makeDirectory(target)
-    var full: Point?
+    var unpacked: [String] = []
     for point in points {
-      if point.set.contains("-full") { full = point }
-      if !point.set.contains("-incr"), let full {
-        // A chain of its own: from an empty directory.
+      let chain = try #require(chains[point.set], "\(point.set), \(story)")
+      if unpacked.isEmpty || !chain.starts(with: unpacked) {
         Scratch.remove(target)
         try Descriptor.workingDirectory.makeDirectory(target)
-        if full.set != point.set { try Reader.gnuTar.extract(archive(full), into: target).checked() }
+        unpacked = []
       }
-      let output = try Reader.gnuTar.extract(archive(point), into: target)
-      #expect(output.succeeded, "tar, \(output), \(story)")
+      for set in chain.dropFirst(unpacked.count) {
+        let output = try Reader.gnuTar.extract(archive(set), into: target)
+        #expect(output.succeeded, "tar, \(set), \(output), \(story)")
+      }
+      unpacked = chain
       let lines = point.tree.differences(to: try Snapshot(of: target.joined(inside.bytes)), .ignoring(.holes))
       let left = lines.filter { !isLimitOfTar($0, point.tree) && !(lagging && isOfLargeFile($0, point.tree)) }
       #expect(left == [], "tar, \(point.set), \(story)")
     }
     Scratch.remove(target)
+  }
+
+  /// What each set builds on, from its full set to itself.
+  private func chains() throws -> [String: [String]] {
+    var chains: [String: [String]] = [:]
+    var newest: [Substring: String] = [:]
+    for line in try sheaf(["points", "--json", "-s", Raw(store)]).json() {
+      guard let set = line["set"] as? String else { continue }
+      let parent = (line["parent"] as? String).flatMap { newest[$0[...]] }
+      chains[set] = (parent.flatMap { chains[$0] } ?? []) + [set]
+      newest[set.prefix(18)] = set
+    }
+    return chains
+  }
+
+  /// One plain tar of a point, read by GNU tar.
+  func expectExport(_ point: Point, _ story: String = "") throws {
+    guard Reader.gnuTar.isInstalled else { return }
+    let exported = scratch.path("export.tar.gz")
+    try sheaf(["export", "-q", "-s", Raw(store), "--at", Raw(point.set), "-o", Raw(exported)])
+    let target = scratch.path("exported")
+    try Descriptor.workingDirectory.makeDirectory(target)
+    let output = try Reader.gnuTar.extract(exported, into: target)
+    #expect(output.succeeded, "\(output), \(story)")
+    let lines = point.tree.differences(to: try Snapshot(of: target.joined(inside.bytes)), .ignoring(.holes))
+    #expect(lines == [], "export, \(point.set), \(story)")
+    for path in [target, exported] { Scratch.remove(path) }
   }
 
   /// The script on the store, at these points.
