@@ -10,10 +10,12 @@ struct ConsolidateCommand: ParsableCommand {
 
   @OptionGroup var store: StoreOptions
   @OptionGroup var point: PointOption
+  @OptionGroup var volumes: VolumeOptions
   @OptionGroup var output: OutputOptions
 
   func run() throws {
     let series = try store.openSeries()
+    try volumes.add(to: series)
     let set = try point.find(in: series)
     let report = RunReport(output)
     let task = Consolidate(series, reporter: report, progress: Interruption.progress)

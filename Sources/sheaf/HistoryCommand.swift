@@ -61,6 +61,10 @@ struct HistoryCommand: ParsableCommand {
     }
     if v.isSuspectedRot { line += console.styled(" rot?", .red) }
     console.print(line)
+    if let moved = v.moved {
+      let word = v.entry == nil ? "to" : "from"
+      console.print(console.styled("  moved \(word) \(Show.path(moved))", .dim))
+    }
     // Where the contents were kept from before, they lie in another set's archive.
     if let stored = v.stored, stored != v.point { console.print(console.styled("  stored in \(stored.text)", .dim)) }
   }
@@ -74,6 +78,7 @@ struct HistoryCommand: ParsableCommand {
       json.addEntry(entry)
       json.add("stored", v.stored?.text)
     }
+    if let moved = v.moved { json.add(v.entry == nil ? "moved_to" : "moved_from", moved) }
     if v.event == .changed {
       json.add("what", v.aspects.words.map { Bytes($0.utf8) })
       json.add("suspected_rot", v.isSuspectedRot)

@@ -49,7 +49,22 @@ struct PointOption: ParsableArguments {
   @Option(help: ArgumentHelp("The point: latest, a set's name, a date, a time, or an age like 3d.", valueName: "POINT"))
   var at: RawText?
 
-  func find(in series: Series) throws -> SetName { try series.find(point: at?.bytes ?? Bytes("latest"), now: .now()) }
+  func find(in series: Series) throws -> SetName {
+    let found = try series.find(point: at?.bytes ?? Bytes("latest"), now: .now())
+    if at == nil || at!.bytes == Bytes("latest"), let newer = try series.withoutManifest().last, found < newer {
+      Console.shared.warning("\(newer.text) is newer than \(found.text) and has no manifest: see 'sheaf rebuild'")
+    }
+    return found
+  }
+}
+
+extension Series {
+  /// What could be a point again.
+  func tellOfLostManifests() throws {
+    for lost in try withoutManifest() {
+      Console.shared.warning("\(lost.text) has no manifest, so it is no point: 'sheaf rebuild' makes it one again")
+    }
+  }
 }
 
 extension Host {

@@ -29,6 +29,7 @@ struct PointsCommand: ParsableCommand {
       damaged += points.rows.count { $0.failure != nil }
       if output.json { points.printJSON() } else if !output.quiet { points.printTable(opened, alone: names.count == 1) }
       for row in points.rows { if let failure = row.failure { Console.shared.error(failure.message) } }
+      try series.tellOfLostManifests()
     }
     if output.json {
       var json = JSON("summary")

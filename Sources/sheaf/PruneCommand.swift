@@ -36,6 +36,7 @@ struct PruneCommand: ParsableCommand {
   @Flag(name: [.customShort("n"), .long], help: "Only say what would go.")
   var dryRun = false
 
+  @OptionGroup var volumes: VolumeOptions
   @OptionGroup var output: OutputOptions
 
   func run() throws {
@@ -45,6 +46,7 @@ struct PruneCommand: ParsableCommand {
     options.verifies = verify
     options.isDryRun = dryRun
     let series = try store.openSeries()
+    try volumes.add(to: series)
     let report = RunReport(output)
     let task = Prune(series, options, reporter: report, progress: Interruption.progress)
     let summary = try report.showing("pruning") {

@@ -103,9 +103,15 @@ struct Sheaf: ParsableCommand {
     let first = Show.path(Arguments.unescape(text.prefix(1).lowercased() + text.dropFirst()))
     let known = configuration.subcommands.compactMap { $0.configuration.commandName }
     let command = CommandLine.arguments.dropFirst().first { known.contains($0) }
-    Console.shared.error(
-      first.hasSuffix(".") ? String(first.dropLast()) : first,
-      hint: "see 'sheaf \(command.map { $0 + " " } ?? "")--help'")
+    let sentence = first.hasSuffix(".") ? first.dropLast() : first[...]
+    let help = "see 'sheaf \(command.map { $0 + " " } ?? "")--help'"
+    for advice in ["Did you mean", "Please"] {
+      guard let range = sentence.firstRange(of: ". \(advice)") else { continue }
+      Console.shared.error(
+        String(sentence[..<range.lowerBound]), hint: advice.lowercased() + sentence[range.upperBound...])
+      return .usage
+    }
+    Console.shared.error(String(sentence), hint: help)
     return .usage
   }
 }

@@ -40,6 +40,7 @@ struct VerifyCommand: ParsableCommand {
         Self.show(damage, series.name, output)
       }
       var summary = try report.showing("verifying") { try task.run(set) }
+      if set == nil { try series.tellOfLostManifests() }
       if set == nil, let alarm = Memory.stores?.alarm(for: series), let newest = try series.sets().last {
         let damage = Damage(set: newest, path: nil, message: alarm)
         Self.show(damage, series.name, output)
@@ -80,12 +81,14 @@ struct VerifyCommand: ParsableCommand {
       )
       return
     }
-    console.print(
-      "\(console.styled("damage found", .red)): \(Words.count(s.damages.count, "finding")), above; these points are touched:"
-    )
-    for set in s.touched { console.print("  \(set.text)") }
-    console.print("what is not damaged still comes back with 'sheaf restore'; a manifest that is lost or damaged")
-    console.print("is made again by 'sheaf rebuild'; 'sheaf backup --full' begins a sound chain")
+    console.print("\(console.styled("damage found", .red)): \(Words.count(s.damages.count, "finding")), see above")
+    if !s.touched.isEmpty {
+      console.print("these points are touched:")
+      for set in s.touched { console.print("  \(set.text)") }
+    }
+    console.print("what is not damaged still comes back with 'sheaf restore'")
+    console.print("'sheaf rebuild' makes a manifest again that is lost or damaged")
+    console.print("'sheaf backup --full' begins a sound chain")
   }
 
   private func printJSON(_ s: VerifySummary, _ report: RunReport) {

@@ -101,6 +101,23 @@ import Testing
     try f.sheaf(["history", "-s", Raw(f.store), "\(f.inside)/never"], status: 1)
   }
 
+  @Test func whatWasMovedSaysFromWhereAndWhereTo() throws {
+    let f = try Fixture(Self.tree)
+    try f.save()
+    try f.edit("mv old new; mv june.txt new/july.txt")
+    try f.save()
+    func moved(_ path: Raw, _ key: String) throws -> Raw? {
+      (try history(f, path).dropLast().last?[key] as? String).map { Raw($0) }
+    }
+    #expect(try moved("june.txt", "moved_to") == "\(f.inside)/new/july.txt")
+    #expect(try moved("new/july.txt", "moved_from") == "\(f.inside)/june.txt")
+    #expect(try moved("new/sub/a.jpg", "moved_from") == "\(f.inside)/old/sub/a.jpg")
+    #expect(try moved("old/sub/a.jpg", "moved_to") == "\(f.inside)/new/sub/a.jpg")
+    #expect(try moved("july.txt", "moved_from") == nil)
+    let words = try f.sheaf(["history", "-s", Raw(f.store), "\(f.inside)/june.txt"]).lines
+    #expect(words.last == "  moved to \(f.inside.bytes.shown)/new/july.txt", "\(words)")
+  }
+
   @Test func rotIsMarked() throws {
     let f = try Fixture(TestTree(["f": .file("sound").modified(1_600_000_000)]))
     try f.save()

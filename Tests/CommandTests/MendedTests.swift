@@ -40,6 +40,29 @@ import Testing
     try f.sheaf(["verify", "-q", "-s", Raw(f.store)])
   }
 
+  /// An archive without its manifest is no point, but nobody who looks for the newest point misses it.
+  @Test func aLostManifestIsTold() throws {
+    let f = try Fixture(TestTree(["a": .file("a\n")]))
+    try f.save()
+    try f.edit("echo more >> a")
+    try f.save()
+    let lost = f.newest
+    let series = try Descriptor.open(f.series(), [.read, .directory])
+    let names = try f.names()
+    try series.removeFile(Bytes("\(lost.set).mtree.gz".utf8))
+    for command in [["points"], ["ls"], ["verify"], ["restore", "--to", Raw(f.scratch.path("target"))]] as [[Raw]] {
+      let output = try f.sheaf(command + ["-s", Raw(f.store)])
+      #expect(output.errorText.contains(lost.set) && output.errorText.contains("sheaf rebuild"), "\(output)")
+    }
+    let asked = try f.sheaf(["ls", "-s", Raw(f.store), "--at", Raw(lost.set)], status: 1)
+    #expect(asked.errorText.contains("has no manifest\nhint: 'sheaf rebuild'"), "\(asked)")
+    try f.sheaf(["rebuild", "-q", "-s", Raw(f.store)])
+    #expect(try f.names() == names)
+    for command in [["points"], ["ls"], ["verify"]] as [[Raw]] {
+      #expect(try f.sheaf(command + ["-s", Raw(f.store)]).stderr.isEmpty)
+    }
+  }
+
   /// What lies behind a volume that is missing is checked all the same.
   @Test func aMissingVolumeHidesNoOther() throws {
     let f = try Fixture(

@@ -83,6 +83,14 @@ import Testing
     #expect(f.newest.tree.differences(to: try Snapshot(of: target.joined(f.inside.bytes))) == [])
     try f.edit("echo 1 > one")
     #expect(try f.save(places).kind == "incremental")
+    try f.sheaf(["consolidate", "-q", "-s", Raw(f.store)], status: 4)
+    try f.sheaf(["consolidate", "-q", "-s", Raw(f.store)] + places)
+    try f.sheaf(["prune", "-q", "-s", Raw(f.store), "--keep-last", "1"] + places)
+    try f.reload()
+    // The new set needs nothing from elsewhere; what was moved there is for its owner to remove.
+    try f.sheaf(["verify", "-q", "-s", Raw(f.store)])
+    try f.expectEveryPoint()
+    #expect(f.points.count == 1 && exists(drives[0].joined(Bytes(names[1].utf8))))
   }
 
   @Test func someRoomIsLeft() throws {

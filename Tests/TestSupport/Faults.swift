@@ -17,6 +17,14 @@ public struct Fault: Sendable, CustomStringConvertible {
     case full = "error=ENOSPC"
     case interrupted = "error=EINTR"
     case killed = "signal=KILL"
+    /// From this call on, as a drive does that is broken, or full for good.
+    case broken = "error=EIO:"
+    case staysFull = "error=ENOSPC:"
+
+    /// As `strace` takes it, for the call of this number.
+    func injection(at number: Int) -> String {
+      rawValue.hasSuffix(":") ? "\(rawValue)when=\(number)+" : "\(rawValue):when=\(number)"
+    }
   }
   public let call: TracedCall
   public let effect: Effect
@@ -27,7 +35,7 @@ public struct Fault: Sendable, CustomStringConvertible {
   }
 
   public var description: String {
-    "\(call.name) \(call.number)\(call.path.map { " on \($0.shown)" } ?? "") \(effect.rawValue)"
+    "\(call.name) \(call.number)\(call.path.map { " on \($0.shown)" } ?? "") \(effect)"
   }
 }
 
@@ -88,7 +96,7 @@ extension Command {
     return try wrapped(
       ["strace", "-f", "-qq", "-o", "/dev/null"] + path + [
         "-e", "trace=\(fault.call.name)", "-e",
-        "inject=\(fault.call.name):\(fault.effect.rawValue):when=\(fault.call.number)",
+        "inject=\(fault.call.name):\(fault.effect.injection(at: fault.call.number))",
       ])
   }
 }

@@ -118,4 +118,11 @@ final class Moves {
     guard let owner = Self.deepest(byOld, atOrAbove: path) else { return path }
     return all[owner].new + path.dropFirst(all[owner].old.count)
   }
+
+  /// Where what lies at a path after all moves was in the older point; nil where it was not moved.
+  func before(_ path: Bytes) -> Bytes? {
+    guard let owner = Self.deepest(byNew, atOrAbove: path) else { return nil }
+    let old = all[owner].old + path.dropFirst(all[owner].new.count)
+    return after(old) == path ? old : nil
+  }
 }

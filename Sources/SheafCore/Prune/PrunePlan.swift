@@ -12,7 +12,7 @@ public struct PrunePlan: Sendable {
   public struct Row: Sendable {
     public var set: SetName
     public var fate: Fate
-    /// In words; empty: no rule keeps it.
+    /// In words.
     public var reasons: [String]
     /// Of its files.
     public var bytes: Int64
@@ -100,6 +100,8 @@ struct PrunePlanner {
         } else {
           row.reasons = ["\(successor?.text ?? "another set") stands for it"]
         }
+      } else {
+        row.reasons = ["no rule keeps it"]
       }
       plan.rows.append(row)
     }

@@ -4,7 +4,17 @@ import Posix
 extension Series {
   /// The newest set not after what `text` says. Throws `usage` for what cannot be read, `failed` where there is none.
   public func find(point text: Bytes, now: Timestamp) throws(Failure) -> SetName {
-    try PointQuery.find(text, in: sets(), series: name, now: now) { (try? head($0).started) ?? $0.time }
+    do throws(Failure) {
+      return try PointQuery.find(text, in: sets(), series: name, now: now) { (try? head($0).started) ?? $0.time }
+    } catch {
+      // Perhaps its archive is there all the same.
+      let words = text.shown
+      guard let lost = try? withoutManifest().first(where: { $0.text == words || $0.point == words }) else {
+        throw error
+      }
+      throw Failure(
+        .failed, "\(lost.text) has no manifest", hint: "'sheaf rebuild' makes it again out of the archive")
+    }
   }
 }
 

@@ -100,6 +100,17 @@ public final class Series {
     return found.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }
   }
 
+  /// Those of points that no manifest tells of, oldest first, but for what an interrupted run left: `rebuild` makes the
+  /// manifests again.
+  public func withoutManifest() throws(Failure) -> [SetName] {
+    let points = Set(try allSets().map(\.point))
+    let interrupted = Set(try leftovers().sets.map(\.set))
+    let lost = try archives().filter { !points.contains($0.set.point) && !interrupted.contains($0.set) }
+    if lost.isEmpty { return [] }
+    let others = try volumesOfOthers()
+    return lost.filter { $0.volumes.contains { !others.contains($0.shown) } }.map(\.set)
+  }
+
   func manifestFile(_ set: SetName) throws(Failure) -> Descriptor {
     // Not waiting for the other end of a pipe that someone put there.
     let file = try system { () throws(SystemError) in

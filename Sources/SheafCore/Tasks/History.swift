@@ -19,6 +19,8 @@ public struct Version: Sendable {
   public let isSuspectedRot: Bool
   /// The set whose archive holds the contents; nil where there are none, or where that set is not in the store.
   public let stored: SetName?
+  /// Of what is new, the path it was moved from; of what is gone, the one it was moved to.
+  public let moved: Bytes?
 }
 
 public struct History {
@@ -65,7 +67,7 @@ public struct History {
       }
       states.append(state)
       if case .unknown = state { continue }
-      if let version = version(step.set, from: last, to: state, timeline) {
+      if let version = try version(step.set, of: path, from: last, to: state, timeline) {
         isKnown = true
         try body(version)
       }
@@ -94,24 +96,43 @@ public struct History {
   }
 
   /// nil where nothing worth a line happened.
-  private func version(_ point: SetName, from old: State, to new: State, _ timeline: Timeline) -> Version? {
-    func version(_ event: Version.Event, _ entry: Entry?, since before: Entry? = nil) -> Version {
+  private func version(
+    _ point: SetName, of path: Bytes, from old: State, to new: State, _ timeline: Timeline
+  ) throws(Failure) -> Version? {
+    func version(_ event: Version.Event, _ entry: Entry?, since before: Entry? = nil, moved: Bytes? = nil) -> Version {
       Version(
         event: event, point: point, entry: entry,
         aspects: before.map { Aspects(from: $0, to: entry!) } ?? [],
         isSuspectedRot: before.map { entry!.isSuspectedRot(since: $0) } ?? false,
-        stored: entry?.extents.first.flatMap { timeline.set($0.set) })
+        stored: entry?.extents.first.flatMap { timeline.set($0.set) }, moved: moved)
     }
     switch (old, new) {
     case (.present(let before, let wasUnseen), .present(let entry, let isUnseen)):
       if isUnseen { return wasUnseen ? nil : version(.unseen, entry) }
       return Aspects(from: before, to: entry).isEmpty ? nil : version(.changed, entry, since: before)
-    case (_, .present(let entry, let isUnseen)): return version(isUnseen ? .unseen : .new, entry)
-    case (.present, .absent): return version(.deleted, nil)
+    case (_, .present(let entry, isUnseen: true)): return version(.unseen, entry)
+    case (_, .present(let entry, isUnseen: false)):
+      return try version(.new, entry, moved: moves(of: point)?.before(path))
+    case (.present, .absent):
+      let after = try moves(of: point)?.after(path)
+      return version(.deleted, nil, moved: after == path ? nil : after)
     case (.unseen, .unseen): return nil
     case (_, .unseen): return version(.unseen, nil)
     default: return nil
     }
+  }
+}
+
+extension History {
+  /// What was moved between the point that a set builds on and its own; nil: nothing.
+  private func moves(of set: SetName) throws(Failure) -> Moves? {
+    guard set.kind != .full else { return nil }
+    var moves: [Move] = []
+    let manifest = try series.manifest(set)
+    manifest.onMove = { moves.append($0) }
+    // They stand together, and before what is deleted; but an archive's own writer is not the only one there may be.
+    while try manifest.next() {}
+    return moves.isEmpty ? nil : Moves(moves)
   }
 }
 
