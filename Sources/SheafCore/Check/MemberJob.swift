@@ -7,20 +7,24 @@ final class MemberJob: @unchecked Sendable {
   let offset: Int64
   let number: Int64
   let isFirstHeader: Bool
+  /// Its bytes belong to the line, which uses them again when the member has been taken.
   let compressed: Buffer
-  let inflated = Buffer(capacity: 1 << 20)
+  let inflated: Buffer
   var entries: [(entry: TarEntry, digest: Digest?)] = []
   var comment = Bytes()
   var sawEnd = false
   var failure: String?
   private let finished = Monitor(false)
 
-  init(offset: Int64, number: Int64, member: GzipMember, bytes: UnsafeRawBufferPointer) {
+  init(
+    offset: Int64, number: Int64, member: GzipMember, bytes: UnsafeRawBufferPointer, in buffers: MemberBuffers
+  ) {
     self.offset = offset
     self.number = number
     isFirstHeader = member.firstHeader != nil
     firstHeader = member.firstHeader ?? 0
-    compressed = Buffer(capacity: bytes.count)
+    compressed = buffers.take()
+    inflated = buffers.take()
     compressed.append(bytes.baseAddress!, bytes.count)
   }
   private let firstHeader: Int
@@ -63,4 +67,22 @@ final class MemberJob: @unchecked Sendable {
   }
 
   func waitUntilFinished() { _ = finished.wait { $0 ? true : nil as Bool? } }
+}
+
+/// Memory of members that have been taken, for those that come: for a thousand of them it would be asked of the system
+/// and given back a thousand times, or pile up.
+final class MemberBuffers: Sendable {
+  private let idle = Monitor<[Buffer]>([])
+  /// Larger ones are not kept.
+  private static let sizeLimit = 4 << 20
+
+  func take() -> Buffer { idle.look { $0.popLast() } ?? Buffer(capacity: 1 << 20) }
+
+  /// Nothing of the job may be used after this.
+  func takeBack(_ job: MemberJob) {
+    for buffer in [job.compressed, job.inflated] where buffer.capacity <= Self.sizeLimit {
+      buffer.count = 0
+      idle.look { $0.append(buffer) }
+    }
+  }
 }

@@ -10,6 +10,20 @@ struct MemberLine {
   let report: (String) -> Void
   /// Where to go on after a member that cannot be read; nil: nowhere.
   let next: (_ after: Int64) -> (offset: Int64, number: Int64)?
+  /// Whether the volumes' digests are wanted.
+  private let digests: Bool
+  private let buffers = MemberBuffers()
+
+  init(
+    archive: ArchiveReader, progress: Progress, digests: Bool = true, report: @escaping (String) -> Void,
+    next: @escaping (_ after: Int64) -> (offset: Int64, number: Int64)?
+  ) {
+    self.archive = archive
+    self.progress = progress
+    self.digests = digests
+    self.report = report
+    self.next = next
+  }
 
   /// Calls `take` with every member that can be read, on another thread. Gives the digests of the volumes, as far as
   /// they were read without a gap.
@@ -28,9 +42,10 @@ struct MemberLine {
     nonisolated(unsafe) let take = take
     let outcome = Monitor<Failure?>(nil)
     threads.append(
-      Thread { [progress] in
+      Thread { [progress, buffers] in
         while let job = toTake.take() {
           job.waitUntilFinished()
+          defer { buffers.takeBack(job) }
           guard outcome.look({ $0 == nil }) else { continue }
           progress.add(bytes: job.compressed.count)
           do throws(Failure) { try take(job) } catch { outcome.change { $0 = error } }
@@ -46,8 +61,8 @@ struct MemberLine {
   }
 
   private func readMembers(_ toWork: BoundedQueue<MemberJob>, _ toTake: BoundedQueue<MemberJob>) -> [Digest] {
-    let source = DigestingSource(archive)
-    let reader = MemberReader(source)
+    let source = digests ? DigestingSource(archive) : nil
+    let reader = MemberReader(source ?? archive)
     var number: Int64 = 0
     while !progress.isCancelled.load(ordering: .relaxed) {
       let offset = reader.offset
@@ -61,7 +76,7 @@ struct MemberLine {
           number = next.number
           continue
         }
-        let job = MemberJob(offset: offset, number: number, member: member, bytes: bytes)
+        let job = MemberJob(offset: offset, number: number, member: member, bytes: bytes, in: buffers)
         toTake.put(job, weight: job.weight)
         toWork.put(job, weight: job.weight)
         // Where it was taken up again the number is the manifest's word for it.
@@ -70,16 +85,16 @@ struct MemberLine {
         switch error {
         case .system(let error):
           report("\(archive.set.archive): cannot read it: \(error.cause)")
-          return source.digests
+          return source?.digests ?? []
         case .cutShort(let offset), .notAMember(let offset):
           report("\(archive.set.archive): the gzip member at byte \(offset) cannot be read")
-          guard let next = next(offset) else { return source.digests }
+          guard let next = next(offset) else { return source?.digests ?? [] }
           reader.seek(to: next.offset)
           number = next.number
         }
       }
     }
-    return source.digests
+    return source?.digests ?? []
   }
 }
 

@@ -134,7 +134,7 @@ final class FoldPass {
     progress.current = path
     // A full set's directories lost nothing: what is in them need not wait.
     if isFull {
-      if tree.isPresent, tree.line.kind != .directory { neighbour = sources[tree.age] }
+      if tree.isPresent, tree.line.kind != .directory { neighbour = archive(of: tree.line) }
       try putOwn()
     }
     if directory?.isGone == true { directory = nil }
@@ -295,7 +295,7 @@ final class FoldPass {
       }
     }
     stores = true
-    if neighbour == nil, line.kind != .directory { neighbour = archives.first }
+    if neighbour == nil, line.kind != .directory { neighbour = archive(of: line) }
     try step(.entry(found))
   }
 
@@ -303,12 +303,24 @@ final class FoldPass {
     tree.line(of: sources.count - 1).map { $0.what == .entry && $0.kind == .directory } ?? false
   }
 
-  /// What is told by the full set alone needs no closer look.
+  /// The archive that most likely has the line's tar entry.
+  private func archive(of line: Line) -> FoldSource? {
+    guard let set = line.place?.extent.set else { return tree.age < sources.count ? sources[tree.age] : nil }
+    return sources.first { $0.id == set }
+  }
+
+  /// What is told by the full set alone, or by a newer one with no more than another inode or change time, needs no
+  /// closer look.
   private func takeAsItIs(_ line: Line) throws(Failure) -> Bool {
-    guard let base, tree.age == sources.count - 1, line.kind != .directory, line.links == 1, !line.hasHardLink,
-      !tree.isUnseen
+    guard let base, line.kind != .directory, line.links == 1, !line.hasHardLink, !tree.isUnseen,
+      tree.age < sources.count
     else { return false }
     let place = line.place
+    if tree.age != sources.count - 1 {
+      guard !line.isMetadataOnly, let there = tree.line(of: sources.count - 1), there.what == .entry,
+        there.links == 1, there.canonical.elementsEqual(line.canonical), there.place?.extent == place?.extent
+      else { return false }
+    }
     guard place?.extent.set == base.source.id || (place == nil && (line.kind != .file || line.size == 0)) else {
       return false
     }

@@ -33,6 +33,8 @@ struct Line {
   var isFresh = false
   /// And no archive of its set's has it.
   var isElsewhere = false
+  /// Mode, owner, time or attributes are not those of the tar entry whose contents it has.
+  var isMetadataOnly = false
   var hasHardLink = false
   var major: UInt32 = 0
   var minor: UInt32 = 0
@@ -117,6 +119,7 @@ struct Line {
     isCarried = false
     isFresh = false
     isElsewhere = false
+    isMetadataOnly = false
     while p.at < p.end {
       guard p.skip(","), p.at < p.end else { return false }
       switch p.at.pointee {
@@ -134,7 +137,10 @@ struct Line {
       case UInt8(ascii: "f"):
         isFresh = true
         p.at += 1
-      case UInt8(ascii: "k"), UInt8(ascii: "m"): p.at += 1
+      case UInt8(ascii: "m"):
+        isMetadataOnly = true
+        p.at += 1
+      case UInt8(ascii: "k"): p.at += 1
       default: return true  // extents: parsed when asked for
       }
     }

@@ -211,7 +211,7 @@ final class LineStore {
   private var file: Descriptor?
   private var written: Int64 = 0
 
-  private static let memoryLimit = 16 << 20
+  private static let memoryLimit = 4 << 20
 
   /// `directory`: where the file is made; nil: all stays in memory.
   init(spillingTo directory: Descriptor?) { self.directory = directory }

@@ -118,7 +118,7 @@ struct TakeOver {
     let archive = try ArchiveReader(left.set, id: head.id, volumes: volumes, in: series)
     let kept = KeptArchive(journalEnd: journalEnd, volumes: volumes.map(\.size))
     progress.expected.store(Int(archive.size), ordering: .relaxed)
-    let line = MemberLine(archive: archive, progress: progress, report: { _ in }, next: { _ in nil })
+    let line = MemberLine(archive: archive, progress: progress, digests: false, report: { _ in }, next: { _ in nil })
     _ = try line.run { (job) throws(Failure) in kept.take(job) }
     guard let cut = kept.cut, let carrier = kept.carrier, let lines = reader() else { return nil }
 
