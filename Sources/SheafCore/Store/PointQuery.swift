@@ -2,7 +2,8 @@
 import Posix
 
 extension Series {
-  /// The newest set not after what `text` says. Throws `usage` for what cannot be read, `failed` where there is none.
+  /// The newest set not after what `text` says. Throws `usage` for what cannot be read, `failed` where there is none,
+  /// `damaged` where its manifest alone is missing.
   public func find(point text: Bytes, now: Timestamp) throws(Failure) -> SetName {
     do throws(Failure) {
       return try PointQuery.find(text, in: sets(), series: name, now: now) { (try? head($0).started) ?? $0.time }
@@ -13,7 +14,7 @@ extension Series {
         throw error
       }
       throw Failure(
-        .failed, "\(lost.text) has no manifest", hint: "'sheaf rebuild' makes it again out of the archive")
+        .damaged, "\(lost.text) has no manifest", hint: "'sheaf rebuild' makes it again out of the archive")
     }
   }
 }

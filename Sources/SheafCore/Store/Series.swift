@@ -103,6 +103,11 @@ public final class Series {
   /// Those of points that no manifest tells of, oldest first, but for what an interrupted run left: `rebuild` makes the
   /// manifests again.
   public func withoutManifest() throws(Failure) -> [SetName] {
+    // Mostly there are none, which the names alone tell.
+    let names = try system { () throws(SystemError) in try directory.sortedNames() }
+    let suffix = Bytes(".mtree.gz")
+    let manifests = Set(names.filter { $0.suffix(suffix.count).elementsEqual(suffix) }.map { $0.prefix(18) })
+    guard names.contains(where: { !manifests.contains($0.prefix(18)) && SetName.parse($0) != nil }) else { return [] }
     let points = Set(try allSets().map(\.point))
     let interrupted = Set(try leftovers().sets.map(\.set))
     let lost = try archives().filter { !points.contains($0.set.point) && !interrupted.contains($0.set) }
