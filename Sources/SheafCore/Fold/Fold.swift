@@ -52,16 +52,14 @@ struct Fold {
       try progress.checkCancelled()
       try writer.check()
       try system { () throws(SystemError) in try writer.publish() }
-      for path in pass.inexact {
-        reporter.note(
-          "\(Show.path([47] + path)): what went away there is deleted by sheaf restore and restore.sh, not by tar alone"
-        )
-      }
+      reporter.noteInexact(pass.inexact)
       return (set, foot)
     } catch {
       try? line.finish()
       writer.discard()
-      throw error
+      guard let cause = error.cause, cause.isFull else { throw error }
+      throw Failure(
+        .failed, error.message, hint: "nothing was changed; 'sheaf prune' without --fold needs no room", cause: cause)
     }
   }
 }

@@ -396,11 +396,7 @@ private struct Run {
         writer.discard()
         return summary
       }
-      for path in comparison.inexact {
-        task.reporter.note(
-          "\(Show.path([47] + path)): what went away there is deleted by sheaf restore and restore.sh, not by tar alone"
-        )
-      }
+      task.reporter.noteInexact(comparison.inexact)
       let foot = try system { () throws(SystemError) in
         try writer.finish(unchangedPoint: digest, unchanged: comparison.counts)
       }

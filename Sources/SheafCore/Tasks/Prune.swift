@@ -110,6 +110,7 @@ public struct Prune {
     } catch {
       guard error.kind != .interrupted else { throw error }
       reporter.problem("\(sets[0].text) is left as it is: \(error.message)", path: nil)
+      if error.cause?.isFull == true { reporter.note("what goes without --fold needs no room") }
       summary.isDamaged = summary.isDamaged || error.kind == .damaged
       for set in sets { summary.kept.append((set, "it could not be folded")) }
     }

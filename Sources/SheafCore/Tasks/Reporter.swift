@@ -20,6 +20,16 @@ public protocol Reporter: Sendable {
   var wantsItems: Bool { get }
 }
 
+extension Reporter {
+  /// Stock GNU tar, replaying the set, will not delete all that went away in these directories.
+  func noteInexact(_ directories: [Bytes]) {
+    for path in directories {
+      note(
+        "\(Show.path([47] + path)): what went away there is deleted by sheaf restore and restore.sh, not by tar alone")
+    }
+  }
+}
+
 /// Where a run stands: written by its threads, read by whoever shows it.
 public final class Progress: Sendable {
   /// Everything looked at.
