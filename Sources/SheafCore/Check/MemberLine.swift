@@ -101,16 +101,14 @@ struct MemberLine {
 /// Hashes each volume as it is read, front to back.
 private final class DigestingSource: ByteSource, @unchecked Sendable {
   private let archive: ArchiveReader
-  private let hasher = SHA256()
+  private let volumes: VolumeDigests
   private var position: Int64 = 0
-  private var volume = 0
-  private var left: Int64
-  private(set) var digests: [Digest] = []
   private var isBroken = false
+  var digests: [Digest] { volumes.digests }
 
   init(_ archive: ArchiveReader) {
     self.archive = archive
-    left = archive.volumes.first?.size ?? 0
+    volumes = VolumeDigests(archive.volumes)
   }
 
   func read(into buffer: UnsafeMutableRawPointer, count: Int, at offset: Int64) throws(SystemError) -> Int {
@@ -118,19 +116,9 @@ private final class DigestingSource: ByteSource, @unchecked Sendable {
     // Only what comes for the first time, and in order: a reader that starts anew after damage leaves gaps.
     if offset > position { isBroken = true }
     guard !isBroken, offset + Int64(read) > position else { return read }
-    var from = Int(position - offset)
-    while from < read, volume < archive.volumes.count {
-      let length = Int(min(Int64(read - from), left))
-      hasher.update(buffer + from, length)
-      from += length
-      position += Int64(length)
-      left -= Int64(length)
-      if left == 0 {
-        digests.append(hasher.finish())
-        volume += 1
-        left = volume < archive.volumes.count ? archive.volumes[volume].size : 0
-      }
-    }
+    volumes.update(
+      UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(start: buffer, count: read)[Int(position - offset)...]))
+    position = offset + Int64(read)
     return read
   }
 }

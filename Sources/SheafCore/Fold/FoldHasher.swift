@@ -24,38 +24,3 @@ final class FoldHasher: @unchecked Sendable {
     thread = nil
   }
 }
-
-/// The digests of an archive's volumes, from its bytes in order.
-final class VolumeDigests: @unchecked Sendable {
-  private let volumes: [SetFoot.Volume]
-  private let hasher = SHA256()
-  private var left: Int64
-  private var digests: [Digest] = []
-
-  init(_ volumes: [SetFoot.Volume]) {
-    self.volumes = volumes
-    left = volumes.first?.size ?? 0
-  }
-
-  fileprivate func update(_ bytes: UnsafeRawBufferPointer) {
-    var rest = bytes
-    while !rest.isEmpty, digests.count < volumes.count {
-      let count = Int(min(Int64(rest.count), left))
-      hasher.update(rest.baseAddress!, count)
-      left -= Int64(count)
-      rest = UnsafeRawBufferPointer(rebasing: rest[count...])
-      while left == 0, digests.count < volumes.count {
-        digests.append(hasher.finish())
-        left = digests.count < volumes.count ? volumes[digests.count].size : 0
-      }
-    }
-  }
-
-  /// The first volume that is not what its manifest says; nil: all are.
-  var wrong: SetFoot.Volume? {
-    for (index, volume) in volumes.enumerated() where index >= digests.count || digests[index] != volume.digest {
-      return volume
-    }
-    return nil
-  }
-}

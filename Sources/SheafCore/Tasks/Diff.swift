@@ -124,59 +124,62 @@ public struct Diff {
   }
 
   /// Gives whether there is anything at all.
-  private func compare(_ old: PointSlice, _ new: PointSlice, _ found: Differences) throws(Failure) -> Bool {
+  private func compare(_ old: PointSlice, _ new: some LaterTree, _ found: Differences) throws(Failure) -> Bool {
     var hasOld = try old.next()
     var hasNew = try new.next()
     let isAnything = hasOld || hasNew
     while hasOld || hasNew {
       try progress.checkCancelled()
-      let order = hasOld ? hasNew ? Self.order(old.line, new.line.path, new.line.parentLength) : -1 : 1
+      let order = hasOld ? hasNew ? new.order(of: old.line) : -1 : 1
       if order == 0 {
-        if !old.line.canonical.elementsEqual(new.line.canonical) {
-          try found.add(from: old.entry(), to: new.entry())
+        if !new.isAs(old.line) {
+          var before = try old.entry()
+          if var now = try new.entry(comparedWith: before) {
+            if !new.hasFirstNames { (before.hardLink, now.hardLink) = (nil, nil) }
+            try found.add(from: before, to: now)
+          }
         }
       } else if order < 0 {
-        try found.add(from: old.entry(), to: nil)
-      } else {
-        try found.add(from: nil, to: new.entry())
+        if !new.isUnseen(in: Bytes(old.line.parent)) { try found.add(from: old.entry(), to: nil) }
+      } else if let now = try new.entry(comparedWith: nil) {
+        try found.add(from: nil, to: now)
       }
       if order <= 0 { hasOld = try old.next() }
       if order >= 0 { hasNew = try new.next() }
     }
     return isAnything
   }
+}
 
-  private func compare(_ old: PointSlice, _ live: LiveTree, _ found: Differences) throws(Failure) -> Bool {
-    var hasOld = try old.next()
-    var hasLive = try live.next()
-    let isAnything = hasOld || hasLive
-    while hasOld || hasLive {
-      try progress.checkCancelled()
-      let order =
-        hasOld
-        ? hasLive ? live.path.withUnsafeBufferPointer { Self.order(old.line, $0, live.parentLength) } : -1 : 1
-      if order == 0 {
-        if !live.isUnseen, !live.isAs(old.line) {
-          var before = try old.entry()
-          if var now = live.entry(comparedWith: before) {
-            // The first names of files may lie outside of what is looked at.
-            if !options.path.isEmpty { (before.hardLink, now.hardLink) = (nil, nil) }
-            try found.add(from: before, to: now)
-          }
-        }
-      } else if order < 0 {
-        if !live.isUnseen(in: Bytes(old.line.parent)) { try found.add(from: old.entry(), to: nil) }
-      } else if !live.isUnseen, let now = live.entry(comparedWith: nil) {
-        try found.add(from: nil, to: now)
-      }
-      if order <= 0 { hasOld = try old.next() }
-      if order >= 0 { hasLive = try live.next() }
-    }
-    return isAnything
+/// What a point is compared with: another one, or the sources as they are now. In the order of a manifest.
+private protocol LaterTree {
+  /// Goes to the next entry; false at the end.
+  func next() throws(Failure) -> Bool
+  /// Whether the line stands before the entry at hand (below 0), at it, or after it.
+  func order(of line: Line) -> Int
+  /// Whether the entry at hand counts as the one that the line tells of, without a closer look.
+  func isAs(_ line: Line) -> Bool
+  /// The entry at hand; nil where it could not be looked at.
+  func entry(comparedWith old: Entry?) throws(Failure) -> Entry?
+  /// Whether what stood in that directory could not be looked at. Asked in order.
+  func isUnseen(in directory: Bytes) -> Bool
+  /// Whether the first names of all inodes are known.
+  var hasFirstNames: Bool { get }
+}
+
+extension PointSlice: LaterTree {
+  func order(of line: Line) -> Int {
+    PathOrder.compare(line.path, line.parentLength, self.line.path, self.line.parentLength)
   }
+  func isAs(_ line: Line) -> Bool { line.canonical.elementsEqual(self.line.canonical) }
+  func entry(comparedWith old: Entry?) throws(Failure) -> Entry? { try entry() }
+  func isUnseen(in directory: Bytes) -> Bool { false }
+  var hasFirstNames: Bool { true }
+}
 
-  private static func order(_ line: Line, _ path: UnsafeBufferPointer<UInt8>, _ parentLength: Int) -> Int {
-    PathOrder.compare(line.path, line.parentLength, path, parentLength)
+extension LiveTree: LaterTree {
+  func order(of line: Line) -> Int {
+    path.withUnsafeBufferPointer { PathOrder.compare(line.path, line.parentLength, $0, parentLength) }
   }
 }
 

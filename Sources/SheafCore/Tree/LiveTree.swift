@@ -21,7 +21,7 @@ final class LiveTree {
   private(set) var path = Bytes()
   private(set) var parentLength = 0
   /// It could not be looked at; that was told to the reporter.
-  private(set) var isUnseen = false
+  private var isUnseen = false
   private var status = Status.unknown
   /// Directories that could not be looked at.
   private var unseen = DirectoryTable<Void>()
@@ -93,8 +93,13 @@ final class LiveTree {
     }
   }
 
-  /// Whether the entry at hand is, by all that its status tells, what the line says: a look into it can be spared.
+  /// They may lie outside of what is looked at.
+  var hasFirstNames: Bool { top.isEmpty }
+
+  /// Whether the entry at hand is, by all that its status tells, what the line says: a look into it can be spared. So it
+  /// is, too, where it could not be looked at.
   func isAs(_ line: Line) -> Bool {
+    if isUnseen { return true }
     let s = status
     guard line.kind == s.kind, line.modified == s.modified, line.changed == s.changed, line.mode == s.mode,
       line.uid == s.uid, line.gid == s.gid, s.kind != .file || line.size == s.size, !line.hasHardLink || s.links > 1
@@ -103,8 +108,9 @@ final class LiveTree {
   }
 
   /// The entry at hand, with its digest where that decides whether it is still `old`. nil where it could not be
-  /// looked into, which the reporter was told.
+  /// looked at or into, which the reporter was told.
   func entry(comparedWith old: Entry?) -> Entry? {
+    if isUnseen { return nil }
     do throws(SystemError) {
       var entry = try described(comparedWith: old)
       if entry.links > 1 {
