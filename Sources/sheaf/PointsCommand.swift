@@ -61,13 +61,14 @@ private struct Points {
   init(_ series: Series) throws(Failure) {
     self.series = series
     let protected = try series.protectedPoints()
-    for set in try series.sets() {
+    let sets = try series.sets()
+    for (set, chain) in try zip(sets, series.chains(of: sets)) {
       var row = Row(set: set)
       row.isProtected = protected.contains(set.point)
       do throws(Failure) {
         row.head = try series.head(set)
         row.foot = try series.foot(set)
-        _ = try series.chain(of: set)
+        _ = try chain.get()
         if let shortfall = try series.shortfalls(of: set).first { row.failure = Failure(.damaged, shortfall) }
       } catch { row.failure = error }
       rows.append(row)

@@ -67,8 +67,8 @@ struct PrunePlanner {
     self.folds = folds
     self.isSound = isSound
     points = try series.sets()
-    for point in points {
-      do throws(Failure) { chains[point] = try series.chain(of: point) } catch {
+    for (point, chain) in try zip(points, series.chains(of: points)) {
+      do throws(Failure) { chains[point] = try chain.get() } catch {
         guard error.kind == .damaged || error.kind == .failed else { throw error }
       }
     }

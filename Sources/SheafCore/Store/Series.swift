@@ -166,9 +166,22 @@ public final class Series {
   }
 
   /// The sets that make a point, newest first, down to its full set.
-  public func chain(of set: SetName) throws(Failure) -> [SetName] {
+  public func chain(of set: SetName) throws(Failure) -> [SetName] { try chain(of: set, among: byPoint()) }
+
+  /// Those of many points, each as `chain(of:)` gives it, or why it cannot be told.
+  public func chains(of wanted: [SetName]) throws(Failure) -> [Result<[SetName], Failure>] {
+    let all = try byPoint()
+    return wanted.map { set in
+      do throws(Failure) { return .success(try chain(of: set, among: all)) } catch { return .failure(error) }
+    }
+  }
+
+  private func byPoint() throws(Failure) -> [String: SetName] {
+    Dictionary(uniqueKeysWithValues: try sets().map { ($0.point, $0) })
+  }
+
+  private func chain(of set: SetName, among all: [String: SetName]) throws(Failure) -> [SetName] {
     var chain = [set]
-    let all = Dictionary(uniqueKeysWithValues: try sets().map { ($0.point, $0) })
     while let parent = try head(chain.last!).parent {
       guard let next = all[parent.point], next < chain.last! else {
         throw .damaged("\(chain.last!.text) builds on the point \(parent.point), which is not in the store")

@@ -48,9 +48,9 @@ public struct Verify {
     let points = set == nil ? try series.sets() : [set!]
     var chains: [SetName: [SetName]] = [:]
     var sets: Set<SetName> = []
-    for point in points {
+    for (point, chain) in try zip(points, series.chains(of: points)) {
       try attempt(point, found) { () throws(Failure) in
-        let chain = try series.chain(of: point)
+        let chain = try chain.get()
         chains[point] = chain
         sets.formUnion(chain)
       }
