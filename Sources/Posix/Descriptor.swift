@@ -225,6 +225,11 @@ public final class Descriptor: Sendable {
     }
   }
 
+  /// Where the next `write` without an offset goes.
+  public func seek(to offset: Int64) throws(SystemError) {
+    guard lseek(raw, off_t(offset), SEEK_SET) >= 0 else { throw failed("seek in", path, changes: false) }
+  }
+
   public func truncate(to size: Int64) throws(SystemError) {
     try checkDrive("set the size of", path)
     guard retrying({ ftruncate(raw, off_t(size)) }) == 0 else { throw failed("set the size of", path, changes: true) }

@@ -39,13 +39,13 @@ struct HistoryCommand: ParsableCommand {
   }
 
   private static func printHeading() {
-    let columns = "\(Words.left("point", 26))\(Words.left("modified", 18))\(Words.right("size", 7))  sha256        what"
+    let columns = "\(Words.left("point", 27))\(Words.left("modified", 18))\(Words.right("size", 7))  sha256        what"
     Console.shared.print(Console.shared.styled(columns, .dim))
   }
 
   private static func printWords(_ v: Version) {
     let console = Console.shared
-    var line = Words.left(v.point.text, 26)
+    var line = Words.left(v.point.text, 27)
     if let entry = v.entry {
       let size = entry.kind == .file ? Words.size(entry.size) : ""
       let digest = entry.digest.map { String($0.hex.prefix(12)) } ?? LongLine.word(entry.kind)

@@ -26,9 +26,17 @@ struct PointsCommand: ParsableCommand {
         try? Memory.stores?.remember(series, now: .now())
       }
       total += points.rows.count
-      damaged += points.rows.count { $0.failure != nil }
+      damaged += points.rows.count(where: \.isDamaged)
       if output.json { points.printJSON() } else if !output.quiet { points.printTable(opened, alone: names.count == 1) }
-      for row in points.rows { if let failure = row.failure { Console.shared.error(failure.message) } }
+      var told: Set<String> = []
+      for failure in points.rows.compactMap(\.failure) where told.insert(failure.message).inserted {
+        Console.shared.error(failure.message, hint: failure.manifestHint)
+      }
+      let left = try series.interrupted()
+      if left.sets > 0 {
+        Console.shared.note(
+          "an interrupted run left \(Words.size(left.bytes)), which the next backup takes over or removes")
+      }
       try series.tellOfLostManifests()
     }
     if output.json {
@@ -54,6 +62,9 @@ private struct Points {
     var foot: SetFoot?
     var failure: Failure?
     var isProtected = false
+    /// What it needs is damaged, which is told of another row.
+    var needsDamaged: SetName?
+    var isDamaged: Bool { failure != nil || needsDamaged != nil }
   }
   let series: Series
   var rows: [Row] = []
@@ -62,16 +73,24 @@ private struct Points {
     self.series = series
     let protected = try series.protectedPoints()
     let sets = try series.sets()
-    for (set, chain) in try zip(sets, series.chains(of: sets)) {
+    var needs: [SetName: [SetName]] = [:]
+    for (set, others) in try zip(sets, series.needs(of: sets)) {
       var row = Row(set: set)
       row.isProtected = protected.contains(set.point)
       do throws(Failure) {
         row.head = try series.head(set)
         row.foot = try series.foot(set)
-        _ = try chain.get()
+        needs[set] = try others.get()
         if let shortfall = try series.shortfalls(of: set).first { row.failure = Failure(.damaged, shortfall) }
       } catch { row.failure = error }
       rows.append(row)
+    }
+    let damaged = Set(rows.filter { $0.failure != nil }.map(\.set))
+    for index in rows.indices where rows[index].failure == nil {
+      let suspects = needs[rows[index].set]?.filter(damaged.contains) ?? []
+      if !suspects.isEmpty {
+        rows[index].needsDamaged = try? series.firstNeeded(by: rows[index].set, among: suspects)
+      }
     }
   }
 
@@ -95,6 +114,7 @@ private struct Points {
       if let comment = row.head?.comment, !comment.isEmpty { json.add("comment", comment) }
       if row.isProtected { json.add("protected", true) }
       if let failure = row.failure { json.add("damaged", failure.message) }
+      if row.failure == nil, let needed = row.needsDamaged { json.add("damaged", "needs \(needed.text)") }
       json.print()
     }
   }
@@ -107,18 +127,19 @@ private struct Points {
       console.styled("series \(Show.path(series.name))\(label): \(Words.count(rows.count, "point"))", .bold))
     console.print(
       console.styled(
-        "  \(Words.left("point", 26))\(Words.right("files", 11))\(Words.right("size", 9))\(Words.right("added", 9))  local time",
+        "  \(Words.left("point", 28))\(Words.right("files", 9))\(Words.right("size", 9))\(Words.right("added", 9))  local time",
         .dim))
     for row in rows {
       let indent = row.set.kind == .full ? "" : "└ "
-      let name = Words.left(indent + row.set.text, 26)
-      guard let foot = row.foot, row.failure == nil else {
-        console.print("  \(name)  \(console.styled("damaged", .red))")
+      let name = Words.left(indent + row.set.text, 28)
+      guard let foot = row.foot, !row.isDamaged else {
+        let why = row.failure == nil ? row.needsDamaged.map { ", as it needs \($0.text)" } ?? "" : ""
+        console.print("  \(name)  \(console.styled("damaged", .red))\(why)")
         continue
       }
       let time = Words.time(row.set.time).dropLast(3)
       var line =
-        "  \(name)\(Words.right(Words.count(foot.counts.files), 11))\(Words.right(Words.size(foot.counts.bytes), 9))\(Words.right(Words.size(foot.storedBytes), 9))  \(time)"
+        "  \(name)\(Words.right(Words.count(foot.counts.files), 9))\(Words.right(Words.size(foot.counts.bytes), 9))\(Words.right(Words.size(foot.storedBytes), 9))  \(time)"
       if foot.incompleteAfter != nil { line += console.styled("  incomplete", .yellow) }
       if foot.counts.unseen > 0 { line += console.styled("  \(Words.count(foot.counts.unseen)) unseen", .yellow) }
       if row.isProtected { line += "  protected" }

@@ -82,8 +82,9 @@ struct PruneCommand: ParsableCommand {
 
   private func printTable(_ plan: PrunePlan) {
     let console = Console.shared
-    for row in plan.rows {
-      let name = Words.left(row.set.text, 26)
+    // Hundreds of sets may stay: they are shown where someone wants to see the plan.
+    for row in plan.rows where dryRun || output.verbose || row.fate != .keep {
+      let name = Words.left(row.set.text, 27)
       let size = Words.right(Words.size(row.bytes), 9)
       let why = row.reasons.joined(separator: ", ")
       switch row.fate {

@@ -42,7 +42,7 @@ final class RunReport: Reporter {
       json.print()
       return
     }
-    let what = "\(Words.count(kept.files, "file")), \(Words.size(kept.storedBytes))"
+    let what = "\(Words.count(kept.files)) entries, \(Words.size(kept.storedBytes))"
     note(
       kept.isComplete
         ? "an interrupted run had saved everything: it is \(kept.set.text) now (\(what))"
@@ -147,7 +147,7 @@ final class RunReport: Reporter {
   func printEnd(unseen: Int64 = 0) {
     let console = Console.shared
     if unseen > 0 {
-      console.print("  \(Words.count(unseen)) of them are the last good copies of what the point could not look at")
+      console.print("  \(Words.count(unseen)) entries are last good copies of what the point could not look at")
     }
     if problemCount > 0 {
       console.print(console.styled("  \(Words.count(problemCount, "problem")), see above", .yellow))

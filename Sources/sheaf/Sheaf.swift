@@ -48,7 +48,7 @@ struct Sheaf: ParsableCommand {
       try command.run()
       status = .success
     } catch let failure as Failure {
-      Console.shared.error(failure.message, hint: failure.hint)
+      Console.shared.error(failure.message, hint: failure.hint ?? failure.manifestHint)
       status = Status(failure.kind)
       if arguments.contains("--json") { tell(failure, status) }
     } catch let ended as Status {

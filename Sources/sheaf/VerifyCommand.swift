@@ -87,7 +87,9 @@ struct VerifyCommand: ParsableCommand {
       for set in s.touched { console.print("  \(set.text)") }
     }
     console.print("what is not damaged still comes back with 'sheaf restore'")
-    console.print("'sheaf rebuild' makes a manifest again that is lost or damaged")
+    if s.damages.contains(where: { $0.message.contains("manifest") || $0.message.contains(".mtree.gz") }) {
+      console.print("'sheaf rebuild' makes a manifest again that is lost or damaged")
+    }
     console.print("'sheaf backup --full' begins a sound chain")
   }
 

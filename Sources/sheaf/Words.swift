@@ -59,3 +59,10 @@ enum Words {
     String(repeating: " ", count: max(0, width - text.count)) + text
   }
 }
+
+extension Failure {
+  /// A manifest can be made again.
+  var manifestHint: String? {
+    kind == .damaged && message.contains(".mtree.gz") ? "'sheaf rebuild' makes a manifest again out of its archive" : nil
+  }
+}

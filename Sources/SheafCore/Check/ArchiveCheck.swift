@@ -32,6 +32,8 @@ struct ArchiveCheck {
     }
     func found(_ message: String) { report(Damage(set: set, path: nil, message: message)) }
     archive.shortfalls.forEach(found)
+    // Nothing of it is there, which is said: there is no need to name every file.
+    if archive.gaps.contains(where: { $0.contains(0..<archive.size) }), archive.size > 0 { return (0, 0) }
     manifest.compare(try series.index(set), report: found)
     let places = MemberPlaces(try series.manifest(set), of: archive.id)
     let line = MemberLine(archive: archive, progress: progress, report: found, next: places.first)

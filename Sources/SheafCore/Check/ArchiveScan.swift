@@ -23,6 +23,9 @@ final class ArchiveScan {
   private var long: (entry: Entry, hash: LogicalHash)?
   private let scratch = Buffer()
 
+  /// The last path that the run reached, where it was interrupted.
+  private(set) var incompleteAfter: Bytes?
+
   init(_ id: SetID, to sorter: LineSorter, progress: Progress, report: @escaping (Bytes?, String) -> Void) {
     self.id = id
     self.sorter = sorter
@@ -107,6 +110,12 @@ final class ArchiveScan {
         moves.append(move)
         guard moves.count <= MoveFinder.moveLimit else {
           throw .damaged("it tells of more renames than any run writes")
+        }
+        continue
+      }
+      if line.starts(with: Bytes(ManifestSyntax.incomplete)) {
+        incompleteAfter = line.withUnsafeBufferPointer { text in
+          Escape.decoded(UnsafeBufferPointer(rebasing: text[ManifestSyntax.incomplete.utf8CodeUnitCount...]))
         }
         continue
       }

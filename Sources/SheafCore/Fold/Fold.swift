@@ -34,7 +34,7 @@ struct Fold {
       comment: newest.comment)
     head.requires = newest.requires
     head.optional = newest.optional
-    let wanted = try series.foot(sets[0]).point
+    let told = try series.foot(sets[0])
     let set = SetName(point: sets[0].point, kind: head.kind, number: try series.nextNumber(sets[0].point))
     let writer = try system { () throws(SystemError) in try SetWriter(set, head: head, in: series, .init()) }
     let line = PackLine(writer, workers: (0..<processorCount()).map { _ in FoldWriter.worker(level: 1) })
@@ -44,9 +44,10 @@ struct Fold {
       try pass.run()
       try line.finish()
       let foot = try system { () throws(SystemError) in
-        try writer.finish(unchangedPoint: nil, unchanged: SetFoot.Counts())
+        try writer.finish(
+          unchangedPoint: nil, unchanged: SetFoot.Counts(), incompleteAfter: told.incompleteAfter)
       }
-      guard foot.point == wanted else {
+      guard foot.point == told.point else {
         throw .damaged("the manifests up to \(sets[0].text) do not add up to the point it was written for")
       }
       try progress.checkCancelled()

@@ -51,6 +51,12 @@ final class ManifestWriter {
     try file.sync()
   }
 
+  /// Takes away what a failed attempt to write left behind, so that the same can be tried again.
+  func mend() throws(SystemError) {
+    try file.truncate(to: offset)
+    try file.seek(to: offset)
+  }
+
   /// Writes the foot and the index. The file is complete then, and not yet durable.
   func finish(_ foot: SetFoot) throws(SystemError) {
     try flush()
@@ -188,6 +194,15 @@ enum ManifestSyntax {
       paths.append(path)
     }
     return Move(old: paths[0], new: paths[1])
+  }
+
+  /// `# incomplete: ./PATH`, the last path that an interrupted run reached.
+  static let incomplete: StaticString = "# incomplete: ./"
+
+  static func appendIncomplete(after path: Bytes, to out: Buffer) {
+    out.append(incomplete)
+    Escape.append(path: path, to: out)
+    out.append("\n")
   }
 
   static func appendNote(_ note: StaticString, _ path: Bytes, to out: Buffer) {

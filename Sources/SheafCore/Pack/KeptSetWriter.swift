@@ -160,7 +160,8 @@ final class KeptSetWriter {
     _ point: (digest: Digest, counts: SetFoot.Counts), incompleteAfter last: Bytes
   ) throws(Failure) -> SetFoot {
     try append(directories)
-    if notes.count > 0 { try flushNotes() }
+    ManifestSyntax.appendIncomplete(after: last, to: notes)
+    try flushNotes()
     let end = Buffer()
     TarHeader.appendEnd(to: end)
     try append(end)

@@ -55,9 +55,13 @@ final class LargeReader {
     return LargeFile(file, status, entry, group: packed.group, change: packed.change, progress: progress)
   }
 
+  /// Of the file looked at last: it was read, and is not what the old line says.
+  private(set) var hasOtherContents = false
+
   /// The renewed line where content and metadata prove equal to the old line's; nil where they differ, or where it
   /// could not be read (the packer will say so). `orMetadata`: the metadata may differ.
   func refreshedIfEqual(_ packed: PackEntry, orMetadata: Bool = false) -> Refreshed? {
+    hasOtherContents = false
     guard let old = packed.old else { return nil }
     do throws(SystemError) {
       let path = packed.path
@@ -82,7 +86,8 @@ final class LargeReader {
         bytesRead += Int64(read)
       }
       let digest = hasher.finish()
-      guard digest == entry.digest, try file.status() == status else { return nil }
+      hasOtherContents = digest != entry.digest
+      guard !hasOtherContents, try file.status() == status else { return nil }
       return refreshed(old, with: entry, scratch, orMetadata: orMetadata)
     } catch { return nil }
   }

@@ -265,6 +265,7 @@ final class Packer {
         tar.count = start
         return
       }
+      if packed.onlyIfDifferent, !entry.isTorn, isRot(entry, since: packed.old) { reporter.noteRot(entry.path) }
       packed.group?.entry = entry
       append(entry, job, as: packed.change) { extent in
         var extent = extent
@@ -276,6 +277,16 @@ final class Packer {
   }
 
   private static let growthLimit: Int64 = 16 << 20
+
+  /// Whether its contents are others than the old line's, though its size and time are the same.
+  private func isRot(_ entry: Entry, since old: Bytes?) -> Bool {
+    guard let old else { return false }
+    return old.withUnsafeBufferPointer { text in
+      var line = Line()
+      guard line.parse(entry: text, scratch: scratch), !line.mustReread, let before = line.entry() else { return false }
+      return entry.isSuspectedRot(since: before)
+    }
+  }
 
   /// Where nothing differs from the old line: only the line is written anew, with the old place.
   private func isKept(_ entry: Entry, _ packed: PackEntry, _ job: PackJob) -> Bool {

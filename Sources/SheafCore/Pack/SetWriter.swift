@@ -13,10 +13,14 @@ final class SetWriter {
   private let lines = Buffer(capacity: 1 << 20)
   private let canonical = Buffer(capacity: 1 << 20)
   private let written = WrittenVolumes()
-  /// Where in the archive the journal was made durable.
+  /// Where in the archive the journal was written, and made durable.
+  private var journalled: Int64 = 0
   private var synced: Int64 = 0
-  /// Bytes of archive that a power loss may cost.
-  private static let journalDistance: Int64 = 256 << 20
+  /// Bytes of archive that the program's end may cost, and a power loss.
+  private static let journalDistance: Int64 = 16 << 20
+  private static let syncDistance: Int64 = 256 << 20
+  /// More than the lines of a journal that wait to be written.
+  private static let spareSize: Int64 = 1 << 20
 
   /// Of the point's canonical lines so far; set when the planner says where to begin.
   private var point: SHA256?
@@ -92,15 +96,23 @@ final class SetWriter {
     unchanged += job.unchanged
     moved += job.moved
     written.append(job)
-    if archive.offset - synced >= Self.journalDistance { try syncJournal() }
+    if archive.offset - journalled >= Self.journalDistance { try writeJournal() }
+    if archive.offset - synced >= Self.syncDistance { try syncJournal() }
     return written
+  }
+
+  /// Writes the lines so far, so that they outlive the program.
+  private func writeJournal() throws(SystemError) {
+    lines.count = 0
+    table.flush(to: lines)
+    try manifest.append(lines.bytes)
+    try manifest.flush()
+    journalled = archive.offset
   }
 
   /// Makes durable what was written so far, so that a later run can take it over.
   private func syncJournal() throws(SystemError) {
-    lines.count = 0
-    table.flush(to: lines)
-    try manifest.append(lines.bytes)
+    try writeJournal()
     try archive.sync()
     try manifest.sync()
     synced = archive.offset
@@ -189,8 +201,12 @@ final class SetWriter {
 
   /// Ends the archive and makes all durable under partial names.
   /// `point`: the digest where nothing differed from the parent.
-  func finish(unchangedPoint: Digest?, unchanged: SetFoot.Counts) throws(SystemError) -> SetFoot {
+  /// `incompleteAfter`: where the set stands for an interrupted run's.
+  func finish(
+    unchangedPoint: Digest?, unchanged: SetFoot.Counts, incompleteAfter: Bytes? = nil
+  ) throws(SystemError) -> SetFoot {
     lines.count = 0
+    if let incompleteAfter { ManifestSyntax.appendIncomplete(after: incompleteAfter, to: notes) }
     if let job = try flushNotes() { hash(job) }
     let end = Buffer()
     TarHeader.appendEnd(to: end)
@@ -204,6 +220,7 @@ final class SetWriter {
     foot.members = archive.members
     foot.counts = counts
     foot.point = point?.finish() ?? unchangedPoint!
+    foot.incompleteAfter = incompleteAfter
     try manifest.finish(foot)
     try manifestFile.seal()
     return foot
@@ -229,6 +246,16 @@ final class SetWriter {
   /// Leaves what was written where it is, for a later run to take over; as much of it as can still be told.
   func abandon() {
     try? syncJournal()
+    leave()
+  }
+
+  /// The same on a full drive: the archive gives up its end for the journal's.
+  func abandonFull() {
+    do throws(SystemError) {
+      try archive.shorten(by: Self.spareSize)
+      try manifest.mend()
+      try syncJournal()
+    } catch {}
     leave()
   }
 

@@ -278,7 +278,8 @@ final class PlaceLine {
     taken[extent.set, default: 0].add(saturating: extent.length)
     // A file that was moved while a run went on may have been seen at both places.
     guard taken[extent.set]! / 2 <= archive.capacity else {
-      throw .damaged("\(archive.set.archive): more is said to lie in it than it can hold")
+      throw .damaged(
+        archive.shortfalls.first ?? "\(archive.set.archive): more is said to lie in it than it can hold")
     }
   }
 

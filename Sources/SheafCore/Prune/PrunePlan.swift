@@ -113,14 +113,21 @@ struct PrunePlanner {
   private mutating func chooseByRules() throws(Failure) {
     let protected = try series.protectedPoints()
     var judged: [KeepRules.Point] = []
-    for set in points {
+    for (index, set) in points.enumerated() {
       if protected.contains(set.point) { reasons[set, default: []].append("protected") }
       if rules.isEmpty { reasons[set, default: []].append("no rule was given") }
+      // What an interrupted run left stands for no day or month: only as long as nothing newer does.
+      if isIncomplete(set) {
+        if index == points.count - 1, reasons[set] == nil { reasons[set] = ["the newest, incomplete"] }
+        continue
+      }
       guard let head = try? series.head(set) else { continue }
       judged.append(KeepRules.Point(set: set, started: head.started, comment: head.comment))
     }
     for (set, why) in rules.reasons(judged) { reasons[set, default: []] += why }
   }
+
+  private func isIncomplete(_ set: SetName) -> Bool { (try? series.foot(set).incompleteAfter) ?? nil != nil }
 
   /// What cannot be read may be mended by a rebuild, and may need whatever is older, down to a full set.
   private mutating func keepWhatCannotBeJudged() throws(Failure) {
@@ -134,9 +141,10 @@ struct PrunePlanner {
     }
   }
 
-  /// The newest point whose whole chain is as it should be never goes.
+  /// The newest point whose whole chain is as it should be never goes; one that is complete, where there is one.
   private mutating func keepLastSound() throws(Failure) {
-    for set in points.reversed() where chains[set] != nil {
+    let newestFirst = points.reversed().filter { chains[$0] != nil }
+    for set in newestFirst.filter({ !isIncomplete($0) }) + newestFirst.filter(isIncomplete) {
       if try isSound(set) {
         if reasons[set] == nil { reasons[set] = ["the newest that is sound"] }
         return
@@ -186,8 +194,7 @@ struct PrunePlanner {
       }
       // A set that is written anew takes along what it has elsewhere.
       guard set.kind == .full, !folds else { continue }
-      for id in try series.idsElsewhere(set) {
-        guard let holder = try series.set(id), holder != set else { continue }
+      for holder in try series.holders(for: set) {
         if needed[holder] == nil { needed[holder] = .holds(set) }
         open.append(holder)
       }
@@ -231,6 +238,43 @@ extension Series {
       for extent in entry.extents where extent.set != id { ids.insert(extent.set) }
     }
     return ids
+  }
+
+  /// The sets that are in the store and hold files of a full set, other than itself.
+  func holders(for set: SetName) throws(Failure) -> [SetName] {
+    var holders: [SetName] = []
+    for id in try idsElsewhere(set) { if let holder = try self.set(id), holder != set { holders.append(holder) } }
+    return holders.sorted()
+  }
+
+  /// What each of the points may need, other than itself: its chain, and what holds files for the full set of that; or
+  /// why that cannot be told.
+  public func needs(of points: [SetName]) throws(Failure) -> [Result<[SetName], Failure>] {
+    var holders: [SetName: [SetName]] = [:]
+    return try chains(of: points).map { (result) throws(Failure) in
+      guard case .success(let chain) = result, let full = chain.last else { return result }
+      do throws(Failure) {
+        if holders[full] == nil { holders[full] = try self.holders(for: full) }
+      } catch {
+        guard error.kind == .damaged || error.kind == .failed else { throw error }
+        return .failure(error)
+      }
+      return .success(chain.dropFirst() + holders[full]!)
+    }
+  }
+
+  /// The first of `sets` that a point needs, out of those that it may need.
+  public func firstNeeded(by point: SetName, among sets: [SetName]) throws(Failure) -> SetName? {
+    let chain = try chain(of: point)
+    var ids: [SetID: SetName] = [:]
+    for set in sets {
+      if chain.contains(set) { return set }
+      if let id = try? head(set).id { ids[id] = set }
+    }
+    guard !ids.isEmpty else { return nil }
+    let tree = try tree(chain)
+    while try tree.next() { if let extent = tree.line.place?.extent, let set = ids[extent.set] { return set } }
+    return nil
   }
 
   /// Whether what the point builds on can be told.

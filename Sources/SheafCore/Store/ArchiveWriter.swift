@@ -91,6 +91,11 @@ final class ArchiveWriter {
   /// Makes durable what was written so far.
   func sync() throws(SystemError) { try files[last].file.descriptor.sync() }
 
+  /// Gives up the end of the last volume. Nothing can be appended then.
+  func shorten(by bytes: Int64) throws(SystemError) {
+    try files[last].file.descriptor.truncate(to: max(0, files[last].size - bytes))
+  }
+
   /// Makes the archive durable under its partial names. `digests`: of the volumes.
   func seal(digests: [Digest]) throws(SystemError) -> [SetFoot.Volume] {
     for (file, _) in files { try file.seal() }

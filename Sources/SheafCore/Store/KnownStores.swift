@@ -66,6 +66,9 @@ public struct KnownStores: Sendable {
       let sets = try? series.sets()
     else { return nil }
     guard let newest = sets.last, newest.time >= known.newest.time else {
+      if let lost = try? series.withoutManifest(), lost.contains(where: { $0.point == known.newest.point }) {
+        return "the newest point, \(known.newest.text), has lost its manifest, which 'sheaf rebuild' makes again"
+      }
       return
         "the newest point seen in the series '\(Show.path(series.name))' was \(known.newest.text), which is gone: the store was set back"
     }

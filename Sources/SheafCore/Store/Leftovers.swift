@@ -65,6 +65,13 @@ extension Series {
     return (found.values.sorted { $0.set < $1.set }, others)
   }
 
+  /// How many runs left something under partial names, and its bytes.
+  public func interrupted() throws(Failure) -> (sets: Int, bytes: Int64) {
+    let sets = try leftovers().sets
+    let bytes = sets.flatMap(\.volumes).filter(\.isPartial).reduce(Int64(0)) { $0 + $1.size }
+    return (sets.count, bytes)
+  }
+
   /// Removes what interrupted runs left. An archive that has its final name stays: a manifest can be made for it.
   /// `sparingBackups`: only what a fold left, which is begun anew. Only under the series' lock.
   func removeLeftovers(sparingBackups: Bool = false) throws(Failure) {

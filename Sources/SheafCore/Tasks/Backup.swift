@@ -287,8 +287,13 @@ private struct Run {
     let isFull = kind == .full
     if let before = previous?.head.started, started < before {
       task.reporter.note(
-        "the clock says \(PointName.text(started)), and \(PointName.text(before)) when the newest point was made: it was set back"
+        "the clock was set back: it says \(PointName.text(started)), the newest point \(PointName.text(before))"
       )
+    }
+    if let before = previous?.head.exclusions, before != task.ruleTexts {
+      task.reporter.note(
+        "other things are left out than in the run before"
+          + (task.ruleTexts.isEmpty ? ": nothing now; it left out with \(before.map(Show.path).joined(separator: " "))" : ""))
     }
     let root = try system { () throws(SystemError) in try Descriptor.open(Bytes("/"), [.pathOnly, .directory]) }
     let missing = try missingSources(sources, root)
@@ -344,7 +349,7 @@ private struct Run {
       try check(digest, previous)
       summary.counts = comparison.counts + sink.counts
       summary.bytesRead = sink.bytes
-      summary.unchanged = comparison.unchanged
+      summary.unchanged = comparison.unchanged + sink.unchanged
       summary.moved = comparison.moved
       summary.excluded = comparison.excluded
       if kind == .differential, summary.counts.unseen > 0 || comparison.sawUnseen { return nil }
@@ -361,10 +366,11 @@ private struct Run {
       if let warning = room.warning { task.reporter.note(warning) }
     }
     let set = SetName(point: PointName.text(time), kind: head.kind)
-    let writer = try system { () throws(SystemError) in
-      try SetWriter(
+    let writer: SetWriter
+    do throws(SystemError) {
+      writer = try SetWriter(
         set, head: head, in: series!, .init(volume: options.volumeSize, free: options.keepFree))
-    }
+    } catch { throw Failure(error, hint: error.isFull ? removable() : nil) }
     let packers = (0..<processorCount()).map { _ in
       Packer(
         root: root, owners: owners, level: options.level, set: head.id, isFull: isFull, reporter: task.reporter,
@@ -438,7 +444,7 @@ private struct Run {
       writer.abandon()
       // The run was told to stop, this last step was not.
       try task.takeOver(series!, Progress())
-      return failure
+      return Failure(.interrupted, failure.message, hint: "run it again to go on")
     }
     // After a failure to write, what is on the drive is left for the next run to judge: it may be half gone, and a drive
     // that fails is not written to.
@@ -446,12 +452,13 @@ private struct Run {
       writer.discard()
       return failure
     }
-    writer.leave()
     if cause.isFull {
+      writer.abandonFull()
       return Failure(
         .failed, failure.message + room.shortage(written: writer.bytesWritten, read: writer.bytesRead),
         hint: "what was saved so far is kept, and the next run goes on there; " + removable(), cause: cause)
     }
+    writer.leave()
     return failure
   }
 

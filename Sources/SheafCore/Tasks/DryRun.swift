@@ -8,6 +8,7 @@ final class DryRunSink: ComparisonSink {
   var counts = SetFoot.Counts()
   /// Bytes of the files that would be read.
   var bytes: Int64 = 0
+  var unchanged: Int64 = 0
 
   init(_ reporter: any Reporter) { self.reporter = reporter }
 
@@ -25,7 +26,12 @@ final class DryRunSink: ComparisonSink {
       counts.bytes.add(saturating: status.size)
     }
     if entry.item.isAbove { return }
-    if entry.old == nil { counts.new += 1 } else if !entry.onlyIfDifferent { counts.changed += 1 }
+    if entry.isUnchanged || entry.onlyIfDifferent {
+      // Most of what has to be read proves the same.
+      unchanged += 1
+      return
+    }
+    if entry.old == nil { counts.new += 1 } else { counts.changed += 1 }
     if reporter.wantsItems { reporter.item(entry.old == nil ? .new : .changed, entry.path, status.kind) }
   }
 }

@@ -124,6 +124,7 @@ public struct Rebuild {
     foot.volumes = volumes
     foot.tarBytes = scan.tarBytes
     foot.members = Int64(scan.members.count)
+    foot.incompleteAfter = scan.incompleteAfter
 
     // Not the name of an interrupted run's journal, by which an archive would be cut.
     let file = try system { () throws(SystemError) in

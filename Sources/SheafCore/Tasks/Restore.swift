@@ -58,7 +58,7 @@ public struct Restore {
       let (tree, _) = try series.tree(chain, from: path)
       guard try tree.next(), Bytes(tree.line.path) == path else {
         throw Failure(
-          .failed, "\(Show.path(path)) is not in the point \(set.text)", hint: "look for it with 'sheaf ls'")
+          .failed, "\(Show.path(path)) is not in the point \(set.text)", hint: "look for it with 'sheaf find'")
       }
     }
     let foot = try series.foot(set)

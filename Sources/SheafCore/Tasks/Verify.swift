@@ -47,12 +47,20 @@ public struct Verify {
     }
     let points = set == nil ? try series.sets() : [set!]
     var chains: [SetName: [SetName]] = [:]
+    /// With those that hold last good copies for a full set.
+    var needed: [SetName: [SetName]] = [:]
     var sets: Set<SetName> = []
-    for (point, chain) in try zip(points, series.chains(of: points)) {
+    for (point, (chain, others)) in try zip(points, zip(series.chains(of: points), series.needs(of: points))) {
       try attempt(point, found) { () throws(Failure) in
         let chain = try chain.get()
         chains[point] = chain
-        sets.formUnion(chain)
+        needed[point] = [point]
+        for other in try others.get() {
+          // One point: no set is read that it has no files in.
+          if set != nil, !chain.contains(other), try series.firstNeeded(by: point, among: [other]) == nil { continue }
+          needed[point]!.append(other)
+        }
+        sets.formUnion(needed[point]!)
       }
     }
     var expected: Int64 = 0
@@ -80,7 +88,11 @@ public struct Verify {
     summary.damages = damages.look { $0 }
     let damaged = Set(summary.damages.map(\.set))
     summary.touched = points.filter { point in
-      damaged.contains(point) || (chains[point] ?? []).contains { damaged.contains($0) }
+      if damaged.contains(point) { return true }
+      let suspects = (needed[point] ?? []).filter(damaged.contains)
+      guard !suspects.isEmpty else { return false }
+      // What cannot be told counts as touched.
+      do throws(Failure) { return try series.firstNeeded(by: point, among: suspects) != nil } catch { return true }
     }
     return summary
   }

@@ -358,17 +358,19 @@ final class Comparison {
       index, item, listing, before: before(), onlyIfDifferent: verdict == .look, isSame: verdict == .same)
   }
 
-  /// The old line holds for the item. Where older sets do not have it so, it is written.
+  /// The old line holds for the item. Where older sets do not have it so, or could not look at it, it is written.
   @inline(__always)
   private func keep(_ item: Listing.Item) {
     let old = old!
     counts.count(old.line)
-    if old.isElsewhere {
+    if old.isElsewhere || old.isUnseen {
+      diverge()
       let line = old.line
       var text = Bytes(line.text)
       text.append(10)
-      sink.add(.line(text: text, canonical: line.canonicalLength, isNote: false), estimate: 0)
-      tellKept(Bytes(line.path), line.kind, isElsewhere: true)
+      // No entry of the archive says that it can be seen again.
+      sink.add(.line(text: text, canonical: line.canonicalLength, isNote: !old.isElsewhere), estimate: 0)
+      tellKept(Bytes(line.path), line.kind, isElsewhere: old.isElsewhere)
       return
     }
     if !item.isAbove { unchanged += 1 }
@@ -428,6 +430,7 @@ final class Comparison {
       }
       return
     }
+    if onlyIfDifferent, reader.hasOtherContents, !parsed(entry.old!, \.mustReread) { reporter.noteRot(entry.path) }
     // What is only looked at may prove the same; its directory's entry costs little.
     if item.status.kind != .directory || onlyIfDifferent || before.isOther { stores = true }
     sink.add(.entry(entry), estimate: entry.isLink || item.status.kind != .file ? 1024 : 1024 + Int(item.status.size))
@@ -438,7 +441,10 @@ final class Comparison {
     guard let line = entry.old, !options.isFull, !options.storesMetadata, entry.item.status.links == 1 else {
       return false
     }
-    return parsed(line) { $0.kind == .file && $0.size == entry.item.status.size && !$0.hasHardLink }
+    // A copy that only an older chain has is stored, whatever it proves to be.
+    return parsed(line) {
+      $0.kind == .file && $0.size == entry.item.status.size && !$0.hasHardLink && !$0.isCarried
+    }
   }
 
   private enum Joined { case done, same, store }

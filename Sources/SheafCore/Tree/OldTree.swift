@@ -32,6 +32,8 @@ final class OldTree {
   }
   /// Older sets do not have the line at hand as it is now: it must be written.
   var isElsewhere: Bool { isMoved || base == .elsewhere }
+  /// The newest sets that tell of the line at hand could not look at what it tells of.
+  var isUnseen: Bool { !isMoved && base == .plain && point.isUnseen }
   /// Nothing is there: what the line at hand tells of was moved away or gave way, and nothing that was moved took its
   /// place.
   var isVacated: Bool { !isMoved && base == .vacated }
