@@ -17,10 +17,11 @@ struct ConsolidateCommand: ParsableCommand {
     let series = try store.openSeries()
     try volumes.add(to: series)
     let set = try point.find(in: series)
+    let alarm = series.warnOfAlarm()
     let report = RunReport(output)
     let task = Consolidate(series, reporter: report, progress: Interruption.progress)
     let summary = try report.showing("consolidating") { try task.run(set) }
-    try? Memory.stores?.remember(series, now: .now())
+    if alarm == nil { try? Memory.stores?.remember(series, now: .now()) }
     if output.json { printJSON(summary, report) } else if !output.quiet { printWords(summary, report) }
     try report.finish()
   }

@@ -59,6 +59,13 @@ struct PointOption: ParsableArguments {
 }
 
 extension Series {
+  /// Says where the series is not as this machine saw it last; only a backup or a person's word settles that.
+  func warnOfAlarm() -> String? {
+    let alarm = Memory.stores?.alarm(for: self)
+    if let alarm { Console.shared.warning(alarm) }
+    return alarm
+  }
+
   /// What could be a point again.
   func tellOfLostManifests() throws {
     for lost in try withoutManifest() {

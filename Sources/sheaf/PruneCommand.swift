@@ -47,12 +47,13 @@ struct PruneCommand: ParsableCommand {
     options.isDryRun = dryRun
     let series = try store.openSeries()
     try volumes.add(to: series)
+    let alarm = series.warnOfAlarm()
     let report = RunReport(output)
     let task = Prune(series, options, reporter: report, progress: Interruption.progress)
     let summary = try report.showing("pruning") {
       try task.run { plan in if output.json { printJSON(plan) } else if !output.quiet { printTable(plan) } }
     }
-    if !dryRun { try? Memory.stores?.remember(series, now: .now()) }
+    if !dryRun, alarm == nil { try? Memory.stores?.remember(series, now: .now()) }
     if output.json { printJSON(summary, report) } else if !output.quiet { printWords(summary, report) }
     if summary.isDamaged { throw Status.damaged }
     try report.finish()

@@ -247,8 +247,8 @@ final class FoldPass {
   }
 
   private func take(_ line: Line, _ isInOld: Bool) throws(Failure) {
-    list(line, tree.isUnseen)
     let isTold = tree.age < sources.count
+    list(line, tree.isUnseen && !isTold)
     // It became a directory or ceased to be one: GNU tar must take the old one away.
     if isInOld, (old!.line.kind == .directory) != (line.kind == .directory) { hasLost = true }
     var counts = SetFoot.Counts()

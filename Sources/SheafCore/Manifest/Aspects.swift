@@ -63,6 +63,8 @@ extension Entry {
 }
 
 extension Attribute {
+  /// Given by the system, by rules of its own.
+  var isOfSecurity: Bool { name.starts(with: Bytes("security.")) }
   /// A POSIX ACL, as the kernel keeps it.
   var isACL: Bool { name == Bytes("system.posix_acl_access") || name == Bytes("system.posix_acl_default") }
 }

@@ -19,6 +19,9 @@ final class MovedLines {
   /// The names that the directories asked for have after all moves, and whether each is a directory.
   private(set) var names: [Bytes: [Bytes: Bool]] = [:]
 
+  /// Names in the older point that look like those of directories made to move things: none of these may be used.
+  private(set) var purgeNames: Set<Bytes> = []
+
   private let scratch = Buffer()
   private let text = Buffer()
 
@@ -35,6 +38,7 @@ final class MovedLines {
     var isWatched = names[[]] != nil
     while try point.next() {
       let line = point.line
+      if line.name.starts(with: LargePurge.namePrefix) { purgeNames.insert(Bytes(line.name)) }
       if !line.parent.elementsEqual(place.directory) {
         place = moves.place(Bytes(line.parent))
         isWatched = names[place.after] != nil

@@ -20,7 +20,7 @@ struct MoveRecords {
     else { return nil }
     // What it has by then, not what it has now: whatever went away meanwhile goes with its own entry.
     let listing = Dumpdir.listing(names)
-    let trash = directory.joined(LargePurge.freeName { names[$0] != nil })
+    let trash = directory.joined(LargePurge.freeName { names[$0] != nil || lines.purgeNames.contains($0) })
     guard listing.count <= Dumpdir.limit, trash.count + 20 < 4096 else { return nil }
 
     let known = lines.moves.all.indices.filter { lines.isKnown($0) }

@@ -123,6 +123,8 @@ final class PackJob: @unchecked Sendable {
   var moved: Int64 = 0
   /// Bytes read from the source.
   var bytesRead: Int64 = 0
+  /// Of these, what is not stored after all.
+  var bytesSpared: Int64 = 0
 
   enum Fill {
     /// Offset and number of the member this job becomes; what is known of a link group's first name gets them too.
@@ -160,6 +162,7 @@ final class PackJob: @unchecked Sendable {
     unchanged = 0
     moved = 0
     bytesRead = 0
+    bytesSpared = 0
     finished.look { $0 = false }
   }
 

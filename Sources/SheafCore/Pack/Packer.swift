@@ -292,6 +292,7 @@ final class Packer {
   private func isKept(_ entry: Entry, _ packed: PackEntry, _ job: PackJob) -> Bool {
     guard packed.onlyIfDifferent, let old = packed.old, !entry.isTorn else { return false }
     guard let line = refreshed(old, with: entry, scratch) else { return false }
+    if entry.kind == .file { job.bytesSpared += entry.size }
     job.text.append(line.text)
     appendCanonical(line.text, line.canonical, job)
     count(entry, job, as: packed.item.isAbove ? .untold : packed.before.isElsewhere ? .moved : .unchanged)

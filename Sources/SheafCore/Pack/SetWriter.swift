@@ -27,6 +27,8 @@ final class SetWriter {
   private var table = MemberTable()
   private(set) var counts = SetFoot.Counts()
   private(set) var bytesRead: Int64 = 0
+  /// Of these, what proved the same as before and is not stored.
+  private(set) var bytesSpared: Int64 = 0
   private(set) var unchanged: Int64 = 0
   private(set) var moved: Int64 = 0
 
@@ -93,6 +95,7 @@ final class SetWriter {
     try manifest.append(lines.bytes)
     add(job.counts)
     bytesRead += job.bytesRead
+    bytesSpared += job.bytesSpared
     unchanged += job.unchanged
     moved += job.moved
     written.append(job)

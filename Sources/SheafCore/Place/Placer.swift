@@ -191,7 +191,13 @@ struct Placer: Sendable {
 
   /// The metadata of an open file or directory, its time last.
   func finish(_ entry: Entry, _ file: Descriptor, in target: TargetDirectory) throws(SystemError) {
-    if inheritsACLs {
+    if entry.kind == .directory, overwrite != nil {
+      // One that was there already may have more than the point knows.
+      let wanted = Set(entry.attributes.map(\.name))
+      for one in (try? file.attributes()) ?? [] where !wanted.contains(one.name) && !one.isOfSecurity {
+        try? file.removeAttribute(one.name)
+      }
+    } else if inheritsACLs {
       for name in [Bytes("system.posix_acl_access"), Bytes("system.posix_acl_default")] {
         try? file.removeAttribute(name)
       }

@@ -35,7 +35,8 @@ public struct KeepRules: Sendable {
   /// Why each of the points is kept; those that are not are missing.
   public func reasons(_ points: [Point]) -> [SetName: [String]] {
     var reasons: [SetName: [String]] = [:]
-    let newestFirst = points.sorted { ($0.started, $0.set) > ($1.started, $1.set) }
+    // The order of the chain: a clock that was set back does not make an older state a newer one.
+    let newestFirst = points.sorted { $0.set > $1.set }
     guard let newest = newestFirst.first else { return [:] }
     for point in newestFirst.prefix(last ?? 0) { reasons[point.set, default: []].append("last") }
     for period in Period.allCases {

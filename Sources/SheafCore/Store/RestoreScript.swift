@@ -466,6 +466,7 @@ enum RestoreScript {
         if (n > 1) stamped[p] = stamped[parent(p)] = 1
         directory[p] = n
         mode_of[p] = mode
+        if (made[p]) owner_of[p] = substr($3, 5) ":" substr($4, 5)
         time_of[p] = substr($6, 6)
         if (special(mode, 3) != 7) closed[p] = 1
         else delete closed[p]

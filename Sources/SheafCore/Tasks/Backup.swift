@@ -113,27 +113,30 @@ public struct Backup {
     }
     let run = Run(self, series: series, name: name, host: host, rules: rules)
     var reason = options.isFull ? "asked for" : nil
-    if let alarm = known?.alarm(for: series) {
+    let alarm = known?.alarm(for: series)
+    if let alarm {
       reporter.problem("\(alarm); a full set is written", path: nil)
       reason = "the store is not as it was left"
     }
-    defer { if !options.isDryRun { remember(series) } }
+    var summary: BackupSummary?
+    // As long as no set answers it, an alarm is not forgotten.
+    defer { if !options.isDryRun, alarm == nil || summary?.set != nil { remember(series) } }
     guard let newest = try series.sets().last else {
       if options.isDifferential { reporter.note("a full set is written, because there is none yet to build on") }
-      return try run.write(after: nil, fullBecause: nil)
+      summary = try run.write(after: nil, fullBecause: nil)
+      return summary!
     }
+    if let head = try? series.head(newest), let why = try sourcesReason(head), reason == nil { reason = why }
     do throws(Failure) {
       let previous = try Previous(newest, in: series)
-      if reason == nil { reason = try sourcesReason(previous.head) }
-      if options.isDifferential, reason == nil, let summary = try differential(series, name, host, rules) {
-        return summary
-      }
-      return try run.write(after: previous, fullBecause: reason)
+      if options.isDifferential, reason == nil { summary = try differential(series, name, host, rules) }
+      if summary == nil { summary = try run.write(after: previous, fullBecause: reason) }
     } catch {
       guard error.kind == .damaged else { throw error }
       reporter.problem("the chain is damaged: \(error.message); a full set is written", path: nil)
-      return try run.write(after: nil, fullBecause: "the chain is damaged")
+      summary = try run.write(after: nil, fullBecause: "the chain is damaged")
     }
+    return summary!
   }
 
   private func remember(_ series: Series) {
@@ -361,7 +364,7 @@ private struct Run {
       // What is to be read is the most that is written; a walk more is little beside a drive that is found full.
       let sink = DryRunSink(Silence())
       _ = try comparison(sink, readsNothing: true, Silence(), Progress()).run()
-      room.needed = sink.bytes
+      room.needed = sink.stored
       task.progress.expected.store(Int(sink.bytes), ordering: .relaxed)
       if let warning = room.warning { task.reporter.note(warning) }
     }
@@ -455,7 +458,7 @@ private struct Run {
     if cause.isFull {
       writer.abandonFull()
       return Failure(
-        .failed, failure.message + room.shortage(written: writer.bytesWritten, read: writer.bytesRead),
+        .failed, failure.message + room.shortage(written: writer.bytesWritten, read: writer.bytesRead - writer.bytesSpared),
         hint: "what was saved so far is kept, and the next run goes on there; " + removable(), cause: cause)
     }
     writer.leave()

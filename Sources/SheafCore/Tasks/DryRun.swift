@@ -8,6 +8,8 @@ final class DryRunSink: ComparisonSink {
   var counts = SetFoot.Counts()
   /// Bytes of the files that would be read.
   var bytes: Int64 = 0
+  /// And of those but for what most likely proves the same.
+  var stored: Int64 = 0
   var unchanged: Int64 = 0
 
   init(_ reporter: any Reporter) { self.reporter = reporter }
@@ -22,7 +24,9 @@ final class DryRunSink: ComparisonSink {
     if status.kind == .directory { counts.directories += 1 } else { counts.files += 1 }
     if status.kind == .file, !entry.isLink {
       // Holes are read in no time, and deflate to nothing.
-      bytes.add(saturating: min(status.size, status.blocks * 512))
+      let read = min(status.size, status.blocks * 512)
+      bytes.add(saturating: read)
+      if !entry.onlyIfDifferent { stored.add(saturating: read) }
       counts.bytes.add(saturating: status.size)
     }
     if entry.item.isAbove { return }

@@ -80,6 +80,8 @@ private final class Archiver {
   private var waiting: [Entry] = []
   /// Of inodes with several names: what their first name is called here, where it is another than in the point.
   private var firsts: [Bytes: Bytes] = [:]
+  /// Last good copies of what may have further names, by the first name of their inode.
+  private var copies: [Bytes: (path: Bytes, digest: Digest?)] = [:]
   /// What could not be put in.
   private var missed: Set<Bytes> = []
 
@@ -141,7 +143,15 @@ private final class Archiver {
   }
 
   private func addOther(_ entry: Entry, isUnseen: Bool) throws(Failure) {
-    if let first = entry.hardLink, !isUnseen {
+    if isUnseen, entry.links > 1 {
+      // The first name may be another file by now, but last good copies of one inode belong together.
+      let first = entry.hardLink ?? entry.path
+      if let copy = copies[first], copy.digest == entry.digest, !missed.contains(copy.path) {
+        summary.files += 1
+        return try append(entry, TarHeader(entry, linkTo: copy.path))
+      }
+      copies[first] = (entry.path, entry.digest)
+    } else if let first = entry.hardLink {
       if let here = name(of: first, before: entry.path) {
         summary.files += 1
         return try append(entry, TarHeader(entry, linkTo: here))

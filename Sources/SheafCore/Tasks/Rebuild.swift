@@ -52,6 +52,7 @@ public struct Rebuild {
       do throws(Failure) {
         summary.files += try rebuild(set, volumes, &summary)
         summary.rebuilt.append(set)
+        try reportMismatch(set, &summary)
       } catch {
         guard error.kind == .damaged else { throw error }
         summary.isDamaged = true
@@ -59,6 +60,22 @@ public struct Rebuild {
       }
     }
     return summary
+  }
+
+  /// Not all that a manifest told can be known from the archive: other sets that know the point's digest are asked.
+  private func reportMismatch(_ set: SetName, _ summary: inout RebuildSummary) throws(Failure) {
+    let digest = try series.foot(set).point
+    for other in try series.allSets() where other != set {
+      let knows =
+        other.point == set.point
+        ? try? series.foot(other).point
+        : (try? series.head(other).parent).flatMap { $0?.point == set.point ? $0?.digest : nil }
+      guard let knows, knows != digest else { continue }
+      summary.isDamaged = true
+      return reporter.problem(
+        "\(set.text) was rebuilt as another state of the point than \(other.text) knows: hard links of what it could "
+          + "not look at are not in its archive", path: nil)
+    }
   }
 
   /// Whether the manifest is there and can be read to its end, where its own digest matches.
