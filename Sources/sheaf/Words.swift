@@ -63,6 +63,7 @@ enum Words {
 extension Failure {
   /// A manifest can be made again.
   var manifestHint: String? {
-    kind == .damaged && message.contains(".mtree.gz") ? "'sheaf rebuild' makes a manifest again out of its archive" : nil
+    kind == .damaged && message.contains(".mtree.gz")
+      ? "'sheaf rebuild' makes a manifest again out of its archive" : nil
   }
 }

@@ -58,6 +58,23 @@ import Testing
     }
   }
 
+  /// Last good copies of one inode are one inode.
+  @Test(.enabled(if: Reader.gnuTar.isInstalled)) func linksThatAreUnseen() throws {
+    let f = try Fixture(
+      TestTree(["a": .directory(["z": .file("z\n")]), "b": .directory(["x": .file("x\n"), "y": .hardLink("b/x")])]))
+    let sources: [Raw] = ["\(f.source)/a", "\(f.source)/b"]
+    try f.save(sources: sources)
+    let tree = f.newest.tree
+    try f.edit("mv b away")
+    try f.save(sources: sources, status: 3)
+    try export(f, "t.tgz")
+    let target = f.scratch.path("tar")
+    try Descriptor.workingDirectory.makeDirectory(target)
+    try Reader.gnuTar.extract(f.scratch.path("t.tgz"), into: target).checked()
+    let exported = try Snapshot(of: target.joined(f.inside.bytes))
+    #expect(tree.subtree("b").differences(to: exported.subtree("b"), .ignoring(.modified)) == [])
+  }
+
   @Test func otherReadersListAndExtractIt() throws {
     let f = try history()
     // Entries of large holes are not for busybox.

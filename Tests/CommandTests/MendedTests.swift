@@ -40,6 +40,25 @@ import Testing
     try f.sheaf(["verify", "-q", "-s", Raw(f.store)])
   }
 
+  /// A folded set's archive does not tell whose further name a file was that could not be looked at: who mends it is told
+  /// that what builds on it does not fit any more.
+  @Test func aLinkWhoseFirstNameIsGone() throws {
+    let f = try Fixture(
+      TestTree(["a": .directory(["x": .file("1\n"), "z": .file("1\n")]), "b": .directory(["y": .hardLink("a/x")])]))
+    let sources: [Raw] = ["\(f.source)/a", "\(f.source)/b"]
+    try f.save(sources: sources)
+    try f.edit("rm a/x; mv b away")
+    try f.save(sources: sources, status: 3)
+    try f.sheaf(["consolidate", "-q", "-s", Raw(f.store)])
+    try f.edit("echo 2 > a/z")
+    try f.save(sources: sources, status: 3)
+    try f.sheaf(["verify", "-q", "-s", Raw(f.store)])
+    let series = try Descriptor.open(f.series(), [.read, .directory])
+    for name in try f.names() where name.hasSuffix("-full-2.mtree.gz") { try series.removeFile(Bytes(name.utf8)) }
+    let output = try f.sheaf(["rebuild", "-s", Raw(f.store)], status: 4)
+    #expect(output.errorText.contains("was rebuilt as another state of the point"), "\(output)")
+  }
+
   /// An archive without its manifest is no point, but nobody who looks for the newest point misses it.
   @Test func aLostManifestIsTold() throws {
     let f = try Fixture(TestTree(["a": .file("a\n")]))

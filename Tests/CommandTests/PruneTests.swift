@@ -28,7 +28,7 @@ import Testing
   private func prune(_ f: Fixture, _ more: [Raw], status: Int32 = 0, at location: SourceLocation = #_sourceLocation)
     throws -> Output
   {
-    try f.sheaf(["prune", "-s", Raw(f.store)] + more, status: status, at: location)
+    try f.sheaf(["prune", "-v", "-s", Raw(f.store)] + more, status: status, at: location)
   }
 
   /// What stays is as it was, and none of it is damaged.
@@ -45,6 +45,28 @@ import Testing
       sum += try Descriptor.open(f.series().joined(Bytes(name.utf8)), .read).status().size
     }
     return sum
+  }
+
+  /// The last good copy of what became a file, and could not be looked at later, is in the folded set: tar is told so.
+  @Test func whatIsUnseenAndFolded() throws {
+    let f = try Fixture(
+      TestTree(["one": .directory(["f": .file("1\n")]), "two": .directory(["h": .directory(["f": .file("1\n")])])]))
+    let sources: [Raw] = ["\(f.source)/one", "\(f.source)/two"]
+    try f.save(sources: sources)
+    try f.sheaf(["protect", "-q", "-s", Raw(f.store), "latest"])
+    try f.edit("rm -r two/h; echo 2 > two/h")
+    try f.save(sources: sources)
+    let tree = f.newest.tree
+    try f.edit("mv two away")
+    try f.save(sources: sources, status: 3)
+    _ = try prune(f, ["--keep-last", "1", "--fold"])
+    try f.reload()
+    #expect(f.points.count == 2)
+    let target = f.scratch.path("replay")
+    try Descriptor.workingDirectory.makeDirectory(target)
+    for point in f.points { try Reader.gnuTar.extract(f.archive(point), into: target).checked() }
+    let replayed = try Snapshot(of: target.joined(f.inside.bytes))
+    #expect(tree.subtree("two").differences(to: replayed.subtree("two"), .ignoring(.modified)) == [])
   }
 
   // MARK: Whole chains

@@ -55,6 +55,23 @@ import Testing
     }
   }
 
+  /// A folder that a full set carried, and that has another owner since.
+  @Test(.enabled(if: Host.isRoot), arguments: Road.installed) func theOwnerOfACarriedFolder(road: Road) throws {
+    let f = try Fixture(
+      TestTree(["one": .directory(["f": .file("1\n")]), "two": .directory(["dir": .directory(["f": .file("1\n")])])]))
+    try f.edit("chown 1000 two/dir")
+    let sources: [Raw] = ["\(f.source)/one", "\(f.source)/two"]
+    try f.save(sources: sources)
+    try f.edit("mv two away")
+    try f.save(["--full"], sources: sources, status: 3)
+    try f.edit("mv away two; chown 0 two/dir")
+    try f.save(sources: sources)
+    let target = f.scratch.path("target")
+    try run(f, road, ["--to", Raw(target)]).checked()
+    let tree = try Snapshot(of: target.joined(f.inside.bytes))
+    #expect(f.newest.tree.subtree("two").differences(to: tree.subtree("two"), road.limits) == [])
+  }
+
   private func run(
     _ f: Fixture, _ road: Road, _ arguments: [Raw], store: Bytes? = nil, as user: Command.User? = nil
   ) throws -> Output {

@@ -26,6 +26,22 @@ import Testing
     try Snapshot(of: target.joined(f.inside.bytes))
   }
 
+  /// A folder that is there already ends up with the point's attributes and no others.
+  @Test(.enabled(if: Command.find("setfacl") != nil && Command.find("setfattr") != nil))
+  func attributesOfAFolderThatIsThere() throws {
+    let f = try Fixture(Self.tree)
+    try f.save()
+    try f.edit(
+      """
+      setfacl -m u:1000:rwx docs; setfacl -d -m u:1000:rwx docs; setfattr -n user.a -v 1 docs
+      touch -d @1500000000 docs
+      """)
+    #expect(f.newest.tree.differences(to: try Snapshot(of: f.source)) != [])
+    try restore(f, into: Bytes("/"), ["--overwrite", "always", "--delete"])
+    let lines = f.newest.tree.differences(to: try Snapshot(of: f.source))
+    #expect(lines == [])
+  }
+
   @Test func chosenPaths() throws {
     let f = try Fixture(Self.tree)
     try f.save()

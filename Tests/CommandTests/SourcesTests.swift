@@ -74,6 +74,7 @@ import Testing
       #expect(output.errorLines.last?.contains("--change-sources") == true)
       #expect(output.errorLines.last?.contains("--series") == true)
     }
+    try f.sheaf(["backup", "--full", "-s", Raw(f.store)] + sources(f, "three"), status: 64)
     #expect(try f.names() == before)
     // Another series may have others.
     try f.sheaf(["backup", "-s", Raw(f.store), "--series", "other"] + sources(f, "three"))
@@ -108,6 +109,27 @@ import Testing
     try f.edit("mv gone one; rm one/a")
     #expect(try f.save(sources: []).deleted == 1)
     #expect(f.newest.tree.subtree("one").differences(to: try restored(f).subtree("one")) == [])
+  }
+
+  /// What could not be looked at once is seen again: nobody is told otherwise from then on.
+  @Test func whatIsSeenAgainIsNotUnseen() throws {
+    let f = try Fixture(Self.tree)
+    try f.edit("rm beside three")
+    try f.save(sources: sources(f, "one", "two"))
+    try f.edit("mv one gone")
+    #expect(try f.save(sources: [], status: 3).unseen > 0)
+    try f.edit("mv gone one")
+    #expect(try f.save(sources: []).unseen == 0)
+    func unseen() throws -> Int? {
+      let target = f.scratch.path("again")
+      defer { Scratch.remove(target) }
+      return try f.sheaf(["restore", "--json", "-s", Raw(f.store), "--to", Raw(target)]).json().last?["files_unseen"]
+        as? Int
+    }
+    #expect(try unseen() == 0)
+    try f.expectRebuilt()
+    #expect(try unseen() == 0)
+    #expect(try f.differences(at: f.newest) == [])
   }
 
   @Test func aSourceThatNeverWas() throws {

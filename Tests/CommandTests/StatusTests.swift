@@ -93,6 +93,34 @@ import Testing
     #expect(try r.save(r.blue).kind == "incremental")
   }
 
+  /// Whatever does not answer the alarm with a new chain leaves it standing.
+  @Test(arguments: [
+    ["prune", "--keep-last", "9"], ["consolidate"], ["backup", "--keep-free", "999T"],
+    ["backup", "--change-sources", "/nonexistent"],
+  ]) func anAlarmOutlivesOtherCommands(command: [String]) throws {
+    let r = try Rotation()
+    try r.save(r.blue)
+    try r.write("22")
+    try r.remove(r.blue, try #require(r.save(r.blue).set))
+    let arguments = command.map { Raw($0) } + ["-s", Raw(r.blue), "--series", "me"]
+    let output = try r.run(arguments, status: command[0] == "backup" ? 1 : 0)
+    #expect(output.errorText.contains("the store was set back"), "\(output)")
+    #expect(try r.save(r.blue, status: 3).kind == "full")
+  }
+
+  /// The archive is there still, which is another thing than a store that was set back.
+  @Test func aNewestManifestThatIsLost() throws {
+    let r = try Rotation()
+    try r.save(r.blue)
+    try r.write("22")
+    let newest = try #require(r.save(r.blue).set)
+    try r.remove(r.blue, newest + ".mtree.gz")
+    let output = try r.run(["points", "-s", Raw(r.blue)])
+    #expect(output.errorText.contains("has lost its manifest, which 'sheaf rebuild' makes again"), "\(output)")
+    try r.run(["rebuild", "-q", "-s", Raw(r.blue)])
+    #expect(try r.save(r.blue).kind == "incremental")
+  }
+
   @Test func aManifestThatWasReplaced() throws {
     let r = try Rotation()
     try r.save(r.blue)

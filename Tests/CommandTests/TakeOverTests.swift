@@ -92,6 +92,112 @@ import Testing
     Scratch.remove(replay)
   }
 
+  /// What a full set carries from an older chain, large files too, is stored as soon as it is seen again: with that the
+  /// chain needs no other.
+  @Test func whatAnInterruptedFullSetCarriesIsStoredAgain() throws {
+    var folders: [Raw: Node] = [:]
+    for number in 0..<20 { folders["f\(10 + number)"] = .file(size: 1_500_000, seed: UInt64(number)) }
+    let f = try Fixture(TestTree(folders))
+    try f.save()
+    let old = f.newest.set
+    // Written long enough ago to be taken for unchanged by its looks.
+    Thread.sleep(forTimeInterval: 2.1)
+    try f.save()
+    try f.save(["--full"])
+    let set = f.newest.set
+    let name = Bytes(set.utf8)
+    let archive = try Bytes.read(f.archive(f.newest))
+    let manifest = try Bytes.read(f.manifest(f.newest))
+    let series = try Descriptor.open(f.series(), [.read, .directory])
+    for old in try f.names() where old.hasPrefix(set) { try series.removeFile(Bytes(old.utf8)) }
+    try f.scratch.write(
+      Raw(relative(f, name + Bytes(".tar.gz.partial"))), Raw(Bytes(archive[..<(archive.count / 2)])))
+    try f.scratch.write(Raw(relative(f, name + Bytes(".mtree.gz.partial"))), Raw(Bytes(manifest.dropLast())))
+    f.points.removeLast()
+    try f.save()
+    let points = try f.sheaf(["points", "--json", "-s", Raw(f.store)]).json()
+    #expect(points.contains { $0["set"] as? String == set && $0["incomplete_after"] != nil }, "\(points)")
+    let replay = f.scratch.path("replay")
+    try Descriptor.workingDirectory.makeDirectory(replay)
+    for name in [set, f.newest.set] {
+      try Reader.gnuTar.extract(f.series().joined(Bytes("\(name).tar.gz".utf8)), into: replay).checked()
+    }
+    #expect(f.newest.tree.differences(to: try Snapshot(of: replay.joined(f.inside.bytes))) == [])
+    // Before that the incomplete point needs the older chain, and everyone says so when that is damaged.
+    for name in try f.names() where name.hasPrefix(old) && name.hasSuffix(".tar.gz") {
+      try series.removeFile(Bytes(name.utf8))
+    }
+    #expect(try f.differences(at: f.newest) == [])
+    try f.sheaf(["verify", "-q", "-s", Raw(f.store), "--at", "latest"])
+    try f.sheaf(["verify", "-q", "-s", Raw(f.store), "--at", Raw(set)], status: 4)
+    let table = try f.sheaf(["points", "-s", Raw(f.store)], status: 4)
+    #expect(table.lines.contains { $0.contains(set) && $0.contains("damaged, as it needs \(old)") }, "\(table)")
+    #expect(table.lines.contains { $0.contains(f.newest.set) && !$0.contains("damaged") }, "\(table)")
+  }
+
+  /// On a full drive the archive gives way to what tells of it.
+  @Test(.enabled(if: Scratch.allowsEverything, "only root can mount")) func whatAFullDriveHoldsIsKept() throws {
+    var files: [Raw: Node] = [:]
+    for number in 0..<20 { files["f\(10 + number)"] = .file(size: 2_000_000, seed: UInt64(number)) }
+    let f = try Fixture(TestTree(files))
+    let mounted = try Command("mount", ["-t", "tmpfs", "-o", "size=24m", "tmpfs", Raw(f.store)]).run()
+    guard mounted.succeeded else { return }
+    defer { _ = try? Command("umount", [Raw(f.store)]).run() }
+    try f.sheaf(["init", "-s", Raw(f.store)])
+    let failed = try f.sheaf(["backup", "-s", Raw(f.store), Raw(f.source)], status: 1)
+    #expect(failed.errorText.contains("hint: what was saved so far is kept"), "\(failed)")
+    try Command("mount", ["-o", "remount,size=64m", Raw(f.store)]).run().checked()
+    let output = try f.sheaf(["backup", "-s", Raw(f.store)])
+    #expect(output.errorText.contains("incomplete"), "\(output)")
+    let points = try f.sheaf(["points", "--json", "-s", Raw(f.store)]).json()
+    #expect(try #require(points[0]["files"] as? Int) >= 8, "\(points)")
+    try f.sheaf(["verify", "-q", "-s", Raw(f.store)])
+    let target = try f.restore()
+    #expect(try Snapshot(of: f.source).differences(to: Snapshot(of: target.joined(f.inside.bytes))) == [])
+  }
+
+  /// A point that an interrupted run left stands for no day, and is known for what it is however its set is written anew.
+  @Test func incompletePointsAndPruning() throws {
+    let f = try Fixture(Self.tree(3))
+    try f.save()
+    try f.edit(Self.edits)
+    try f.save()
+    let set = f.newest.set
+    let series = try Descriptor.open(f.series(), [.read, .directory])
+    let archive = try Bytes.read(f.archive(f.newest))
+    let manifest = try Bytes.read(f.manifest(f.newest))
+    for old in try f.names() where old.hasPrefix(set) { try series.removeFile(Bytes(old.utf8)) }
+    let name = Bytes(set.utf8)
+    try f.scratch.write(
+      Raw(relative(f, name + Bytes(".tar.gz.partial"))), Raw(Bytes(archive[..<(archive.count / 2)])))
+    try f.scratch.write(Raw(relative(f, name + Bytes(".mtree.gz.partial"))), Raw(Bytes(manifest.dropLast())))
+    f.points.removeLast()
+    // Takes over, and goes no further.
+    try f.sheaf(["backup", "-q", "-s", Raw(f.store), "--keep-free", "999T"], status: 1)
+    func isIncomplete() throws -> Bool {
+      let points = try f.sheaf(["points", "--json", "-s", Raw(f.store)]).json()
+      return points.contains { ($0["set"] as? String)?.prefix(18) == set.prefix(18) && $0["incomplete_after"] != nil }
+    }
+    #expect(try isIncomplete())
+    for name in try f.names() where name.hasPrefix(set) && name.hasSuffix(".mtree.gz") {
+      try series.removeFile(Bytes(name.utf8))
+    }
+    try f.sheaf(["rebuild", "-q", "-s", Raw(f.store)])
+    #expect(try isIncomplete())
+    let plan = try f.sheaf(["prune", "-n", "-s", Raw(f.store), "--keep-daily", "3"])
+    #expect(plan.lines.contains { $0.contains(f.points[0].set) && $0.contains("daily") }, "\(plan)")
+    #expect(plan.lines.contains { $0.contains(set) && $0.contains("the newest, incomplete") }, "\(plan)")
+    try f.sheaf(["consolidate", "-q", "-s", Raw(f.store)])
+    #expect(try isIncomplete())
+    try f.save()
+    try f.sheaf(["prune", "-q", "-s", Raw(f.store), "--keep-daily", "3", "--fold"])
+    #expect(try !isIncomplete())
+    try f.reload()
+    #expect(f.points.count == 1)
+    try f.expectEveryPoint()
+    try f.sheaf(["verify", "-q", "-s", Raw(f.store)])
+  }
+
   /// A run that had only its names to give.
   @Test func onlyTheNamesWereMissing() throws {
     let f = try Fixture(Self.tree(2))

@@ -56,12 +56,16 @@ import Testing
     #expect(rules.reasons([]).isEmpty)
   }
 
-  /// A clock that went back: ages are those that it showed, whatever the order of the names.
+  /// A clock that went back: the chain says what is newest, the clock which day that was.
   @Test func aClockThatWentBack() {
     var rules = KeepRules()
     rules.last = 1
     let a = KeepRules.Point(set: SetName("2026-11-24T060000Z-full")!, started: Timestamp(seconds: 2_000_000_000))
     let b = KeepRules.Point(set: SetName("2026-11-24T060001Z-incr")!, started: Timestamp(seconds: 1_900_000_000))
-    #expect(rules.reasons([a, b]) == [a.set: ["last"]])
+    #expect(rules.reasons([a, b]) == [b.set: ["last"]])
+    rules = KeepRules()
+    rules.periods = [.daily: 1]
+    rules.within = 3600
+    #expect(rules.reasons([a, b]) == [a.set: ["within"], b.set: ["daily", "within"]])
   }
 }

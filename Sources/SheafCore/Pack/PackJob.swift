@@ -31,6 +31,8 @@ struct Before {
   var line: Bytes?
   /// It was moved: the line does not stand at this path in older sets.
   var isElsewhere = false
+  /// The newest sets that tell of it could not look at it: a line that says otherwise must stand in the archive, too.
+  var isUnseen = false
   /// What older sets tell of this path and of what lies below is of something else, which was moved or gave way.
   var isOther = false
 }

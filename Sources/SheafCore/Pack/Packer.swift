@@ -294,6 +294,8 @@ final class Packer {
     guard let line = refreshed(old, with: entry, scratch) else { return false }
     if entry.kind == .file { job.bytesSpared += entry.size }
     job.text.append(line.text)
+    // Of a directory, the archive has an entry.
+    if packed.before.isUnseen, entry.kind != .directory { job.notes.append(line.text) }
     appendCanonical(line.text, line.canonical, job)
     count(entry, job, as: packed.item.isAbove ? .untold : packed.before.isElsewhere ? .moved : .unchanged)
     return true

@@ -197,7 +197,8 @@ struct Placer: Sendable {
       for one in (try? file.attributes()) ?? [] where !wanted.contains(one.name) && !one.isOfSecurity {
         try? file.removeAttribute(one.name)
       }
-    } else if inheritsACLs {
+    } else if inheritsACLs || overwrite != nil {
+      // As may the folder have that it is made in.
       for name in [Bytes("system.posix_acl_access"), Bytes("system.posix_acl_default")] {
         try? file.removeAttribute(name)
       }

@@ -296,7 +296,8 @@ private struct Run {
     if let before = previous?.head.exclusions, before != task.ruleTexts {
       task.reporter.note(
         "other things are left out than in the run before"
-          + (task.ruleTexts.isEmpty ? ": nothing now; it left out with \(before.map(Show.path).joined(separator: " "))" : ""))
+          + (task.ruleTexts.isEmpty
+            ? ": nothing now; it left out with \(before.map(Show.path).joined(separator: " "))" : ""))
     }
     let root = try system { () throws(SystemError) in try Descriptor.open(Bytes("/"), [.pathOnly, .directory]) }
     let missing = try missingSources(sources, root)
@@ -458,7 +459,8 @@ private struct Run {
     if cause.isFull {
       writer.abandonFull()
       return Failure(
-        .failed, failure.message + room.shortage(written: writer.bytesWritten, read: writer.bytesRead - writer.bytesSpared),
+        .failed,
+        failure.message + room.shortage(written: writer.bytesWritten, read: writer.bytesRead - writer.bytesSpared),
         hint: "what was saved so far is kept, and the next run goes on there; " + removable(), cause: cause)
     }
     writer.leave()

@@ -24,7 +24,9 @@ extension Reporter {
   /// The contents of a file are others although its size and time are not.
   func noteRot(_ path: Bytes) {
     let path = Show.path([47] + path)
-    note("\(path): its contents changed, though size and time did not: perhaps they rot; older points have them as they were")
+    note(
+      "\(path): its contents changed, though size and time did not: perhaps they rot; older points have them as they were"
+    )
   }
 
   /// Stock GNU tar, replaying the set, will not delete all that went away in these directories.

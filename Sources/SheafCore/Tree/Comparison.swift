@@ -175,7 +175,8 @@ final class Comparison {
   private func before() -> Before {
     let old = old!
     if old.isVacated { return Before(isOther: true) }
-    return Before(line: Bytes(old.line.text), isElsewhere: old.isElsewhere, isOther: old.move != nil)
+    return Before(
+      line: Bytes(old.line.text), isElsewhere: old.isElsewhere, isUnseen: old.isUnseen, isOther: old.move != nil)
   }
 
   @inline(__always)
@@ -419,7 +420,8 @@ final class Comparison {
       let kept = reader.refreshedIfEqual(entry, orMetadata: mayLagBehind)
     {
       let isChanged = kept.entry.isMetadataOnly
-      sink.add(.line(text: kept.text, canonical: kept.canonical, isNote: isChanged), estimate: 0)
+      sink.add(
+        .line(text: kept.text, canonical: kept.canonical, isNote: isChanged || before.isUnseen), estimate: 0)
       counts.count(self.old!.line)
       stores = stores || before.isOther
       if isChanged {
@@ -467,7 +469,8 @@ final class Comparison {
         } else if let kept = reader.refreshedIfEqual(entry) {
           diverge()
           group.entry = kept.entry
-          sink.add(.line(text: kept.text, canonical: kept.canonical, isNote: false), estimate: 0)
+          sink.add(
+            .line(text: kept.text, canonical: kept.canonical, isNote: entry.before.isUnseen), estimate: 0)
           counts.count(self.old!.line)
           tellKept(entry.path, kept.entry.kind, isElsewhere: entry.before.isElsewhere)
           return .done
@@ -496,7 +499,7 @@ final class Comparison {
     link.path = entry.path
     link.hardLink = group.first
     let line = link.line
-    sink.add(.line(text: line.text, canonical: line.canonical, isNote: false), estimate: 0)
+    sink.add(.line(text: line.text, canonical: line.canonical, isNote: entry.before.isUnseen), estimate: 0)
     counts.count(self.old!.line)
     tellKept(entry.path, link.kind, isElsewhere: entry.before.isElsewhere)
     return .done
