@@ -39,7 +39,7 @@ struct HistoryCommand: ParsableCommand {
   }
 
   private static func printHeading() {
-    let columns = "\(Words.left("point", 27))\(Words.left("modified", 18))\(Words.right("size", 7))  sha256        what"
+    let columns = "\(Words.left("point", 27))\(Words.left("modified", 18))\(Words.right("size", 7))  sha256       what"
     Console.shared.print(Console.shared.styled(columns, .dim))
   }
 
@@ -49,9 +49,9 @@ struct HistoryCommand: ParsableCommand {
     if let entry = v.entry {
       let size = entry.kind == .file ? Words.size(entry.size) : ""
       let digest = entry.digest.map { String($0.hex.prefix(12)) } ?? LongLine.word(entry.kind)
-      line += "\(Words.time(entry.modified).dropLast(3))  \(Words.right(size, 7))  \(Words.left(digest, 14))"
+      line += "\(Words.time(entry.modified).dropLast(3))  \(Words.right(size, 7))  \(Words.left(digest, 13))"
     } else {
-      line += Words.left("", 18 + 7 + 2 + 14)
+      line += Words.left("", 18 + 7 + 2 + 13)
     }
     switch v.event {
     case .new: line += console.styled("new", .green)
