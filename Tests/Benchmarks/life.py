@@ -175,10 +175,12 @@ def main():
     parser.add_argument("--tree", required=True, help="what is backed up")
     parser.add_argument("--work", required=True, help="an empty or missing directory with room for it")
     parser.add_argument("--backups", type=int, default=52)
+    parser.add_argument("--only", action="append", metavar="NAME", help="only this program; may be repeated")
     args = parser.parse_args()
     args.sheaf = os.path.abspath(args.sheaf)
     os.makedirs(args.work, exist_ok=True)
     kinds = [k for k in (Sheaf, Tar, Dar, Duplicity, Borg, Restic) if k is Sheaf or shutil.which(k.program)]
+    kinds = [k for k in kinds if not args.only or k.name in args.only]
     print(f"tree: {size(args.tree) / 1e6:,.0f} MB, {sum(len(f) for _, _, f in os.walk(args.tree)):,} files\n")
     print(f"| | full | top folder renamed | chmod -R | {args.backups} backups, 1 % changed each | prune to the newest 4 |")
     print("|---|---|---|---|---|---|")
