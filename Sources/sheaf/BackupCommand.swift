@@ -6,6 +6,7 @@ import SheafCore
 struct BackupCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "backup", abstract: "Save what is new since the last backup.",
+    usage: "sheaf backup -s STORE [OPTION ...] [SOURCE ...]",
     discussion: """
       The first backup of a series is full and remembers its sources; later ones hold what changed and need no SOURCE. \
       Exclusions are patterns as in a .gitignore; they are not remembered.

@@ -6,6 +6,7 @@ import SheafCore
 struct CatCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "cat", abstract: "Print files of a point.",
+    usage: "sheaf cat -s STORE [--at POINT] PATH ...",
     discussion: "With --archive FILE the files are looked for in a lone archive.")
 
   @OptionGroup var store: StoreOptions

@@ -6,6 +6,7 @@ import SheafCore
 struct ConsolidateCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "consolidate", abstract: "Make a full set out of a chain, without reading the sources.",
+    usage: "sheaf consolidate -s STORE [--at POINT]",
     discussion: "What it was made of stays; 'sheaf prune' takes it.")
 
   @OptionGroup var store: StoreOptions

@@ -6,6 +6,7 @@ import SheafCore
 struct ExportCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "export", abstract: "Write one plain tar of a point.",
+    usage: "sheaf export -s STORE [--at POINT] [-z] [-o FILE] [PATH]",
     discussion: """
       The archive goes to standard output, or into a new FILE, which is deflated if its name ends in .gz or .tgz. With \
       PATH it holds what is at and below it, and the folders above.

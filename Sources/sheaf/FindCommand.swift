@@ -6,6 +6,7 @@ import SheafCore
 struct FindCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "find", abstract: "Look for files in all points.",
+    usage: "sheaf find -s STORE [-l] PATTERN",
     discussion: """
       The newest version of each path that matches, deleted ones too. PATTERN is written as for backup's --exclude: \
       without a slash it matches a whole name at any depth, as in '*.jpg'; with one at the beginning it is an absolute \

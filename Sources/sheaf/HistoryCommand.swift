@@ -6,6 +6,7 @@ import SheafCore
 struct HistoryCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "history", abstract: "Show every version of a file.",
+    usage: "sheaf history -s STORE PATH",
     discussion: "Oldest first: when each came, how large it is, its SHA-256, when it was deleted or could not be read.")
 
   @OptionGroup var store: StoreOptions

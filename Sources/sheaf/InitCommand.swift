@@ -6,6 +6,7 @@ import SheafCore
 struct InitCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "init", abstract: "Make a new store.",
+    usage: "sheaf init -s STORE [--label NAME]",
     discussion: "The directory is created where it is missing; what else lies in it is left alone.")
 
   @OptionGroup var store: StoreOptions

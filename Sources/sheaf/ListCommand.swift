@@ -6,6 +6,7 @@ import SheafCore
 struct ListCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "ls", abstract: "Show what a point holds.",
+    usage: "sheaf ls -s STORE [--at POINT] [-lR] [PATH | ARCHIVE]",
     discussion: "PATH may also be an archive file (.tar, .tar.gz), which is then listed whole, store or not.")
 
   @OptionGroup var store: StoreOptions

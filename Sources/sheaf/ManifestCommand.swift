@@ -6,6 +6,7 @@ import SheafCore
 struct ManifestCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "manifest", abstract: "Print the whole mtree of a point.",
+    usage: "sheaf manifest -s STORE [--at POINT]",
     discussion: "NetBSD's mtree compares a restored tree with it: sheaf manifest | mtree -p DIR")
 
   @OptionGroup var store: StoreOptions

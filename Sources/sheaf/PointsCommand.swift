@@ -5,7 +5,8 @@ import SheafCore
 
 struct PointsCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "points", abstract: "Show the points that can be restored.", aliases: ["list"])
+    commandName: "points", abstract: "Show the points that can be restored.",
+    usage: "sheaf points -s STORE [OPTION ...]", aliases: ["list"])
 
   @OptionGroup var store: StoreOptions
   @OptionGroup var volumes: VolumeOptions

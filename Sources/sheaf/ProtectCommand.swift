@@ -5,7 +5,8 @@ import SheafCore
 
 struct ProtectCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "protect", abstract: "Keep a point whatever the rules of 'sheaf prune' say.")
+    commandName: "protect", abstract: "Keep a point whatever the rules of 'sheaf prune' say.",
+    usage: "sheaf protect -s STORE [--remove] POINT")
 
   @OptionGroup var store: StoreOptions
 

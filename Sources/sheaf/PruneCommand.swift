@@ -6,6 +6,7 @@ import SheafCore
 struct PruneCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "prune", abstract: "Remove points that no rule keeps.",
+    usage: "sheaf prune -s STORE [--keep-... N] [--fold] [-n] [OPTION ...]",
     discussion: """
       Of the last N hours, days, weeks, months or years that have a point, the newest point each is kept. Without any \
       rule all points stay; only what other sets have replaced goes. See what would happen with --dry-run.
@@ -27,6 +28,9 @@ struct PruneCommand: ParsableCommand {
     name: .long, help: ArgumentHelp("Keep points with this word in their comment; may be repeated.", valueName: "TEXT"))
   var keepTag: [RawText] = []
 
+  @Option(help: ArgumentHelp("Keep this point by no rule; may be repeated.", valueName: "POINT"))
+  var drop: [RawText] = []
+
   @Flag(help: "Fold sets that others build on into these, instead of keeping them.")
   var fold = false
 
@@ -40,12 +44,12 @@ struct PruneCommand: ParsableCommand {
   @OptionGroup var output: OutputOptions
 
   func run() throws {
+    let series = try store.openSeries()
     var options = PruneOptions()
-    options.rules = try rules()
+    options.rules = try rules(series)
     options.folds = fold
     options.verifies = verify
     options.isDryRun = dryRun
-    let series = try store.openSeries()
     try volumes.add(to: series)
     let alarm = series.warnOfAlarm()
     let report = RunReport(output)
@@ -59,8 +63,16 @@ struct PruneCommand: ParsableCommand {
     try report.finish()
   }
 
-  private func rules() throws -> KeepRules {
+  private func rules(_ series: Series) throws -> KeepRules {
     var rules = KeepRules()
+    for name in drop {
+      // A date would mean some point near it: nothing is removed by that.
+      let words = name.bytes.shown
+      guard let set = try series.sets().first(where: { $0.text == words || $0.point == words }) else {
+        throw Failure(.usage, "there is no point \(Show.path(name.bytes))", hint: "see 'sheaf points'")
+      }
+      rules.drops.insert(set.point)
+    }
     let counts: [(String, Int?)] = [
       ("last", keepLast), ("hourly", keepHourly), ("daily", keepDaily), ("weekly", keepWeekly),
       ("monthly", keepMonthly), ("yearly", keepYearly),

@@ -6,6 +6,7 @@ import SheafCore
 struct RebuildCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "rebuild", abstract: "Make lost manifests again from the archives.",
+    usage: "sheaf rebuild -s STORE",
     discussion: """
       Manifests that are good are left alone; one that cannot be read is kept aside as NAME.mtree.gz.damaged. The next \
       backup reads every file once more, since the archives do not tell the sources' inodes.

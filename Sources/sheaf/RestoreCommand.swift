@@ -8,6 +8,7 @@ extension Overwrite: ExpressibleByArgument {}
 struct RestoreCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "restore", abstract: "Bring files back.",
+    usage: "sheaf restore -s STORE --to DIR [--at POINT] [OPTION ...] [PATH ...]",
     discussion: """
       Files come out below DIR with their full path: DIR/home/me/letter. Without PATH everything is restored. A DIR that \
       is not empty is refused unless --overwrite says what may be replaced.
@@ -84,7 +85,12 @@ struct RestoreCommand: ParsableCommand {
 
   private func printWords(_ s: RestoreSummary, _ report: RunReport) {
     let what = "\(Words.count(s.files, "file")) in \(Words.count(s.directories, "folder")), \(Words.size(s.bytes))"
-    if dryRun { return Console.shared.print("would restore \(what) from \(s.set.text)") }
+    if dryRun {
+      Console.shared.print("would restore \(what) from \(s.set.text)")
+      if s.kept > 0 { Console.shared.print("  would leave \(Words.count(s.kept, "file")) as they are") }
+      if s.deleted > 0 { Console.shared.print("  would remove \(Words.count(s.deleted)) that the point does not have") }
+      return
+    }
     Console.shared.print("restored \(what) from \(s.set.text) in \(Words.duration(report.elapsed))")
     if s.kept > 0 { Console.shared.print("  left \(Words.count(s.kept, "file")) as they are") }
     if s.files + s.directories + s.kept == 0, stripComponents > 0 {

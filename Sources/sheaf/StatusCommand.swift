@@ -6,6 +6,7 @@ import SheafCore
 struct StatusCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "status", abstract: "Show every store this machine knows, plugged in or not.",
+    usage: "sheaf status [--at POINT] [--forget STORE]",
     discussion: """
       Each drive of a rotation has its own chain. With --at it says which drive holds the point for a time.
       """)

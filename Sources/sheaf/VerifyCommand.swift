@@ -6,6 +6,7 @@ import SheafCore
 struct VerifyCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "verify", abstract: "Check that everything can be restored.",
+    usage: "sheaf verify -s STORE [--at POINT] [--quick] [ARCHIVE]",
     discussion: "Without --at every point of every series is checked. ARCHIVE is a lone tar file, store or not.")
 
   @OptionGroup var store: StoreOptions

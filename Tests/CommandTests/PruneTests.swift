@@ -69,6 +69,28 @@ import Testing
     #expect(tree.subtree("two").differences(to: replayed.subtree("two"), .ignoring(.modified)) == [])
   }
 
+  /// One point that nobody wants, in the middle of a chain.
+  @Test func onePointIsDropped() throws {
+    let f = try chain()
+    let unwanted = f.points[2].set
+    let plan = try prune(f, ["--drop", Raw(unwanted), "-n"])
+    #expect(plan.text.contains("keep    \(unwanted)") && plan.text.contains("needed by"), "\(plan)")
+    _ = try prune(f, ["--drop", Raw(unwanted), "--fold"])
+    try expectGood(f, points: 4)
+    #expect(!f.points.contains { $0.set.prefix(18) == unwanted.prefix(18) })
+    _ = try prune(f, ["--drop", "2020-01-01"], status: 64)
+    try f.sheaf(["protect", "-q", "-s", Raw(f.store), Raw(f.newest.set)])
+    let refused = try prune(f, ["--drop", Raw(f.newest.set)], status: 64)
+    #expect(refused.errorText.contains("is protected"), "\(refused)")
+    // The newest one may go, too.
+    try f.sheaf(["protect", "-q", "--remove", "-s", Raw(f.store), Raw(f.newest.set)])
+    _ = try prune(f, ["--drop", Raw(f.newest.set)])
+    try expectGood(f, points: 3)
+    try f.edit("echo more >> a")
+    try f.save()
+    try f.expectEveryPoint()
+  }
+
   // MARK: Whole chains
 
   @Test func wholeChainsGo() throws {

@@ -42,6 +42,38 @@ import Testing
     #expect(lines == [])
   }
 
+  /// A dry run says what the real one does, and does none of it.
+  @Test(arguments: ["never", "if-changed", "if-newer", "always"] as [Raw], [[], ["--delete"]] as [[Raw]])
+  func aDryRunIsAsTheRealOne(overwrite: Raw, more: [Raw]) throws {
+    let f = try Fixture(Self.tree)
+    try f.save()
+    try f.edit(
+      """
+      echo changed > a.txt; touch -d @1700000000 a.txt; rm b.txt; mkdir b.txt; echo x > b.txt/x; rm -r void; echo new > new
+      mkdir -p docs/more/of; touch docs/two; rm -r docs/sub; echo file > docs/sub; rm first
+      """)
+    let before = try Snapshot(of: f.source)
+    let arguments = ["--overwrite", overwrite, "--json", "-v", Raw(f.inside.bytes)] + more
+    func counts(_ output: Output) throws -> [String: Int] {
+      var counts: [String: Int] = [:]
+      for line in try output.json() {
+        // Folders are told when they are done, which a dry run does not.
+        if let action = line["action"] as? String, action == "deleted" { counts[action, default: 0] += 1 }
+        for key in ["files", "directories", "bytes", "files_deleted", "files_kept"] {
+          if let count = line[key] as? Int { counts[key] = count }
+        }
+      }
+      return counts
+    }
+    // Where a folder stands in the way of a file, or the other way round, and is to stay, the real one has more to say.
+    let status: Int32 = ["never", "if-newer"].contains(overwrite) ? 3 : 0
+    let dry = try f.sheaf(["restore", "-s", Raw(f.store), "--to", "/", "-n"] + arguments)
+    #expect(before.differences(to: try Snapshot(of: f.source)) == [])
+    let real = try Command.sheaf(["restore", "-s", Raw(f.store), "--to", "/"] + arguments).run()
+    #expect(real.status == 0 || real.status == status, "\(real)")
+    if real.status == 0 { #expect(try counts(dry) == counts(real), "\(dry)\n\(real)") }
+  }
+
   @Test func chosenPaths() throws {
     let f = try Fixture(Self.tree)
     try f.save()

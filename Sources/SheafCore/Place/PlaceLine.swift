@@ -4,8 +4,8 @@ import Posix
 import Tar
 
 /// Fed by one thread.
-final class PlaceLine {
-  private let target: Descriptor?
+final class PlaceLine: Placing {
+  private let target: Descriptor
   private let options: RestoreOptions
   /// Below these, what is not in the point goes where that is asked for.
   private let roots: [Bytes]
@@ -67,7 +67,7 @@ final class PlaceLine {
   private var unseen: Int64 = 0
 
   init(
-    _ target: Descriptor?, series: Series, _ options: RestoreOptions, roots: [Bytes], reporter: any Reporter,
+    _ target: Descriptor, series: Series, _ options: RestoreOptions, roots: [Bytes], reporter: any Reporter,
     progress: Progress
   ) {
     self.target = target
@@ -76,8 +76,8 @@ final class PlaceLine {
     store = try? series.store.directory.status()
     self.reporter = reporter
     self.progress = progress
-    drives = [target?.drive, series.directory.drive].compactMap { $0 }
-    let inherits = target?.attributesOrNone().contains { $0.name == Bytes("system.posix_acl_default") } ?? false
+    drives = [target.drive, series.directory.drive].compactMap { $0 }
+    let inherits = target.attributesOrNone().contains { $0.name == Bytes("system.posix_acl_default") }
     placer = Placer(
       overwrite: options.overwrite, spared: store, inheritsACLs: inherits, shortfalls: counted
     )
@@ -124,10 +124,6 @@ final class PlaceLine {
     if entry.kind == .directory { directories += 1 } else { files += 1 }
     if entry.hardLink == nil { bytes.add(saturating: entry.size) }
     if entry.kind == .directory { return try addDirectory(entry, path) }
-    guard target != nil else {
-      if reporter.wantsItems { reporter.item(.restored, entry.path, entry.kind) }
-      return
-    }
     let (parent, name) = path.splitAtName
     guard let directory = enter(parent, of: entry) else { return try checkDrive() }
     names.insert(name)
@@ -174,17 +170,11 @@ final class PlaceLine {
     if driveFailure == nil { miss(entry, reason) }
   }
 
-  /// nil where the whole path is stripped away.
-  private func stripped(_ path: Bytes) -> Bytes? {
-    guard options.strip > 0 else { return path }
-    let parts = path.split(separator: 47)
-    return parts.count > options.strip ? Bytes(parts.dropFirst(options.strip).joined(separator: [47])) : nil
-  }
+  private func stripped(_ path: Bytes) -> Bytes? { options.stripped(path) }
 
   // MARK: - Directories
 
   private func addDirectory(_ entry: Entry, _ path: Bytes, isAbove: Bool = false) throws(Failure) {
-    guard target != nil else { return }
     let (parent, name) = path.splitAtName
     guard let directory = enter(parent, of: entry) else { return try checkDrive() }
     names.insert(name)
@@ -216,7 +206,7 @@ final class PlaceLine {
     }
     let target: TargetDirectory
     do throws(SystemError) {
-      target = TargetDirectory(try self.target!.openBeneath(path, [.read, .directory, .noFollow]))
+      target = TargetDirectory(try self.target.openBeneath(path, [.read, .directory, .noFollow]))
     } catch {
       if driveFailure == nil { miss(entry, error.asProblem) }
       return nil
@@ -341,7 +331,7 @@ final class PlaceLine {
     case .hardLink(let entry, let name, let directory): placeHardLink(entry, name, directory, sequence)
     case .prune(let path, let names):
       do throws(SystemError) {
-        let directory = try target!.openBeneath(path, [.read, .directory, .noFollow])
+        let directory = try target.openBeneath(path, [.read, .directory, .noFollow])
         let listed = try directory.sortedNames()
         // What the file system takes for something of the point is in its place, and stays.
         let alike = Set(
@@ -354,7 +344,7 @@ final class PlaceLine {
       } catch { reporter.problem(error.asProblem, path: error.path) }
     case .directory(let entry, let path):
       do throws(SystemError) {
-        let directory = TargetDirectory(try target!.openBeneath(path, [.read, .directory, .noFollow]))
+        let directory = TargetDirectory(try target.openBeneath(path, [.read, .directory, .noFollow]))
         try placer.finish(entry, directory.descriptor, in: directory)
       } catch {
         if driveFailure == nil { miss(entry, error.asProblem) }
@@ -395,7 +385,7 @@ final class PlaceLine {
     _ entry: Entry, _ name: Bytes, _ directory: TargetDirectory, to path: Bytes
   ) throws(SystemError) -> Linked {
     let (parent, firstName) = path.splitAtName
-    guard let from = try? target!.openBeneath(parent, [.pathOnly, .directory]),
+    guard let from = try? target.openBeneath(parent, [.pathOnly, .directory]),
       (try? from.status(of: firstName)).map({ Placer.isWhole($0, entry, in: directory) }) == true
     else { return .missing }
     do throws(SystemError) {
@@ -442,8 +432,6 @@ final class PlaceLine {
     threads = []
   }
 
-  var shortfalls: [(what: String, count: Int)] { counted.all }
-
   func summary(_ set: SetName) -> RestoreSummary {
     var summary = RestoreSummary(set: set)
     let (missedFiles, missedBytes) = missed.counts
@@ -454,6 +442,7 @@ final class PlaceLine {
     summary.bytes = bytes - missedBytes - keptBytes
     summary.deleted = deleted
     summary.unseen = unseen
+    summary.shortfalls = counted.all
     summary.isDamaged = isDamaged.look { $0 }
     return summary
   }

@@ -13,10 +13,12 @@ public struct KeepRules: Sendable {
   public var within: Int64?
   /// Words of comments.
   public var tags: [Bytes] = []
+  /// Points that no rule keeps.
+  public var drops: Set<String> = []
 
   public init() {}
 
-  /// Without any rule everything is kept.
+  /// Without any rule everything is kept, but for what is to be dropped.
   public var isEmpty: Bool { last == nil && periods.isEmpty && within == nil && tags.isEmpty }
 
   public struct Point: Sendable {

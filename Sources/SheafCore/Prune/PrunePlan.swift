@@ -101,7 +101,7 @@ struct PrunePlanner {
           row.reasons = ["\(successor?.text ?? "another set") stands for it"]
         }
       } else {
-        row.reasons = ["no rule keeps it"]
+        row.reasons = [rules.drops.contains(set.point) ? "to be dropped" : "no rule keeps it"]
       }
       plan.rows.append(row)
     }
@@ -115,6 +115,12 @@ struct PrunePlanner {
     var judged: [KeepRules.Point] = []
     for (index, set) in points.enumerated() {
       if protected.contains(set.point) { reasons[set, default: []].append("protected") }
+      if rules.drops.contains(set.point) {
+        guard !protected.contains(set.point) else {
+          throw Failure(.usage, "\(set.text) is protected", hint: "sheaf protect --remove \(set.text)")
+        }
+        continue
+      }
       if rules.isEmpty { reasons[set, default: []].append("no rule was given") }
       // What an interrupted run left stands for no day or month: only as long as nothing newer does.
       if isIncomplete(set) {
@@ -141,10 +147,11 @@ struct PrunePlanner {
     }
   }
 
-  /// The newest point whose whole chain is as it should be never goes; one that is complete, where there is one.
+  /// The newest point whose whole chain is as it should be never goes; one that is complete and wanted, where there is.
   private mutating func keepLastSound() throws(Failure) {
     let newestFirst = points.reversed().filter { chains[$0] != nil }
-    for set in newestFirst.filter({ !isIncomplete($0) }) + newestFirst.filter(isIncomplete) {
+    func isSecond(_ set: SetName) -> Bool { rules.drops.contains(set.point) || isIncomplete(set) }
+    for set in newestFirst.filter({ !isSecond($0) }) + newestFirst.filter(isSecond) {
       if try isSound(set) {
         if reasons[set] == nil { reasons[set] = ["the newest that is sound"] }
         return
@@ -227,56 +234,6 @@ struct PrunePlanner {
 }
 
 extension Series {
-  /// The sets that hold files of a full set, other than itself: last good copies of what it could not look at.
-  func idsElsewhere(_ set: SetName) throws(Failure) -> Set<SetID> {
-    guard try foot(set).counts.unseen > 0 else { return [] }
-    let id = try head(set).id
-    var ids: Set<SetID> = []
-    let reader = try manifest(set)
-    while try reader.next() {
-      guard reader.line.what == .entry, reader.line.isCarried, let entry = reader.line.entry() else { continue }
-      for extent in entry.extents where extent.set != id { ids.insert(extent.set) }
-    }
-    return ids
-  }
-
-  /// The sets that are in the store and hold files of a full set, other than itself.
-  func holders(for set: SetName) throws(Failure) -> [SetName] {
-    var holders: [SetName] = []
-    for id in try idsElsewhere(set) { if let holder = try self.set(id), holder != set { holders.append(holder) } }
-    return holders.sorted()
-  }
-
-  /// What each of the points may need, other than itself: its chain, and what holds files for the full set of that; or
-  /// why that cannot be told.
-  public func needs(of points: [SetName]) throws(Failure) -> [Result<[SetName], Failure>] {
-    var holders: [SetName: [SetName]] = [:]
-    return try chains(of: points).map { (result) throws(Failure) in
-      guard case .success(let chain) = result, let full = chain.last else { return result }
-      do throws(Failure) {
-        if holders[full] == nil { holders[full] = try self.holders(for: full) }
-      } catch {
-        guard error.kind == .damaged || error.kind == .failed else { throw error }
-        return .failure(error)
-      }
-      return .success(chain.dropFirst() + holders[full]!)
-    }
-  }
-
-  /// The first of `sets` that a point needs, out of those that it may need.
-  public func firstNeeded(by point: SetName, among sets: [SetName]) throws(Failure) -> SetName? {
-    let chain = try chain(of: point)
-    var ids: [SetID: SetName] = [:]
-    for set in sets {
-      if chain.contains(set) { return set }
-      if let id = try? head(set).id { ids[id] = set }
-    }
-    guard !ids.isEmpty else { return nil }
-    let tree = try tree(chain)
-    while try tree.next() { if let extent = tree.line.place?.extent, let set = ids[extent.set] { return set } }
-    return nil
-  }
-
   /// Whether what the point builds on can be told.
   func isReadable(_ set: SetName) -> Bool { (try? chain(of: set)) != nil }
 
@@ -285,7 +242,7 @@ extension Series {
     do throws(Failure) {
       let chain = try chain(of: set)
       guard try mismatches(in: chain).isEmpty else { return false }
-      for set in chain { if try !shortfalls(of: set).isEmpty { return false } }
+      for set in try chain + holders(for: chain.last!) { if try !shortfalls(of: set).isEmpty { return false } }
       let tree = try tree(chain, checked: true)
       let digest = PointDigest()
       while try tree.next() { digest.add(tree.line.canonical) }

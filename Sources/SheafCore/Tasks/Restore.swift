@@ -70,10 +70,11 @@ public struct Restore {
     }
     let whole = foot.counts.bytes
     if paths.isEmpty { progress.expected.store(Int(whole), ordering: .relaxed) }
-    let target = try options.isDryRun ? checkTarget() : openTarget()
-    let line = PlaceLine(
-      target, series: series, options, roots: paths.isEmpty ? try series.head(set).sources : paths, reporter: reporter,
-      progress: progress)
+    let roots = paths.isEmpty ? try series.head(set).sources : paths
+    let line: any Placing =
+      options.isDryRun
+      ? PlacePreview(try checkTarget(), set: set, options, roots: roots, reporter: reporter)
+      : PlaceLine(try openTarget(), series: series, options, roots: roots, reporter: reporter, progress: progress)
     do throws(Failure) {
       if paths.isEmpty { try place(try series.tree(chain, checked: true), to: line, while: nil) }
       for path in paths {
@@ -93,7 +94,6 @@ public struct Restore {
       throw error
     }
     var summary = line.summary(set)
-    summary.shortfalls = line.shortfalls
     summary.isDamaged = summary.isDamaged || isShort
     return summary
   }
@@ -109,6 +109,7 @@ public struct Restore {
   private func checkTarget() throws(Failure) -> Descriptor? {
     if let there = try? Descriptor.open(options.target, [.read, .directory]) {
       try refuseFull(there)
+      return there
     } else {
       let parent = options.target.splitAtName.parent
       let above = parent.isEmpty && options.target.first != 47 ? Bytes(".") : parent + [47]
@@ -139,7 +140,7 @@ public struct Restore {
     return target
   }
 
-  private func place(_ tree: PointReader, to line: PlaceLine, while directory: Bytes?) throws(Failure) {
+  private func place(_ tree: PointReader, to line: any Placing, while directory: Bytes?) throws(Failure) {
     tree.onUnseen = { line.spare($0) }
     defer { tree.onUnseen = nil }
     while try tree.next() {
@@ -148,7 +149,7 @@ public struct Restore {
     }
   }
 
-  private func add(_ tree: PointReader, to line: PlaceLine) throws(Failure) {
+  private func add(_ tree: PointReader, to line: any Placing) throws(Failure) {
     try progress.checkCancelled()
     guard let entry = tree.line.entry() else {
       throw .damaged("\(tree.manifest.name): line \(tree.manifest.lineNumber) cannot be read")
