@@ -7,7 +7,7 @@ struct DiffCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "diff", abstract: "Show what differs between two points.",
     usage:
-      "sheaf diff -s STORE [--path PATH] [FROM [TO]]\n       sheaf diff -s STORE --live [--checksum] [--path PATH] [FROM]",
+      "sheaf diff -s STORE [--path PATH] [FROM [TO]]\nsheaf diff -s STORE --live [--checksum] [--path PATH] [FROM]",
     discussion: """
       TO is the latest point where it is left out, and FROM the one before TO. With --live, TO is the sources as they \
       are now, without what the run of FROM left out.
