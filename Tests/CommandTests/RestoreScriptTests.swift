@@ -72,6 +72,34 @@ import Testing
     #expect(f.newest.tree.subtree("two").differences(to: tree.subtree("two"), road.limits) == [])
   }
 
+  /// Names of an inode that were not seen when its first name became something else.
+  @Test(arguments: Road.installed) func lastGoodCopiesOfOneInode(road: Road) throws {
+    let f = try Fixture(
+      TestTree([
+        "a": .directory(["f": .file("one\n")]), "b": .directory(["g": .hardLink("a/f"), "h": .hardLink("a/f")]),
+      ]))
+    let sources: [Raw] = ["\(f.source)/a", "\(f.source)/b"]
+    try f.save(sources: sources)
+    let tree = f.newest.tree
+    for edit in ["mv b away; touch a/f", "echo two >> a/f"] as [Raw] {
+      try f.edit(edit)
+      try f.save(["--full"], sources: sources, status: 3)
+      let target = f.scratch.path("target")
+      try run(f, road, ["--to", Raw(target)]).checked()
+      let restored = try Snapshot(of: target.joined(f.inside.bytes))
+      var limits = road.limits
+      limits.fields.subtract([.modified])
+      // Two names of three are left.
+      #expect(
+        tree.subtree("b/g").differences(to: restored.subtree("b/g"), limits).filter { !$0.contains("hard link") } == [])
+      #expect(restored["b/g"]?.digest == restored["b/h"]?.digest && restored["a/f"] != nil)
+      #expect(try Bytes.read(target.joined(f.inside.bytes).joined(Bytes("b/h"))) == Bytes("one\n"))
+      Scratch.remove(target)
+    }
+    let target = try f.restore()
+    #expect(try Bytes.read(target.joined(f.inside.bytes).joined(Bytes("b/g"))) == Bytes("one\n"))
+  }
+
   private func run(
     _ f: Fixture, _ road: Road, _ arguments: [Raw], store: Bytes? = nil, as user: Command.User? = nil
   ) throws -> Output {

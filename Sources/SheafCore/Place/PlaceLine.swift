@@ -337,9 +337,10 @@ final class PlaceLine: Placing {
         let alike = Set(
           names.subtracting(listed).filter { (try? directory.status(of: $0)) != nil }.map(Names.folded))
         for name in listed where !names.contains(name) && !alike.contains(Names.folded(name)) {
+          let kind = reporter.wantsItems ? (try? directory.status(of: name).kind) ?? .file : .file
           try directory.removeTree(name, sparing: store)
           deleted += 1
-          if reporter.wantsItems { reporter.item(.deleted, path.joined(name), .file) }
+          if reporter.wantsItems { reporter.item(.deleted, path.joined(name), kind) }
         }
       } catch { reporter.problem(error.asProblem, path: error.path) }
     case .directory(let entry, let path):

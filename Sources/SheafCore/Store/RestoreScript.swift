@@ -389,6 +389,7 @@ enum RestoreScript {
         } else if (any_sparse) delete sparse[$1]
         if ($2 == "type=dir") { entry_directory(path(substr($1, 3))); next }
         time = substr($2 == "type=file" ? $7 : $6, 6)
+        if (index(tags, ",n:")) faces[path(substr($1, 3))] = face()
         if (reader == "bsd" || (reader == "busybox" && superuser)) note_repair()
         if (n == 1) {
           if (index(tags, ",s") && tags ~ /,s(,|$)/) carry(path(substr($1, 3)))
@@ -402,6 +403,12 @@ enum RestoreScript {
         if (index(tags, ",s") && tags ~ /,s(,|$)/) carry(p)
         if (index(tags, ",m") && tags ~ /,m(,|$)/) update(p)
         next
+      }
+      # What a file with several names is, in this set.
+      function face(   i, all) {
+        all = n
+        for (i = 2; i < NF; i++) all = all " " $i
+        return all
       }
       # A large file whose contents stayed as they were: the archive does not have it again.
       function update(p,   file, list, i, count, part, late) {
@@ -496,7 +503,7 @@ enum RestoreScript {
       }
 
       # What the run that made this set could not look at: the last good copy lies in an older set.
-      function carry(p,   id, where, i, count, part, first) {
+      function carry(p,   id, where, i, count, part, first, own, holder) {
         # It came along with a directory: it is there already.
         if (was_renamed(p)) return
         stamped[parent(p)] = carries = 1
@@ -504,6 +511,17 @@ enum RestoreScript {
         count = split(substr(tags, 1, index(tags, "@")), part, ",")
         for (i = 1; i <= count; i++) if (part[i] ~ /^l:/) {
           first = path(substr(part[i], 3))
+          own = face()
+          # The first name may be something newer by now: last good copies are names of each other then.
+          if (index(faces[first], n " ") == 1 && faces[first] != own) {
+            if (!(first in copy) || faces[copy[first]] != own) {
+              # In that archive it is a link to what holds its bytes.
+              holder = " " quoted(decoded(substr(part[i], 3), pattern))
+              copy[first] = p
+              break
+            }
+            first = copy[first]
+          }
           print "link_to " quoted(parent(first)) " " quoted(name(first)) " " quoted(parent(p)) " " quoted(name(p)) \
             " " quoted($1) >("links." n)
           return
@@ -512,11 +530,11 @@ enum RestoreScript {
           id = substr(tags, index(tags, ",p:") + 3, 16)
           if (id !~ /^[0-9a-f]+$/) fail("line " NR " cannot be read")
           if (!((n, id) in wanted)) print id >("wanted." n)
-          wanted[n, id] += length(p)
+          wanted[n, id] += length(p) + length(holder)
           needed[p] = id
           since[p] = n
           shown[p] = $1
-          if (wanted[n, id] < 60000) printf " %s", quoted(decoded(substr($1, 3), pattern)) >("names." n "." id)
+          if (wanted[n, id] < 60000) printf " %s%s", quoted(decoded(substr($1, 3), pattern)), holder >("names." n "." id)
           print "place " quoted(parent(p)) " " quoted(name(p)) >("places." n "." id)
           return
         }
