@@ -21,11 +21,7 @@ struct PointsCommand: ParsableCommand {
       let series = try opened.series(name, host: [])
       try volumes.add(to: series)
       let points = try Points(series)
-      if let alarm = Memory.stores?.alarm(for: series) {
-        Console.shared.warning(alarm)
-      } else {
-        try? Memory.stores?.remember(series, now: .now())
-      }
+      if series.warnOfAlarm() == nil { try? Memory.stores?.remember(series, now: .now()) }
       total += points.rows.count
       damaged += points.rows.count(where: \.isDamaged)
       if output.json { points.printJSON() } else if !output.quiet { points.printTable(opened, alone: names.count == 1) }

@@ -23,6 +23,9 @@ struct Leftovers {
   /// Whether all volumes have partial names: then the archive may not have come to its end.
   var isUnpublished: Bool { volumes.allSatisfy(\.isPartial) }
 
+  /// Of the volumes that have partial names.
+  var partialBytes: Int64 { volumes.filter(\.isPartial).reduce(0) { $0 + $1.size } }
+
   init(_ set: SetName) { self.set = set }
 }
 
@@ -68,8 +71,7 @@ extension Series {
   /// How many runs left something under partial names, and its bytes.
   public func interrupted() throws(Failure) -> (sets: Int, bytes: Int64) {
     let sets = try leftovers().sets
-    let bytes = sets.flatMap(\.volumes).filter(\.isPartial).reduce(Int64(0)) { $0 + $1.size }
-    return (sets.count, bytes)
+    return (sets.count, sets.reduce(0) { $0 + $1.partialBytes })
   }
 
   /// Removes what interrupted runs left. An archive that has its final name stays: a manifest can be made for it.

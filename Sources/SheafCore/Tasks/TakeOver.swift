@@ -32,7 +32,7 @@ struct TakeOver {
         } else if let summary = try keep(left) {
           result = summary
         } else {
-          let size = left.volumes.filter(\.isPartial).reduce(Int64(0)) { $0 + $1.size }
+          let size = left.partialBytes
           if size > 0 { reporter.note("of what an interrupted run left (\(Show.size(size))) nothing can be kept") }
         }
       }
