@@ -6,10 +6,11 @@ PREFIX ?= /usr/local
 SWIFT ?= swift
 SOURCE ?=
 
-# Debian packages: to build, and to compare with in tests and benchmarks.
+# Debian packages: to build, to compare with in tests and benchmarks, and to check the script on the store.
 BUILD_PACKAGES = libarchive-dev zlib1g-dev libisal-dev libdeflate-dev libssl-dev pkg-config
 TEST_PACKAGES = $(BUILD_PACKAGES) tar gzip libarchive-tools busybox python3 p7zip-full mtree-netbsd rsync acl attr \
   libcap2-bin strace util-linux mount e2fsprogs fuse2fs xfsprogs btrfs-progs dosfstools exfatprogs exfat-fuse ntfs-3g
+LINT_PACKAGES = shellcheck
 BENCH_PACKAGES = $(BUILD_PACKAGES) isal openssl python3 xz-utils
 
 SHEAF = .build/release/sheaf
@@ -88,6 +89,8 @@ install:
 	done
 
 lint:
+	@$(MAKE) --no-print-directory packages WANTED="$(LINT_PACKAGES)"
+	shellcheck -s sh Sources/StoreFiles/restore.sh
 	$(SWIFT) format lint --strict -r Package.swift Sources Tests
 
 clean:

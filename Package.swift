@@ -25,7 +25,9 @@ let package = Package(
     .target(name: "Posix", dependencies: ["CLinux"], swiftSettings: strict),
     .target(
       name: "Tar", dependencies: ["Posix", "CArchive", "CISAL", "CDeflate", "CZlib", "CCrypto"], swiftSettings: strict),
-    .target(name: "SheafCore", dependencies: ["Tar", "Posix"], swiftSettings: strict),
+    .target(
+      name: "StoreFiles", resources: [.embedInCode("restore.sh"), .embedInCode("README.txt")], swiftSettings: strict),
+    .target(name: "SheafCore", dependencies: ["Tar", "Posix", "StoreFiles"], swiftSettings: strict),
     .executableTarget(
       name: "sheaf",
       dependencies: ["SheafCore", "Posix", .product(name: "ArgumentParser", package: "swift-argument-parser")],

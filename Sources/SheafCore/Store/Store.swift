@@ -1,6 +1,7 @@
 /// A store: a directory with a marker that says which one it is. Everything in it is reached through one descriptor
 /// that stays open, so that a drive that is swapped or unmounted in the middle of a run is noticed, not written beside.
 import Posix
+import StoreFiles
 
 public final class Store: Sendable {
   let directory: Descriptor
@@ -140,8 +141,8 @@ public final class Store: Sendable {
   }
 
   private static let helpers = [
-    Helper(name: readme, text: Bytes(StoreReadme.text.utf8), mode: 0o644),
-    Helper(name: script, text: Bytes(RestoreScript.text.utf8), mode: 0o755),
+    Helper(name: readme, text: StoreFiles.readme, mode: 0o644),
+    Helper(name: script, text: StoreFiles.script, mode: 0o755),
   ]
 
   /// nil where it cannot be read.
