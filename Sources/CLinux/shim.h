@@ -1,12 +1,13 @@
 #pragma once
 // System calls that glibc gives no wrapper for (openat2, getdents64 in older versions) or only a variadic one (openat, fcntl, ioctl),
-// which Swift cannot call; and macros that Swift cannot import. Nothing else.
+// which Swift cannot call; a function whose name a struct has too (flock); and macros that Swift cannot import. Nothing else.
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/random.h>
 #include <sys/stat.h>
@@ -30,6 +31,7 @@ static inline int sheaf_renameat2(int from_dir, const char *from, int to_dir, co
 static inline long sheaf_getdents64(int dir, void *buffer, size_t size) {
   return syscall(SYS_getdents64, dir, buffer, size);
 }
+static inline int sheaf_flock(int fd, int operation) { return flock(fd, operation); }
 static inline uint64_t sheaf_makedev(unsigned major_, unsigned minor_) { return makedev(major_, minor_); }
 static inline unsigned sheaf_major(uint64_t dev) { return major(dev); }
 static inline unsigned sheaf_minor(uint64_t dev) { return minor(dev); }

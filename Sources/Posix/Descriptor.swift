@@ -62,9 +62,12 @@ public final class Descriptor: Sendable {
   public func open(_ name: Bytes, _ flags: Flags, mode: UInt16 = 0o666) throws(SystemError) -> Descriptor {
     let changes = flags.contains(.create) || flags.contains(.truncate)
     if changes { try checkDrive("open", path.joined(name)) }
-    let fd = name.withCString { open($0, flags, mode: mode) }
+    let access = flags.contains(.create) ? drive?.access : nil
+    let fd = name.withCString { open($0, flags, mode: access == nil ? mode : 0o600) }
     guard fd >= 0 else { throw failed("open", path.joined(name), changes: changes) }
-    return Descriptor(raw: fd, path: path.joined(name), drive: drive)
+    let file = Descriptor(raw: fd, path: path.joined(name), drive: drive)
+    if let access { file.give(access, access.fileMode, in: self) }
+    return file
   }
 
   /// As above, -1 with `errno` set where it fails; the caller closes: for hot loops.

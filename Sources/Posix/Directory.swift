@@ -21,13 +21,25 @@ public struct NameList: ~Copyable {
 
 extension Descriptor {
   /// Every name but `.` and `..`, in no order. The corresponding C function is `getdents64`: readdir(3) would open
-  /// the directory a second time.
+  /// the directory a second time. What was listed before is opened anew: sshfs and its like answer a directory that was
+  /// rewound with what they answered before, or with nothing.
   public func names() throws(SystemError) -> NameList {
+    guard lseek(raw, 0, SEEK_CUR) == 0 else {
+      do throws(SystemError) { return try open(Bytes("."), [.read, .directory]).remainingNames() } catch {
+        // A directory that may be read and not be entered.
+        guard error.isForbidden else { throw error }
+      }
+      guard lseek(raw, 0, SEEK_SET) >= 0 else { throw failed("list", path, changes: false) }
+      return try remainingNames()
+    }
+    return try remainingNames()
+  }
+
+  private func remainingNames() throws(SystemError) -> NameList {
     var list = NameList()
     let size = 32768
     let buffer = UnsafeMutableRawPointer.allocate(byteCount: size, alignment: 8)
     defer { buffer.deallocate() }
-    guard lseek(raw, 0, SEEK_SET) >= 0 else { throw failed("list", path, changes: false) }
     while true {
       let count = retrying { sheaf_getdents64(raw, buffer, size) }
       if count < 0 { throw failed("list", path, changes: false) }
@@ -47,7 +59,9 @@ extension Descriptor {
 
   /// The same as a list of names, sorted bytewise: for directories known to be small.
   public func sortedNames() throws(SystemError) -> [Bytes] {
-    let list = try names()
+    // Several threads may list one directory: each from the beginning, and whole.
+    let fresh = try? open(Bytes("."), [.read, .directory])
+    let list = try (fresh ?? self).names()
     var result: [Bytes] = []
     for start in list.starts { result.append(Bytes(list.bytes[start...].prefix { $0 != 0 })) }
     return result.sorted { $0.lexicographicallyPrecedes($1) }
@@ -65,7 +79,12 @@ extension Descriptor {
   }
 
   public func makeDirectory(_ name: Bytes, mode: UInt16 = 0o777) throws(SystemError) {
-    try call("make directory", name, changes: true) { mkdirat(raw, $0, mode_t(mode)) }
+    let access = drive?.access
+    let first = access == nil ? mode : 0o700
+    try call("make directory", name, changes: true) { mkdirat(raw, $0, mode_t(first)) }
+    if let access, let made = try? open(name, [.read, .directory, .noFollow]) {
+      made.give(access, access.directoryMode)
+    }
   }
 
   public func removeFile(_ name: Bytes) throws(SystemError) {

@@ -5,10 +5,17 @@ import Glibc
 public final class Drive: Sendable {
   private let ended = Monitor<SystemError?>(nil)
   private let endsAtInputOutputError: Bool
+  private let newAccess = Monitor<Access?>(nil)
 
   /// `endsAtInputOutputError`: EIO and EROFS from what changes files are the end as well; else only that the drive is
   /// gone.
   public init(endsAtInputOutputError: Bool) { self.endsAtInputOutputError = endsAtInputOutputError }
+
+  /// Who may read what is made on it from here on, whatever the umask; nil: the system's rules count.
+  public var access: Access? {
+    get { newAccess.look { $0 } }
+    set { newAccess.look { $0 = newValue } }
+  }
 
   /// What it ended with; nil while it works.
   public var failure: SystemError? { ended.look { $0 } }
@@ -27,7 +34,42 @@ public final class Drive: Sendable {
   }
 }
 
+/// Who may read and write what is made in a directory: its owner, and a group to which the owner opened it.
+public struct Access: Equatable, Sendable {
+  /// Of folders and of files.
+  public let directoryMode: UInt16
+  public let fileMode: UInt16
+  /// The group that is let in, nil where none is.
+  public let group: UInt32?
+
+  /// As the directory with this status has it: open for its group where that may enter and all others may not.
+  public init(of directory: Status) {
+    let isShared = directory.mode & 0o007 == 0 && directory.mode & 0o050 == 0o050
+    let isWritable = isShared && directory.mode & 0o020 != 0
+    directoryMode = 0o700 | (isShared ? 0o050 : 0) | (isWritable ? 0o020 : 0)
+    fileMode = 0o600 | (isShared ? 0o040 : 0) | (isWritable ? 0o020 : 0)
+    group = isShared ? directory.gid : nil
+  }
+}
+
 extension Descriptor {
+  /// Sets mode and group as far as the file system has such things; without the group, nobody but the owner is let in.
+  /// `directory`: where a file lies. What root makes in another's folder is that one's: it stands beside files of theirs
+  /// that are of no use without it.
+  public func give(_ access: Access, _ mode: UInt16, in directory: Descriptor? = nil) {
+    guard let status = try? status() else { return }
+    var mode = mode
+    if let directory, Host.isRoot, let owner = try? directory.status().uid, owner != status.uid {
+      try? setOwner(uid: owner, gid: UInt32.max)
+    }
+    if let group = access.group, status.gid != group, (try? setOwner(uid: UInt32.max, gid: group)) == nil {
+      mode &= 0o700
+    }
+    // A folder that hands its group down goes on doing so.
+    if status.kind == .directory { mode |= status.mode & 0o2000 }
+    if mode != status.mode { try? setMode(mode) }
+  }
+
   /// Before a call that changes what is stored.
   func checkDrive(_ operation: String, _ path: Bytes) throws(SystemError) { try drive?.check(operation, path) }
 

@@ -17,6 +17,44 @@ public enum Host {
     return text.filter { $0 != UInt8(ascii: "\n") }
   }
 
+  /// The identity of this installation, 32 hexadecimal digits, as machine-id(5) has it; nil where there is none, as in
+  /// many containers and rescue systems. It is not to leave this machine as it is.
+  public static func machineIdentity() -> Bytes? {
+    for path in [Bytes("/etc/machine-id"), Bytes("/var/lib/dbus/machine-id")] {
+      guard let text = try? Descriptor.open(path, [.read, .nonBlocking]).readAll(atMost: 64) else { continue }
+      let id = Bytes(text.prefix { $0 > 32 })
+      let isHex = id.allSatisfy { (48...57).contains($0) || (97...102).contains($0) }
+      if id.count == 32, isHex, id.contains(where: { $0 != 48 }) { return id }
+    }
+    return nil
+  }
+
+  /// The inode of the namespace that process numbers belong to, namespaces(7); nil where the kernel does not tell.
+  public static func processNamespace() -> UInt64? {
+    // A link as `pid:[4026531836]`.
+    guard let link = try? Descriptor.workingDirectory.readLink(Bytes("/proc/self/ns/pid")) else { return nil }
+    return UInt64(Bytes(link.filter { (48...57).contains($0) }).shown)
+  }
+
+  /// When a process began, in ticks since the kernel did, as proc(5) has it; nil where that cannot be told: there is no
+  /// such process, it is hidden, or `/proc` counts in another namespace than we do.
+  public static func start(ofProcess process: Int32) -> UInt64? {
+    guard let own = try? Descriptor.workingDirectory.readLink(Bytes("/proc/self")), own == Bytes("\(getpid())".utf8),
+      let stat = try? Descriptor.open(Bytes("/proc/\(process)/stat".utf8), .read).readAll(atMost: 4096),
+      // The state stands behind the name, which is in brackets and may hold anything; the start is the 20th from there.
+      let bracket = stat.lastIndex(of: UInt8(ascii: ")"))
+    else { return nil }
+    let words = stat[(bracket + 1)...].split(separator: 32)
+    return words.count > 19 ? UInt64(Bytes(words[19]).shown) : nil
+  }
+
+  /// The clock when the kernel was started; nil where that cannot be told.
+  public static func bootTime() -> Timestamp? {
+    var time = timespec()
+    guard clock_gettime(CLOCK_BOOTTIME, &time) == 0 else { return nil }
+    return Timestamp(seconds: Timestamp.now().seconds - Int64(time.tv_sec))
+  }
+
   public static var processID: Int32 { getpid() }
   public static var isRoot: Bool { geteuid() == 0 }
   public static var userID: UInt32 { geteuid() }

@@ -100,6 +100,15 @@ extension Descriptor {
     }
   }
 
+  /// Whether this is on a file system that lies on a medium of this machine, which no other kernel writes to meanwhile.
+  public var isLocalFileSystem: Bool {
+    if isUnixFileSystem { return true }
+    var s = statfs()
+    guard fstatfs(raw, &s) == 0 else { return false }
+    // FAT, exFAT, ntfs3; what FUSE serves may be anywhere
+    return [0x4D44, 0x2011_BAB0, 0x7366_746E].contains(Int64(s.f_type))
+  }
+
   /// Whether this is on FAT, whose files end below 4 GiB.
   public var isFAT: Bool {
     var s = statfs()

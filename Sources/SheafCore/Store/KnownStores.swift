@@ -188,6 +188,7 @@ public struct KnownStores: Sendable {
     try system { () throws(SystemError) in
       let folder = try Descriptor.open(directory, [.read, .directory])
       let file = try NewFile(name, in: folder)
+      try? file.descriptor.setMode(0o600)
       try file.descriptor.write(Bytes((lines.joined(separator: "\n") + "\n").utf8))
       try file.seal()
       // A private file on a file system of this machine: the new one may take the old one's place.

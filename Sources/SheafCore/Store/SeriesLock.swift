@@ -1,71 +1,179 @@
-/// Keeps two runs from changing one directory of a store at a time, a series or the top. A lock is an empty file whose *name* says who holds it, since
-/// contents may not fit on a full drive, and not every file system has flock.
+/// Keeps two runs from changing one directory of a store at a time, a series or the top. A lock is an empty file whose
+/// *name* says who holds it, since contents may not fit on a full drive. Where the file system can, the file is locked
+/// as well, which the kernel ends with its holder.
 import Posix
 
 final class SeriesLock {
   private let directory: Descriptor
   private let name: Bytes
-
-  private static let prefix = Bytes("lock.")
-
-  /// Whether a file of this name is a lock, held or left.
-  static func isLock(_ name: Bytes) -> Bool { name.starts(with: prefix) }
+  /// The lock's file, which stays open as long as it is held.
+  private let file: Descriptor
 
   /// Of a series; see below.
   convenience init(_ series: Series) throws(Failure) {
-    try self.init(series.directory, "the series '\(Show.path(series.name))'")
+    try self.init(series.directory, series.lockedName, store: series.store.path)
   }
 
-  /// Takes the lock, removing one whose holder is known to be gone. Throws a failure of kind `locked`.
-  init(_ directory: Descriptor, _ what: String) throws(Failure) {
+  /// Takes the lock, removing those whose holders are known to be gone. Throws a failure of kind `locked`. `what`: the
+  /// directory in words. `store`: as the user named it.
+  init(_ directory: Descriptor, _ what: String, store: Bytes) throws(Failure) {
     self.directory = directory
-    let host = Host.name().map { Self.isPlain($0) ? $0 : UInt8(ascii: "_") }
-    let boot = Bytes(Host.bootIdentity().prefix(8))
-    name = Self.prefix + host + Bytes("_".utf8) + boot + Bytes("_\(Host.processID)".utf8)
-    let name = name
-    do throws(SystemError) {
-      try directory.open(name, [.write, .create, .exclusive, .noFollow]).close()
-    } catch {
-      guard error.isExisting else { throw Failure(error) }
-      // A process of this number in another container, or one of an earlier time.
-      throw Failure(
-        .locked,
-        "\(what) is in use by another process \(Host.processID) on \(Show.path(host))",
-        hint: "if no other run is writing, remove \(Show.path(directory.path.joined(name)))")
-    }
+    (name, file) = try Self.make(in: directory, what, store)
     // Both of two that begin together see the other and give way: never do both go on.
     do throws(Failure) {
       for other in try system({ () throws(SystemError) in try directory.sortedNames() })
-      where Self.isLock(other) && other != name {
-        let parts = other.dropFirst(Self.prefix.count).split(
-          separator: UInt8(ascii: "_"), omittingEmptySubsequences: false)
-        let process = parts.last.flatMap { Int32(String(decoding: $0, as: UTF8.self)) }
-        let holder = parts.dropLast(2).joined(separator: [UInt8(ascii: "_")])
-        let isHere = parts.count >= 3 && Bytes(holder) == host
-        // After a restart, or with its process gone, nobody holds it any more.
-        if isHere, Bytes(parts[parts.count - 2]) != boot || process.map({ !Host.isRunning(process: $0) }) == true {
-          try? directory.removeFile(other)
-          continue
-        }
-        throw Failure(
-          .locked,
-          "\(what) is in use by process \(process ?? 0) on \(Show.path(Bytes(holder)))",
-          hint: isHere
-            ? nil : "if that machine is not writing here any more, remove \(Show.path(directory.path.joined(other)))")
+      where LockHolder.isLock(other) && other != name {
+        guard let left = LeftLock(other, in: directory) else { continue }
+        guard left.state == .over else { throw left.failure(what, store) }
+        left.remove()
       }
+      guard isHeld else { throw Self.taken(what) }
     } catch {
-      try? directory.removeFile(name)
+      release()
       throw error
     }
   }
 
-  private static func isPlain(_ byte: UInt8) -> Bool {
-    switch byte {
-    case 48...57, 65...90, 97...122, UInt8(ascii: "-"), UInt8(ascii: "."): true
-    default: false
+  /// Makes and locks the file of this process.
+  private static func make(
+    in directory: Descriptor, _ what: String, _ store: Bytes
+  ) throws(Failure) -> (Bytes, Descriptor) {
+    var keepsFileLock = directory.isLocalFileSystem
+    var mayRemove = true
+    while true {
+      let name = LockHolder(keepsFileLock: keepsFileLock).name
+      do throws(SystemError) {
+        let file = try directory.open(name, [.write, .create, .exclusive, .noFollow])
+        switch file.lock(exclusive: true) {
+        case .taken: return (name, file)
+        case .unknown where !keepsFileLock: return (name, file)
+        case .unknown:
+          try? directory.removeFile(name)
+          keepsFileLock = false
+        case .heldByOther: throw SystemError.existing("lock", file.path)
+        }
+      } catch {
+        guard error.isExisting else { throw Failure(error) }
+        // Of the same process number in a namespace that cannot be told, or judged this moment by one that begins, too.
+        guard mayRemove, let left = LeftLock(name, in: directory) else { throw taken(what) }
+        guard left.state == .over else { throw left.failure(what, store) }
+        left.remove()
+        mayRemove = false
+      }
     }
   }
 
+  private static func taken(_ what: String) -> Failure {
+    Failure(.locked, "\(what) is in use by another run that begins at this moment", hint: "try again")
+  }
+
+  /// Whether the lock is still there under its name: somebody may have taken it away.
+  var isHeld: Bool {
+    do throws(SystemError) {
+      let named = try directory.status(of: name)
+      return try named.inode == file.status().inode || !directory.isLocalFileSystem
+    } catch { return !error.isMissing }
+  }
+
+  /// Throws where somebody took the lock away: another run may be writing by now.
+  func confirm() throws(Failure) {
+    if !isHeld { throw Failure(.locked, "the lock in \(Show.path(directory.path)) was taken away while it was in use") }
+  }
+
   /// Gives the lock back.
-  func release() { try? directory.removeFile(name) }
+  func release() {
+    try? directory.removeFile(name)
+    try? file.close()
+  }
+}
+
+/// A lock that is there, of whoever it may be.
+public struct LeftLock: Sendable {
+  private let directory: Descriptor
+  private let name: Bytes
+  /// Open as long as it is looked at, so that nobody takes it meanwhile for one that is held.
+  private let file: Descriptor?
+  let state: LockHolder.State
+  let made: Timestamp
+  private let host: String
+  private let process: Int32
+  private let isInContainer: Bool
+
+  /// nil: it is gone by now.
+  init?(_ name: Bytes, in directory: Descriptor) {
+    guard let status = try? directory.status(of: name) else { return nil }
+    (self.name, self.directory, made) = (name, directory, status.modified)
+    file = status.kind == .file ? try? directory.open(name, [.read, .noFollow, .nonBlocking]) : nil
+    guard let holder = LockHolder(name: name) else {
+      (state, host, process, isInContainer) = (.unknown, Show.path(Bytes(name.dropFirst(5))), 0, false)
+      return
+    }
+    (host, process) = (Show.path(holder.host), holder.process)
+    let here = LockHolder(keepsFileLock: directory.isLocalFileSystem)
+    isInContainer = holder.boot == here.boot && ![0, here.namespace].contains(holder.namespace)
+    switch file?.lock(exclusive: false) {
+    case .heldByOther: state = .held
+    // Nobody else can have this file system mounted, nor had its holder it over a network.
+    case .taken where holder.keepsFileLock && here.keepsFileLock: state = .over
+    default: state = holder.state(seenBy: here, made: status.modified)
+    }
+  }
+
+  public var isHeld: Bool { state == .held }
+
+  /// `process 4711 on nas since 2026-11-24 06:00`.
+  public var holder: String {
+    let c = made.calendar(local: true)
+    func two(_ n: Int) -> String { n < 10 ? "0\(n)" : "\(n)" }
+    let since = "\(c.year)-\(two(c.month))-\(two(c.day)) \(two(c.hour)):\(two(c.minute))"
+    return "process \(process) on \(host)\(isInContainer ? ", in another container," : "") since \(since)"
+  }
+
+  func failure(_ what: String, _ store: Bytes) -> Failure {
+    Failure(
+      .locked, "\(what) is in use by \(holder)",
+      hint: state == .held
+        ? nil
+        : "if that run is over, 'sheaf unlock -s \(Show.word(store))' removes its lock, \(Show.path(directory.path.joined(name)))"
+    )
+  }
+
+  func remove() { try? directory.removeFile(name) }
+}
+
+extension Series {
+  /// In messages.
+  var lockedName: String { "the series '\(Show.path(name))'" }
+}
+
+extension Store {
+  /// What holds or held a lock in the store, at its top and in its series, or in one series alone.
+  public struct Locked {
+    public let what: String
+    public let lock: LeftLock
+
+    /// What another run would be told.
+    public func failure(in store: Store) -> Failure {
+      let failure = lock.failure(what, store.path)
+      return Failure(.locked, failure.message, hint: "'--force' removes the lock of a run that goes on, too")
+    }
+    public func remove() { lock.remove() }
+  }
+
+  /// All locks that are there.
+  public func locks(of series: Bytes?) throws(Failure) -> [Locked] {
+    var found = series == nil ? try Self.locks("the store", in: directory) : []
+    for name in try system({ () throws(SystemError) in try directory.sortedNames() })
+    where Series.isName(name) && (series == nil || series == name) {
+      guard let folder = try? directory.open(name, [.read, .directory, .noFollow]) else { continue }
+      found += try Self.locks("the series '\(Show.path(name))'", in: folder)
+    }
+    return found
+  }
+
+  private static func locks(_ what: String, in directory: Descriptor) throws(Failure) -> [Locked] {
+    try system { () throws(SystemError) in try directory.sortedNames() }.filter(LockHolder.isLock).compactMap {
+      LeftLock($0, in: directory).map { Locked(what: what, lock: $0) }
+    }
+  }
 }

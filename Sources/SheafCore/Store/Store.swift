@@ -21,6 +21,8 @@ public final class Store: Sendable {
     self.uuid = uuid
     self.label = label
     self.created = created
+    // What is made in the store is for those whom its folder lets in.
+    if let status = try? directory.status() { directory.drive?.access = Access(of: status) }
   }
 
   /// Opens the store at `path`. Throws a failure of kind `noStore` where there is none; writes nothing.
@@ -73,7 +75,7 @@ public final class Store: Sendable {
 
   /// Makes a store of the directory at `path`, which is created where it is missing (its parent must be there).
   public static func create(_ path: Bytes, label: Bytes, now: Timestamp) throws(Failure) -> Store {
-    do throws(SystemError) { try Descriptor.workingDirectory.makeDirectory(path) } catch {
+    do throws(SystemError) { try Descriptor.workingDirectory.makeDirectory(path, mode: 0o700) } catch {
       guard error.isExisting else { throw Failure(error, hint: error.isMissing ? "is the drive mounted?" : nil) }
     }
     let directory = try system { () throws(SystemError) in
@@ -89,6 +91,7 @@ public final class Store: Sendable {
     let stamp = PointName.text(now)
     let text = Bytes("format=1\nrequires=\nuuid=\(uuid)\nlabel=".utf8) + label + Bytes("\ncreated=\(stamp)\n".utf8)
     let store = Store(directory: directory, uuid: uuid, label: label, created: stamp)
+    store.closeTop()
     for helper in Self.helpers {
       guard let there = try? directory.status(of: helper.name) else { continue }
       // What an earlier attempt wrote may stay; nobody else's file is taken away.
@@ -118,11 +121,14 @@ public final class Store: Sendable {
     return parts.joined(separator: "-")
   }
 
-  private func publish(_ name: Bytes, _ text: Bytes, mode: UInt16 = 0o644) throws(Failure) {
+  private func publish(_ name: Bytes, _ text: Bytes, isProgram: Bool = false) throws(Failure) {
     try system { () throws(SystemError) in
       let file = try NewFile(name, in: directory)
       try file.descriptor.write(text)
-      try? file.descriptor.setMode(mode)  // FAT knows no modes
+      if isProgram, let mode = try? file.descriptor.status().mode {
+        // Whoever may read it may run it; FAT knows no modes.
+        try? file.descriptor.setMode(mode | (mode & 0o444) >> 2)
+      }
       try file.seal()
       try file.publish()
     }
@@ -132,7 +138,7 @@ public final class Store: Sendable {
   private struct Helper {
     let name: Bytes
     let text: Bytes
-    let mode: UInt16
+    var isProgram = false
 
     var new: Bytes { name + Bytes(".new") }
     var old: Bytes { name + Bytes(".old") }
@@ -141,8 +147,8 @@ public final class Store: Sendable {
   }
 
   private static let helpers = [
-    Helper(name: readme, text: StoreFiles.readme, mode: 0o644),
-    Helper(name: script, text: StoreFiles.script, mode: 0o755),
+    Helper(name: readme, text: StoreFiles.readme),
+    Helper(name: script, text: StoreFiles.script, isProgram: true),
   ]
 
   /// nil where it cannot be read.
@@ -155,9 +161,9 @@ public final class Store: Sendable {
   func refreshHelpers() throws(Failure) {
     let names = Set(try system { () throws(SystemError) in try directory.sortedNames() })
     let isTidy = Self.helpers.allSatisfy { text(of: $0) == $0.text && names.isDisjoint(with: $0.passing) }
-    if isTidy, !names.contains(where: SeriesLock.isLock) { return }
+    if isTidy, !names.contains(where: LockHolder.isLock) { return }
     let lock: SeriesLock
-    do throws(Failure) { lock = try SeriesLock(directory, "the store") } catch {
+    do throws(Failure) { lock = try SeriesLock(directory, "the store", store: path) } catch {
       if error.kind == .locked { return }
       throw error
     }
@@ -172,14 +178,14 @@ public final class Store: Sendable {
         // three is whole.
         if (try? directory.status(of: helper.name)) != nil {
           for name in [helper.new, helper.old] { try? directory.removeFile(name) }
-          try publish(helper.new, helper.text, mode: helper.mode)
+          try publish(helper.new, helper.text, isProgram: helper.isProgram)
           try system { () throws(SystemError) in
             try directory.renameToNew(helper.name, helper.old)
             try directory.renameToNew(helper.new, helper.name)
             try directory.sync(directory: true)
           }
         } else {
-          try publish(helper.name, helper.text, mode: helper.mode)
+          try publish(helper.name, helper.text, isProgram: helper.isProgram)
         }
       }
       for name in helper.passing where (try? directory.status(of: name)) != nil {

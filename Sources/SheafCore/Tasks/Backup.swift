@@ -100,18 +100,24 @@ public struct Backup {
     }
     if isNew, options.isDryRun {
       // Nothing may be written, so there is no directory to lock.
-      return try Run(self, series: nil, name: name, host: host, rules: rules).write(after: nil, fullBecause: nil)
+      return try Run(self, series: nil, lock: nil, name: name, host: host, rules: rules).write(
+        after: nil, fullBecause: nil)
     }
     let series = try Series.create(name, in: store)
     for path in options.volumeDirectories { try series.add(volumeDirectory: path) }
     let lock = try SeriesLock(series)
     defer { lock.release() }
     if !options.isDryRun {
+      if store.mendAccess(of: series) {
+        reporter.note(
+          "every user of this machine could read the series '\(Show.path(name))': now \(store.isShared ? "its owner and its group" : "its owner alone") can"
+        )
+      }
       try series.finishRemovals()
       if options.discardsInterrupted { try series.removeLeftovers() } else { try takeOver(series, progress) }
       try store.refreshHelpers()
     }
-    let run = Run(self, series: series, name: name, host: host, rules: rules)
+    let run = Run(self, series: series, lock: lock, name: name, host: host, rules: rules)
     var reason = options.isFull ? "asked for" : nil
     let alarm = known?.alarm(for: series)
     if let alarm {
@@ -129,7 +135,7 @@ public struct Backup {
     if let head = try? series.head(newest), let why = try sourcesReason(head), reason == nil { reason = why }
     do throws(Failure) {
       let previous = try Previous(newest, in: series)
-      if options.isDifferential, reason == nil { summary = try differential(series, name, host, rules) }
+      if options.isDifferential, reason == nil { summary = try differential(series, lock, name, host, rules) }
       if summary == nil { summary = try run.write(after: previous, fullBecause: reason) }
     } catch {
       guard error.kind == .damaged else { throw error }
@@ -153,14 +159,14 @@ public struct Backup {
 
   /// nil where something could not be looked at: its last good copy may lie in a set that a differential passes over.
   private func differential(
-    _ series: Series, _ name: Bytes, _ host: Bytes, _ rules: WalkRules
+    _ series: Series, _ lock: SeriesLock, _ name: Bytes, _ host: Bytes, _ rules: WalkRules
   ) throws(Failure) -> BackupSummary? {
     guard let full = try series.sets().last(where: { $0.kind == .full }) else { return nil }
     let held = HeldReport(for: reporter)
     let task = Backup(
       to: store, options, known: known, spillDirectory: spillDirectory, reporter: held, progress: progress, clock: clock
     )
-    let run = Run(task, series: series, name: name, host: host, rules: rules)
+    let run = Run(task, series: series, lock: lock, name: name, host: host, rules: rules)
     guard let summary = try run.attempt(.differential, after: try Previous(full, in: series), fullBecause: nil) else {
       reporter.note("an incremental set is written, because something could not be looked at")
       return nil
@@ -260,12 +266,15 @@ private struct Run {
   let name: Bytes
   let host: Bytes
   let rules: WalkRules
+  /// Without it nothing is published.
+  let lock: SeriesLock?
   /// What was moved is found, and not stored again.
   var usesMoves = true
 
-  init(_ task: Backup, series: Series?, name: Bytes, host: Bytes, rules: WalkRules) {
+  init(_ task: Backup, series: Series?, lock: SeriesLock?, name: Bytes, host: Bytes, rules: WalkRules) {
     self.task = task
     self.series = series
+    self.lock = lock
     self.name = name
     self.host = host
     self.rules = rules
@@ -418,6 +427,7 @@ private struct Run {
         return try again.attempt(kind, after: previous, fullBecause: reason)
       }
       if options.rereads { try writer.check() }
+      try lock?.confirm()
       try system { () throws(SystemError) in try writer.publish() }
       summary.bytesWritten = foot.storedBytes
       summary.set = set
