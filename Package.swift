@@ -27,7 +27,8 @@ let package = Package(
       name: "Tar", dependencies: ["Posix", "CArchive", "CISAL", "CDeflate", "CZlib", "CCrypto"], swiftSettings: strict),
     .target(
       name: "StoreFiles", resources: [.embedInCode("restore.sh"), .embedInCode("README.txt")], swiftSettings: strict),
-    .target(name: "SheafCore", dependencies: ["Tar", "Posix", "StoreFiles"], swiftSettings: strict),
+    .target(name: "Storage", dependencies: ["Posix"], swiftSettings: strict),
+    .target(name: "SheafCore", dependencies: ["Storage", "Tar", "Posix", "StoreFiles"], swiftSettings: strict),
     .executableTarget(
       name: "sheaf",
       dependencies: ["SheafCore", "Posix", .product(name: "ArgumentParser", package: "swift-argument-parser")],
@@ -35,6 +36,7 @@ let package = Package(
     .target(name: "TestSupport", dependencies: ["Posix"], path: "Tests/TestSupport", swiftSettings: strict),
     .testTarget(name: "CommandTests", dependencies: ["TestSupport"], swiftSettings: strict),
     .testTarget(name: "SheafCoreTests", dependencies: ["SheafCore", "TestSupport"], swiftSettings: strict),
+    .testTarget(name: "StorageTests", dependencies: ["Storage", "TestSupport"], swiftSettings: strict),
     .testTarget(name: "TarTests", dependencies: ["Tar", "TestSupport"], swiftSettings: strict),
   ],
   swiftLanguageModes: [.v6]

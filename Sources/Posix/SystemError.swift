@@ -42,6 +42,12 @@ public struct SystemError: Error, Equatable, Sendable {
   public var isReadOnly: Bool { code == EROFS }
   /// The drive is gone, fails, or was made read-only for an error.
   public var isDriveFailure: Bool { isGone || isReadOnly || code == EIO }
+  /// Something else is there than was asked for, or the file system knows no such thing.
+  public var isUnfit: Bool {
+    code == EISDIR || code == ELOOP || code == EINVAL || code == ENOTSUP || code == ENOSYS || code == ENXIO
+  }
+  /// May go well when it is tried again.
+  public var isTemporary: Bool { code == EAGAIN || code == EBUSY || code == ETIMEDOUT || code == ESTALE }
   /// What is there is not what it has to be.
   public static func unfit(_ operation: String, _ path: Bytes) -> SystemError { SystemError(operation, path, EINVAL) }
   /// The drive has no room, or not as much as is to stay free.

@@ -1,0 +1,64 @@
+/// What a kind of store said when something could not be done. Its kind is what code looks at; its words are for people.
+import Posix
+
+public struct StoreError: Error, Equatable, Sendable {
+  public enum Kind: Sendable {
+    /// Nothing has that name.
+    case missing
+    /// Something has that name already.
+    case exists
+    /// The user may not.
+    case denied
+    /// No room, or a quota that is used up.
+    case full
+    /// The store takes no larger file.
+    case tooLarge
+    /// Nothing can be changed: the store is read-only, or was made so after an error.
+    case readOnly
+    /// The store is not there any more, or fails: nothing is written to it from here on.
+    case gone
+    /// May go well when it is tried again.
+    case temporary
+    /// What has the name is something else than was asked for, or the store knows no such thing.
+    case unfit
+    case other
+  }
+
+  public let kind: Kind
+  /// What was tried, as a verb phrase: "open", "write", "make directory".
+  public let operation: String
+  /// As the user named the store, and the names below it.
+  public let path: Bytes
+  /// In the words of the system or the server.
+  public let cause: String
+
+  public init(_ kind: Kind, _ operation: String, _ path: Bytes, cause: String) {
+    self.kind = kind
+    self.operation = operation
+    self.path = path
+    self.cause = cause
+  }
+
+  /// Of a store that lies in a file system.
+  public init(_ error: SystemError) {
+    self.init(Kind(error), error.operation, error.path, cause: error.cause)
+  }
+}
+
+extension StoreError.Kind {
+  init(_ error: SystemError) {
+    self =
+      if error.isMissing { .missing } else if error.isExisting { .exists } else if error.isFull {
+        .full
+      } else if error.isTooLarge { .tooLarge } else if error.isReadOnly { .readOnly } else if error.isDriveFailure {
+        .gone
+      } else if error.isForbidden { .denied } else if error.isTemporary { .temporary } else if error.isUnfit {
+        .unfit
+      } else { .other }
+  }
+}
+
+/// Runs system calls as a store's.
+func storing<R>(_ body: () throws(SystemError) -> R) throws(StoreError) -> R {
+  do throws(SystemError) { return try body() } catch { throw StoreError(error) }
+}

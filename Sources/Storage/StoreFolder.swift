@@ -1,0 +1,137 @@
+/// The seam between what a store holds and where it lies: a folder of a store, with few verbs that every kind of store
+/// can keep. All that reads or writes a store goes through it.
+import Posix
+
+/// What has a name in a folder, as a listing tells it.
+public struct StoreItem: Equatable, Sendable {
+  public enum Kind: Sendable { case file, folder, other }
+  /// One component, not a path.
+  public let name: Bytes
+  public let kind: Kind
+  /// Bytes, of a file.
+  public let size: Int64
+  /// By the clock of whatever keeps the store.
+  public let modified: Timestamp
+
+  public init(name: Bytes, kind: Kind, size: Int64, modified: Timestamp) {
+    self.name = name
+    self.kind = kind
+    self.size = size
+    self.modified = modified
+  }
+}
+
+/// What a kind of store can and cannot do. Callers ask here instead of knowing kinds.
+public struct StoreTraits: Equatable, Sendable {
+  /// A file can get another name, and gets it without replacing anything.
+  public var renames = true
+  /// A file that was begun can be gone on with.
+  public var appends = true
+  /// What was written can be made durable before it is complete.
+  public var syncs = true
+  /// Bytes of the largest file; nil: as large as there is room.
+  public var largestFile: Int64?
+  /// Letters of names count: `a` and `A` are two files.
+  public var tellsCase = true
+
+  public init() {}
+}
+
+/// A file that is read by ranges.
+public protocol StoredFile: AnyObject, Sendable {
+  /// For messages.
+  var path: Bytes { get }
+  /// Bytes, when it was opened.
+  var size: Int64 { get }
+  /// Reads up to `count` bytes at `offset`; fewer only at the end of the file.
+  func read(into buffer: UnsafeMutableRawPointer, count: Int, at offset: Int64) throws(StoreError) -> Int
+  /// Lets the system forget what it holds of the file, so that the next read asks the medium.
+  func dropCache()
+}
+
+/// A file that is being written. Fed by one thread.
+public protocol StoreOutput: AnyObject {
+  /// For messages.
+  var path: Bytes { get }
+  /// Writes all of it at the end. After an error the file may hold a part of it.
+  func append(_ bytes: UnsafeRawBufferPointer) throws(StoreError)
+  /// Gives up what lies behind the first `size` bytes.
+  func truncate(to size: Int64) throws(StoreError)
+  /// Makes durable what was written so far. A store that cannot do that before the end (`traits.syncs`) does nothing.
+  func sync() throws(StoreError)
+  /// Makes all of it durable and ends the writing. Nothing can be called after it.
+  func finish() throws(StoreError)
+  /// Ends the writing; what was written so far stays as it is, as after a kill.
+  func abandon()
+}
+
+/// One folder of a store. Names are single components. Everything in it is reached through what was opened once, so that
+/// a store that is exchanged in the middle of a run is noticed, not written beside.
+public protocol StoreFolder: AnyObject, Sendable {
+  /// As the user named the store, and the folder's name in it, for messages.
+  var path: Bytes { get }
+  var traits: StoreTraits { get }
+  /// What the store ended with: after it nothing more is written. nil while it works.
+  var failure: StoreError? { get }
+  /// Which directory of this machine it is, where it is one.
+  var directory: Status? { get }
+
+  /// All that is in it, sorted bytewise by name; read anew at each call.
+  func list() throws(StoreError) -> [StoreItem]
+  /// What has this name; nil: nothing.
+  func item(_ name: Bytes) throws(StoreError) -> StoreItem?
+
+  /// A file, to be read. Throws `unfit` where the name is something else; waits for no other end of a pipe.
+  func open(_ name: Bytes) throws(StoreError) -> any StoredFile
+  /// Begins a file; what has that name already is replaced.
+  func begin(_ name: Bytes) throws(StoreError) -> any StoreOutput
+  /// Goes on with a file, of which the first `size` bytes are kept. Only where `traits.appends`.
+  func resume(_ name: Bytes, from size: Int64) throws(StoreError) -> any StoreOutput
+  /// Makes an empty file. Throws `exists` where there is something: of two that call at once one succeeds.
+  func mark(_ name: Bytes) throws(StoreError)
+
+  /// Gives a file another name. Throws `exists` where something has it. Only where `traits.renames`.
+  func rename(_ name: Bytes, to new: Bytes) throws(StoreError)
+  /// Removes a file. Throws `missing` where there is none.
+  func remove(_ name: Bytes) throws(StoreError)
+  /// Sets the permissions of a file, where the store has such.
+  func setMode(_ name: Bytes, _ mode: UInt16) throws(StoreError)
+  /// Makes names durable that were given or taken away.
+  func sync() throws(StoreError)
+
+  /// Makes a folder in it. Throws `exists` where something has that name.
+  func makeFolder(_ name: Bytes) throws(StoreError)
+  /// A folder in it, which lies on the same store. Throws `unfit` where the name is a link or a file.
+  func folder(_ name: Bytes) throws(StoreError) -> any StoreFolder
+
+  /// Bytes free for this user, and in all; nil where that cannot be told.
+  func space() -> (free: Int64, total: Int64)?
+}
+
+extension StoreFolder {
+  /// The whole of a small file. Throws `tooLarge` where it has more than `limit` bytes.
+  public func contents(_ name: Bytes, atMost limit: Int) throws(StoreError) -> Bytes {
+    let file = try open(name)
+    guard file.size <= Int64(limit) else {
+      throw StoreError(.tooLarge, "read", file.path, cause: "it has more than \(limit) bytes")
+    }
+    let size = Int(file.size)
+    var failure: StoreError?
+    let bytes = Bytes(unsafeUninitializedCapacity: size) { buffer, filled in
+      guard let start = buffer.baseAddress else { return }
+      do throws(StoreError) { filled = try file.read(into: start, count: size, at: 0) } catch { failure = error }
+    }
+    if let failure { throw failure }
+    return bytes
+  }
+}
+
+extension StoreOutput {
+  public func append(_ bytes: Bytes) throws(StoreError) {
+    var failure: StoreError?
+    bytes.withUnsafeBytes { buffer in
+      do throws(StoreError) { try append(buffer) } catch { failure = error }
+    }
+    if let failure { throw failure }
+  }
+}
