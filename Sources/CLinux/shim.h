@@ -1,5 +1,5 @@
 #pragma once
-// System calls that glibc gives no wrapper for (openat2, getdents64 in older versions) or only a variadic one (openat, fcntl, ioctl),
+// System calls that glibc gives no wrapper for (openat2, getdents64 in older versions, pipe2 without _GNU_SOURCE) or only a variadic one (openat, fcntl, ioctl),
 // which Swift cannot call; a function whose name a struct has too (flock); and macros that Swift cannot import. Nothing else.
 #include <dirent.h>
 #include <errno.h>
@@ -32,6 +32,7 @@ static inline long sheaf_getdents64(int dir, void *buffer, size_t size) {
   return syscall(SYS_getdents64, dir, buffer, size);
 }
 static inline int sheaf_flock(int fd, int operation) { return flock(fd, operation); }
+static inline int sheaf_pipe(int ends[2]) { return (int)syscall(SYS_pipe2, ends, O_CLOEXEC); }
 static inline uint64_t sheaf_makedev(unsigned major_, unsigned minor_) { return makedev(major_, minor_); }
 static inline unsigned sheaf_major(uint64_t dev) { return major(dev); }
 static inline unsigned sheaf_minor(uint64_t dev) { return minor(dev); }

@@ -185,6 +185,18 @@ public final class Descriptor: Sendable {
     return bytes
   }
 
+  /// What a pipe has next, waiting for it; empty at its end.
+  public func readSome(atMost limit: Int) throws(SystemError) -> Bytes {
+    var failure: SystemError?
+    let bytes = Bytes(unsafeUninitializedCapacity: limit) { buffer, filled in
+      let n = retrying { Glibc.read(raw, buffer.baseAddress, limit) }
+      if n < 0 { failure = failed("read", path, changes: false) }
+      filled = max(n, 0)
+    }
+    if let failure { throw failure }
+    return bytes
+  }
+
   /// The whole of a small file or pipe.
   public func readAll(atMost limit: Int = .max) throws(SystemError) -> Bytes {
     var all = Bytes()

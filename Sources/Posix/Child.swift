@@ -1,0 +1,82 @@
+/// Another program, with pipes to its standard input, from its standard output and from its standard error.
+import CLinux
+import Glibc
+
+public final class Child: Sendable {
+  public let process: pid_t
+  /// What is written here the program reads.
+  public let input: Descriptor
+  public let output: Descriptor
+  public let errors: Descriptor
+  private let ended = Monitor<Int32?>(nil)
+
+  /// Starts `arguments[0]`, looked up in `PATH`. An interrupt from the terminal (SIGINT) is kept from it, so that it
+  /// lives until this program has come to an orderly end.
+  public init(_ arguments: [Bytes]) throws(SystemError) {
+    guard let program = arguments.first else { throw SystemError("start", [], EINVAL) }
+    let (inputRead, inputWrite) = try Self.pipe()
+    let (outputRead, outputWrite) = try Self.pipe()
+    let (errorRead, errorWrite) = try Self.pipe()
+    var actions = posix_spawn_file_actions_t()
+    posix_spawn_file_actions_init(&actions)
+    defer { posix_spawn_file_actions_destroy(&actions) }
+    for (from, to) in [(inputRead.raw, 0), (outputWrite.raw, 1), (errorWrite.raw, 2)] {
+      posix_spawn_file_actions_adddup2(&actions, from, Int32(to))
+    }
+    var attributes = posix_spawnattr_t()
+    posix_spawnattr_init(&attributes)
+    defer { posix_spawnattr_destroy(&attributes) }
+    var blocked = sigset_t()
+    sigemptyset(&blocked)
+    sigaddset(&blocked, SIGINT)
+    posix_spawnattr_setsigmask(&attributes, &blocked)
+    // Writing to a program that has ended is an error here, not the end; there it is what programs are used to.
+    signal(SIGPIPE, SIG_IGN)
+    var usual = sigset_t()
+    sigemptyset(&usual)
+    sigaddset(&usual, SIGPIPE)
+    posix_spawnattr_setsigdefault(&attributes, &usual)
+    posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF))
+
+    var words = arguments.map { word in word.withCString { strdup($0) } }
+    defer { for word in words { free(word) } }
+    words.append(nil)
+    var process = pid_t()
+    let code = program.withCString { posix_spawnp(&process, $0, &actions, &attributes, words, environ) }
+    guard code == 0 else { throw SystemError("start", program, code) }
+    self.process = process
+    input = inputWrite
+    output = outputRead
+    errors = errorRead
+  }
+
+  private static func pipe() throws(SystemError) -> (read: Descriptor, write: Descriptor) {
+    var ends: [Int32] = [0, 0]
+    guard sheaf_pipe(&ends) == 0 else { throw .last("make a pipe", []) }
+    return (Descriptor(raw: ends[0], path: Bytes("a pipe")), Descriptor(raw: ends[1], path: Bytes("a pipe")))
+  }
+
+  /// Waits for its end. Gives its exit code, or 128 and the number of the signal that ended it.
+  @discardableResult public func wait() -> Int32 { ended.look { Self.wait(process, 0, &$0) } ?? 0 }
+
+  /// Gives it so long to end by itself, and ends it then.
+  public func end(afterMilliseconds grace: Int = 2000) {
+    for _ in 0..<(grace / 10) {
+      if ended.look({ Self.wait(process, WNOHANG, &$0) }) != nil { return }
+      usleep(10_000)
+    }
+    Glibc.kill(process, SIGKILL)
+    wait()
+  }
+
+  private static func wait(_ process: pid_t, _ options: Int32, _ ended: inout Int32?) -> Int32? {
+    if let ended { return ended }
+    var status: Int32 = 0
+    var found: pid_t
+    repeat { found = waitpid(process, &status, options) } while found < 0 && errno == EINTR
+    guard found == process else { return nil }
+    let signal = status & 0x7f
+    ended = signal == 0 ? (status >> 8) & 0xff : 128 + signal
+    return ended
+  }
+}

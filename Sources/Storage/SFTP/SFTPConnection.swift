@@ -1,0 +1,220 @@
+/// A connection to an SFTP server through the pipes of a program, most often `ssh -s sftp`: many requests at a time,
+/// answers in any order. When it is lost, all that waits is told so.
+import Posix
+
+/// Why a request had no good answer.
+enum SFTPFailure: Error {
+  /// The server's code and words.
+  case status(UInt32, Bytes)
+  /// The connection is gone, in words.
+  case lost(String)
+}
+
+struct SFTPReply {
+  let type: SFTPType
+  let body: Bytes
+}
+
+final class SFTPConnection: Sendable {
+  private struct State {
+    var nextID: UInt32 = 0
+    /// Requests under way; nil: not answered yet.
+    var answers: [UInt32: SFTPReply?] = [:]
+    var lost: String?
+  }
+
+  private let child: Child
+  private let state = Monitor(State())
+  private let writing = Monitor<Void>(())
+  /// What the program said on its standard error, its end.
+  private let said = Monitor<Bytes>([])
+  nonisolated(unsafe) private var threads: [Thread] = []
+  /// Names of what the server can do beyond the protocol.
+  let extensions: Set<String>
+
+  /// The largest message that is taken: 256 KiB is what OpenSSH sends at most.
+  private static let messageLimit = 1 << 20
+  /// Bytes of one read or write, which every server takes.
+  static let pieceSize = 32 << 10
+  /// Pieces under way at a time: 2 MiB, what a link of 30 ms each way needs for 50 MB/s.
+  static let window = 64
+
+  /// Starts the program and greets the server. Throws `lost` with what the program said where that fails.
+  init(_ command: [Bytes]) throws(SFTPFailure) {
+    do throws(SystemError) { child = try Child(command) } catch {
+      throw .lost("cannot start \(command.first?.shown ?? "it"): \(error.cause)")
+    }
+    var hello = SFTPBody()
+    hello.add(UInt32(3))
+    let said = said
+    let child = child
+    threads.append(Thread { Self.listen(child, said) })
+    do throws(SFTPFailure) {
+      try Self.write(.initialize, hello.bytes, to: child)
+      guard let (type, body) = try Self.read(from: child) else { throw SFTPFailure.lost("") }
+      guard type == SFTPType.version.rawValue else { throw SFTPFailure.lost("the server does not speak SFTP") }
+      extensions = Self.extensions(body)
+    } catch {
+      try? child.input.close()
+      child.end()
+      for thread in threads { thread.join() }
+      guard case .lost(let reason) = error else { throw error }
+      throw .lost(Self.lastLine(said.look { $0 }) ?? (reason.isEmpty ? "it ended without an answer" : reason))
+    }
+    let state = state
+    threads.append(Thread { Self.takeAnswers(child, state, said) })
+  }
+
+  deinit { close() }
+
+  /// Ends it in order.
+  func close() {
+    try? child.input.close()
+    child.end()
+    for thread in threads { thread.join() }
+    threads = []
+  }
+
+  var isLost: Bool { state.look { $0.lost != nil } }
+
+  // MARK: - Requests
+
+  /// Sends a request. Gives what its answer is asked for by.
+  func send(_ type: SFTPType, _ fill: (inout SFTPBody) -> Void) throws(SFTPFailure) -> UInt32 {
+    let id = state.look { s -> UInt32 in
+      s.nextID &+= 1
+      s.answers[s.nextID] = .some(nil)
+      return s.nextID
+    }
+    var body = SFTPBody()
+    body.add(id)
+    fill(&body)
+    let bytes = body.bytes
+    // Whole messages, one after another.
+    let failure: SFTPFailure? = writing.look { _ in
+      do throws(SFTPFailure) { try Self.write(type, bytes, to: child) } catch { return error }
+      return nil
+    }
+    if let failure {
+      state.look { $0.answers[id] = nil }
+      // The other side may have said why.
+      let reason: String = state.wait(changes: false) { $0.lost }
+      guard case .lost = failure else { throw failure }
+      throw .lost(reason)
+    }
+    return id
+  }
+
+  /// Waits for the answer. Throws `status` where that is anything but "ok".
+  func answer(_ id: UInt32) throws(SFTPFailure) -> SFTPReply {
+    let outcome: Result<SFTPReply, SFTPFailure> = state.wait(changes: false) { s in
+      if let answered = s.answers[id], let reply = answered {
+        s.answers[id] = nil
+        return .success(reply)
+      }
+      if let lost = s.lost {
+        s.answers[id] = nil
+        return .failure(.lost(lost))
+      }
+      return nil
+    }
+    let reply = try outcome.get()
+    guard reply.type == .status else { return reply }
+    var parser = SFTPParser(reply.body)
+    guard let code = parser.uint32() else { throw .lost("the server sent a message that cannot be read") }
+    if code == SFTPStatus.ok { return reply }
+    throw .status(code, parser.string() ?? [])
+  }
+
+  func request(_ type: SFTPType, _ fill: (inout SFTPBody) -> Void) throws(SFTPFailure) -> SFTPReply {
+    try answer(send(type, fill))
+  }
+
+  // MARK: - The wire
+
+  private static func write(_ type: SFTPType, _ body: Bytes, to child: Child) throws(SFTPFailure) {
+    var message = Bytes()
+    message.reserveCapacity(body.count + 5)
+    withUnsafeBytes(of: UInt32(truncatingIfNeeded: body.count + 1).bigEndian) { message += $0 }
+    message.append(type.rawValue)
+    message += body
+    do throws(SystemError) { try child.input.write(message) } catch { throw .lost(error.cause) }
+  }
+
+  /// The next message; nil where the other side has ended.
+  private static func read(from child: Child) throws(SFTPFailure) -> (type: UInt8, body: Bytes)? {
+    let head = try exactly(4, from: child)
+    guard !head.isEmpty else { return nil }
+    let length = head.reduce(0) { $0 << 8 | Int($1) }
+    guard length > 0, length <= messageLimit else {
+      // A login shell that prints something puts it before the protocol.
+      let isText = head.allSatisfy { $0 == 9 || $0 == 10 || (32..<127).contains($0) }
+      throw .lost(
+        isText
+          ? "the server sent text where the protocol should begin: a login script prints something ('\(head.shown)…')"
+          : "the server sent a message that cannot be read")
+    }
+    let body = try exactly(length, from: child)
+    guard body.count == length else { throw .lost("the connection ended within a message") }
+    return (body[0], Bytes(body.dropFirst()))
+  }
+
+  /// Fewer only where the other side has ended.
+  private static func exactly(_ count: Int, from child: Child) throws(SFTPFailure) -> Bytes {
+    do throws(SystemError) {
+      var all = Bytes()
+      all.reserveCapacity(count)
+      while all.count < count {
+        let more = try child.output.readSome(atMost: count - all.count)
+        if more.isEmpty { break }
+        all += more
+      }
+      return all
+    } catch { throw .lost(error.cause) }
+  }
+
+  private static func takeAnswers(_ child: Child, _ state: Monitor<State>, _ said: Monitor<Bytes>) {
+    var reason = ""
+    do throws(SFTPFailure) {
+      while let (type, body) = try read(from: child) {
+        var parser = SFTPParser(body)
+        guard let id = parser.uint32(), let type = SFTPType(rawValue: type) else {
+          throw SFTPFailure.lost("the server sent a message that cannot be read")
+        }
+        let reply = SFTPReply(type: type, body: Bytes(body.dropFirst(4)))
+        // One that nobody asked for is passed over.
+        state.change { s in if s.answers[id] != nil { s.answers[id] = .some(reply) } }
+      }
+    } catch { if case .lost(let why) = error { reason = why } }
+    try? child.input.close()
+    child.end()
+    let words = lastLine(said.look { $0 }) ?? (reason.isEmpty ? "the connection was closed" : reason)
+    state.change { $0.lost = words }
+  }
+
+  /// Keeps the end of what the program says.
+  private static func listen(_ child: Child, _ said: Monitor<Bytes>) {
+    while let more = try? child.errors.readSome(atMost: 4096), !more.isEmpty {
+      said.look { $0 = Bytes(($0 + more).suffix(8192)) }
+    }
+  }
+
+  private static func lastLine(_ text: Bytes) -> String? {
+    text.split(whereSeparator: { $0 == 10 || $0 == 13 }).last.map { line in
+      // From outside: nothing in it may move the cursor.
+      String(String.UnicodeScalarView(Bytes(line).shown.unicodeScalars.filter { !$0.properties.isControl }))
+    }
+  }
+
+  private static func extensions(_ body: Bytes) -> Set<String> {
+    var parser = SFTPParser(body)
+    var names: Set<String> = []
+    _ = parser.uint32()
+    while !parser.isAtEnd, let name = parser.string(), parser.string() != nil { names.insert(name.shown) }
+    return names
+  }
+}
+
+extension Unicode.Scalar.Properties {
+  fileprivate var isControl: Bool { generalCategory == .control || generalCategory == .format }
+}

@@ -1,0 +1,261 @@
+/// A folder of a store on another machine, over SFTP.
+import Posix
+
+public final class SFTPFolder: StoreFolder {
+  private let server: SFTPServer
+  /// On the server.
+  private let place: Bytes
+  public let path: Bytes
+  public let traits: StoreTraits
+
+  /// `command`: what speaks SFTP on its standard input and output. `place`: the folder on the server. `path`: as the user
+  /// named it. `patience`: seconds for which a lost connection is made anew. `notice`: told of waiting.
+  public convenience init(
+    _ command: [Bytes], place: Bytes, path: Bytes, patience: Int = 900,
+    notice: @escaping @Sendable (String) -> Void = { _ in }
+  ) throws(StoreError) {
+    let server = try SFTPServer(command, name: path.shown, patience: patience, notice: notice)
+    try self.init(server, place: place, path: path)
+    guard let there = try item(at: place), there.kind == .folder else {
+      throw StoreError(.missing, "open", path, cause: "No such directory")
+    }
+  }
+
+  private init(_ server: SFTPServer, place: Bytes, path: Bytes) throws(StoreError) {
+    self.server = server
+    self.place = place
+    self.path = path
+    var traits = StoreTraits()
+    // Without it nothing is known to be on the disk, and such servers do not keep other promises either.
+    traits.syncs = server.extensions.contains(Self.fsync)
+    self.traits = traits
+  }
+
+  static let fsync = "fsync@openssh.com"
+  static let statvfs = "statvfs@openssh.com"
+
+  public var failure: StoreError? { server.failure }
+  public var directory: Status? { nil }
+
+  private func place(_ name: Bytes) -> Bytes { place.joined(name) }
+
+  // MARK: - Looking
+
+  public func list() throws(StoreError) -> [StoreItem] {
+    try server.perform("list", path) { (connection, _) throws(SFTPFailure) in
+      let opened = try connection.request(.openFolder) { $0.add(self.place) }
+      let handle = try SFTPFolder.handle(opened)
+      defer { _ = try? connection.request(.close) { $0.add(handle) } }
+      var items: [StoreItem] = []
+      while true {
+        do throws(SFTPFailure) {
+          let names = try connection.request(.readFolder) { $0.add(handle) }
+          try SFTPFolder.append(names, to: &items)
+        } catch {
+          guard case .status(SFTPStatus.endOfFile, _) = error else { throw error }
+          return items.sorted { $0.name.lexicographicallyPrecedes($1.name) }
+        }
+      }
+    }
+  }
+
+  private static func append(_ reply: SFTPReply, to items: inout [StoreItem]) throws(SFTPFailure) {
+    var parser = SFTPParser(reply.body)
+    guard reply.type == .name, let count = parser.uint32() else { throw unreadable }
+    for _ in 0..<count {
+      guard let name = parser.string(), parser.string() != nil, let attributes = parser.attributes() else {
+        throw unreadable
+      }
+      if name == Bytes(".") || name == Bytes("..") { continue }
+      guard !name.isEmpty, !name.contains(UInt8(ascii: "/")), !name.contains(0) else { throw unreadable }
+      items.append(attributes.item(name))
+    }
+  }
+
+  private static let unreadable = SFTPFailure.lost("the server sent a message that cannot be read")
+
+  static func handle(_ reply: SFTPReply) throws(SFTPFailure) -> Bytes {
+    var parser = SFTPParser(reply.body)
+    guard reply.type == .handle, let handle = parser.string() else { throw unreadable }
+    return handle
+  }
+
+  static func attributes(_ reply: SFTPReply) throws(SFTPFailure) -> SFTPAttributes {
+    var parser = SFTPParser(reply.body)
+    guard reply.type == .attributes, let attributes = parser.attributes() else { throw unreadable }
+    return attributes
+  }
+
+  public func item(_ name: Bytes) throws(StoreError) -> StoreItem? {
+    guard let item = try item(at: place(name)) else { return nil }
+    return StoreItem(name: name, kind: item.kind, size: item.size, modified: item.modified)
+  }
+
+  /// Follows no link but where it is asked for the store's own folder.
+  private func item(at place: Bytes) throws(StoreError) -> StoreItem? {
+    do throws(StoreError) {
+      return try server.perform("look at", place) { (connection, _) throws(SFTPFailure) in
+        try SFTPFolder.attributes(connection.request(.lstat) { $0.add(place) }).item(place)
+      }
+    } catch {
+      if error.kind == .missing { return nil }
+      throw error
+    }
+  }
+
+  // MARK: - Files
+
+  public func open(_ name: Bytes) throws(StoreError) -> any StoredFile {
+    let item = try item(name)
+    guard let item else { throw StoreError(.missing, "open", path.joined(name), cause: "No such file or directory") }
+    guard item.kind == .file else { throw StoreError(.unfit, "open", path.joined(name), cause: "it is no file") }
+    return try SFTPFile(server, place: place(name), path: path.joined(name), size: item.size)
+  }
+
+  public func begin(_ name: Bytes) throws(StoreError) -> any StoreOutput {
+    do throws(StoreError) {
+      return try SFTPOutput(
+        server, place: place(name), path: path.joined(name), [.write, .create, .truncate], keeping: nil)
+    } catch { throw try explained(error, name) }
+  }
+
+  public func resume(_ name: Bytes, from size: Int64) throws(StoreError) -> any StoreOutput {
+    try SFTPOutput(server, place: place(name), path: path.joined(name), [.write], keeping: size)
+  }
+
+  public func mark(_ name: Bytes) throws(StoreError) {
+    do throws(StoreError) {
+      let flags: SFTPOpenFlags = [.write, .create, .exclusive]
+      try server.perform("open", path.joined(name)) { (connection, _) throws(SFTPFailure) in
+        let opened = try connection.request(.open) {
+          $0.add(self.place(name))
+          $0.add(flags.rawValue)
+          $0.add(permissions: 0o600)
+        }
+        let handle = try SFTPFolder.handle(opened)
+        _ = try connection.request(.close) { $0.add(handle) }
+      }
+    } catch { throw try explained(error, name, isNew: true) }
+  }
+
+  public func rename(_ name: Bytes, to new: Bytes) throws(StoreError) {
+    do throws(StoreError) {
+      try server.perform("rename to", path.joined(new)) { (connection, isRepeated) throws(SFTPFailure) in
+        do throws(SFTPFailure) {
+          _ = try connection.request(.rename) {
+            $0.add(self.place(name))
+            $0.add(self.place(new))
+          }
+        } catch {
+          // Carried out before the connection was lost: the old name is gone, the new one there.
+          guard isRepeated, case .status(SFTPStatus.noSuchFile, _) = error else { throw error }
+          _ = try connection.request(.lstat) { $0.add(self.place(new)) }
+        }
+      }
+    } catch { throw try explained(error, new, isNew: true) }
+  }
+
+  public func remove(_ name: Bytes) throws(StoreError) {
+    do throws(StoreError) {
+      try server.perform("remove", path.joined(name)) { (connection, isRepeated) throws(SFTPFailure) in
+        do throws(SFTPFailure) { _ = try connection.request(.remove) { $0.add(self.place(name)) } } catch {
+          guard isRepeated, case .status(SFTPStatus.noSuchFile, _) = error else { throw error }
+        }
+      }
+    } catch { throw try explained(error, name) }
+  }
+
+  public func setMode(_ name: Bytes, _ mode: UInt16) throws(StoreError) {
+    try server.perform("set the mode of", path.joined(name)) { (connection, _) throws(SFTPFailure) in
+      _ = try connection.request(.setstat) {
+        $0.add(self.place(name))
+        $0.add(permissions: UInt32(mode))
+      }
+    }
+  }
+
+  /// OpenSSH's server opens a directory like a file, and syncs it.
+  public func sync() throws(StoreError) {
+    guard traits.syncs else { return }
+    try server.perform("make durable", path) { (connection, _) throws(SFTPFailure) in
+      let handle: Bytes
+      do throws(SFTPFailure) {
+        let opened = try connection.request(.open) {
+          $0.add(self.place)
+          $0.add(SFTPOpenFlags.read.rawValue)
+          $0.addNoAttributes()
+        }
+        handle = try SFTPFolder.handle(opened)
+      } catch {
+        // Not every server does; what it was asked to do is done.
+        if case .status = error { return }
+        throw error
+      }
+      defer { _ = try? connection.request(.close) { $0.add(handle) } }
+      do throws(SFTPFailure) {
+        _ = try connection.request(.extended) {
+          $0.add(Bytes(SFTPFolder.fsync.utf8))
+          $0.add(handle)
+        }
+      } catch { if case .lost = error { throw error } }
+    }
+  }
+
+  public func makeFolder(_ name: Bytes) throws(StoreError) {
+    do throws(StoreError) {
+      try server.perform("make directory", path.joined(name)) { (connection, isRepeated) throws(SFTPFailure) in
+        do throws(SFTPFailure) {
+          _ = try connection.request(.makeFolder) {
+            $0.add(self.place(name))
+            $0.add(permissions: 0o700)
+          }
+        } catch { if case .lost = error { throw error } else if !isRepeated { throw error } }
+      }
+    } catch { throw try explained(error, name, isNew: true) }
+  }
+
+  public func folder(_ name: Bytes) throws(StoreError) -> any StoreFolder {
+    guard let there = try item(name) else {
+      throw StoreError(.missing, "open", path.joined(name), cause: "No such file or directory")
+    }
+    guard there.kind == .folder else { throw StoreError(.unfit, "open", path.joined(name), cause: "Not a directory") }
+    return try SFTPFolder(server, place: place(name), path: path.joined(name))
+  }
+
+  public func space() -> (free: Int64, total: Int64)? {
+    guard server.extensions.contains(Self.statvfs) else { return nil }
+    let reply = try? server.perform("look at", path) { (connection, _) throws(SFTPFailure) in
+      try connection.request(.extended) {
+        $0.add(Bytes(SFTPFolder.statvfs.utf8))
+        $0.add(self.place)
+      }
+    }
+    return reply.flatMap { Self.space($0) }
+  }
+
+  /// As statvfs(3): f_bsize, f_frsize, f_blocks, f_bfree, f_bavail, …
+  static func space(_ reply: SFTPReply) -> (free: Int64, total: Int64)? {
+    var parser = SFTPParser(reply.body)
+    guard reply.type == .extendedReply, parser.uint64() != nil, let unit = parser.uint64(),
+      let blocks = parser.uint64(), parser.uint64() != nil, let available = parser.uint64()
+    else { return nil }
+    func bytes(_ count: UInt64) -> Int64 {
+      let (product, isTooLarge) = count.multipliedReportingOverflow(by: unit)
+      return isTooLarge ? .max : Int64(clamping: product)
+    }
+    return (bytes(available), bytes(blocks))
+  }
+
+  /// A server says "failure" for nearly everything: what it was is looked up.
+  private func explained(_ error: StoreError, _ name: Bytes, isNew: Bool = false) throws(StoreError) -> StoreError {
+    guard error.kind == .other else { return error }
+    if let there = try item(name) {
+      if isNew { return StoreError(.exists, error.operation, error.path, cause: "File exists") }
+      if there.kind != .file { return StoreError(.unfit, error.operation, error.path, cause: "it is no file") }
+    }
+    if let free = space()?.free, free < 1 << 16 {
+      return StoreError(.full, error.operation, error.path, cause: "No space left on device")
+    }
+    return error
+  }
+}
