@@ -149,6 +149,12 @@ extension Entry {
     linkTarget = kind == .symlink ? header.linkTarget : []
     major = header.major
     minor = header.minor
+    if kind == .directory {
+      for (key, value) in header.directoryTags {
+        if key == UInt8(ascii: "o") { isUnlisted = true }
+        if key == UInt8(ascii: "b") { fileSystem = value.withUnsafeBufferPointer { FileSystemMark(tag: $0) } }
+      }
+    }
     guard kind == .file else { return }
     size = header.type == .gnuSparse ? header.realSize : header.size
     guard size <= Self.sizeLimit else { return nil }

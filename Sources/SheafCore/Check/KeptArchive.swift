@@ -112,7 +112,7 @@ final class KeptArchive {
     }
     if header.comment.starts(with: TarHeader.notesMark) { return }
     // From here on it is an earlier attempt to take the run over that wrote.
-    if header.comment == TarHeader.keptMark { isBroken = true }
+    if header.comment.starts(with: TarHeader.keptMark) { isBroken = true }
     if isBroken { return }
     if header.comment == LargePurge.mark {
       purges = true

@@ -82,6 +82,10 @@ public struct Entry: Equatable, Sendable {
   public var isFresh = false
   /// It could not be looked at either, but a fold put its last good copy into this set's own archive.
   public var isAdopted = false
+  /// A directory that could not be listed, or not to its end: there may be more in it than is known.
+  public var isUnlisted = false
+  /// A directory where a file system begins, or a source on another one than the root's.
+  public var fileSystem: FileSystemMark?
 
   public init(path: Bytes, status: Status) {
     self.path = path

@@ -94,6 +94,8 @@ extension Entry {
     if isFresh { out.append(",f") }
     if isMetadataOnly { out.append(",m") }
     if isAdopted { out.append(",a") }
+    if isUnlisted { out.append(",o") }
+    if let fileSystem { fileSystem.append(to: out) }
   }
 
   /// Appends an extent's beginning, up to where the member's offset and number belong.

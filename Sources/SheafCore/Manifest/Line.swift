@@ -31,6 +31,10 @@ struct Line {
   var isCarried = false
   /// What older sets hold below this directory is of another one.
   var isFresh = false
+  /// A directory that could not be listed, or not to its end.
+  var isUnlisted = false
+  /// A directory's line says which file system begins there.
+  var hasFileSystem = false
   /// And no archive of its set's has it.
   var isElsewhere = false
   /// Mode, owner, time or attributes are not those of the tar entry whose contents it has.
@@ -118,6 +122,8 @@ struct Line {
     mustReread = false
     isCarried = false
     isFresh = false
+    isUnlisted = false
+    hasFileSystem = false
     isElsewhere = false
     isMetadataOnly = false
     while p.at < p.end {
@@ -140,6 +146,12 @@ struct Line {
       case UInt8(ascii: "m"):
         isMetadataOnly = true
         p.at += 1
+      case UInt8(ascii: "o"):
+        isUnlisted = true
+        p.at += 1
+      case UInt8(ascii: "b"):
+        hasFileSystem = true
+        p.skipTag()
       case UInt8(ascii: "k"): p.at += 1
       default: return true  // extents: parsed when asked for
       }
@@ -216,6 +228,14 @@ struct Line {
     }
   }
 
+  /// Of a directory: the file system that begins there, as its line says.
+  var fileSystem: FileSystemMark? {
+    guard hasFileSystem else { return nil }
+    return tagFields(canonicalOnly: false) { key, value in
+      key == UInt8(ascii: "b") ? FileSystemMark(tag: value) : nil
+    }
+  }
+
   /// The hard link's first name, where the line has one.
   var hardLink: Bytes? {
     guard hasHardLink else { return nil }
@@ -287,6 +307,10 @@ struct Line {
       case UInt8(ascii: "f"): e.isFresh = true
       case UInt8(ascii: "m"): e.isMetadataOnly = true
       case UInt8(ascii: "a"): e.isAdopted = true
+      case UInt8(ascii: "o"): e.isUnlisted = true
+      case UInt8(ascii: "b"):
+        guard let mark = FileSystemMark(tag: value) else { return true }
+        e.fileSystem = mark
       case UInt8(ascii: "p"):
         guard value.count > 17, value[16] == UInt8(ascii: ":"), let set = SetID(text: Bytes(value[..<16])) else {
           return true
@@ -359,6 +383,9 @@ private struct Cursor {
     at += count
     return true
   }
+
+  /// Up to the next comma.
+  mutating func skipTag() { while at < end, at.pointee != 44 { at += 1 } }
 
   /// At most 19 digits, so that it cannot overflow.
   @inline(__always)

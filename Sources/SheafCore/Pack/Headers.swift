@@ -30,6 +30,7 @@ extension TarHeader {
     case .directory:
       type = .directory
       path.append(UInt8(ascii: "/"))
+      comment = Self.comment(ofDirectory: entry.isUnlisted, entry.fileSystem)
     case .symlink:
       type = .symlink
       linkTarget = entry.linkTarget
@@ -67,6 +68,27 @@ extension TarHeader {
     size = 0
     (major, minor) = (0, 0)
     linkTarget = first
+  }
+
+  /// What the comment of a directory begins with whose line has tags that no field of a tar header tells; they follow,
+  /// as they stand in the line.
+  static let tagsMark = Bytes("sheaf tags ")
+
+  /// The comment of a directory that could not be listed, or where a file system begins; empty for any other.
+  static func comment(ofDirectory isUnlisted: Bool, _ fileSystem: FileSystemMark?) -> Bytes {
+    guard isUnlisted || fileSystem != nil else { return [] }
+    let tags = Buffer()
+    if isUnlisted { tags.append(",o") }
+    fileSystem?.append(to: tags)
+    return tagsMark + Bytes(tags).dropFirst()
+  }
+
+  /// The tags that a directory's comment tells, each its key and its value.
+  var directoryTags: [(key: UInt8, value: Bytes)] {
+    var text = comment[...]
+    if text.starts(with: Self.keptMark) { text = text.dropFirst(Self.keptMark.count + 1) }
+    guard text.starts(with: Self.tagsMark) else { return [] }
+    return text.dropFirst(Self.tagsMark.count).split(separator: 44).map { ($0.first!, Bytes($0.dropFirst(2))) }
   }
 
   /// The comment of directories that whoever took an interrupted run over has added: the run itself ended before them.

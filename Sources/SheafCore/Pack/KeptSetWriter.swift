@@ -140,7 +140,7 @@ final class KeptSetWriter {
   /// A directory's own entry, where the archive does not have it.
   func add(directory entry: Entry) throws(Failure) {
     var header = TarHeader(entry, attributes: entry.attributes)
-    header.comment = TarHeader.keptMark
+    header.comment = TarHeader.keptMark + (header.comment.isEmpty ? [] : [10] + header.comment)
     header.append(to: directories)
     if directories.count > 1 << 20 { try append(directories) }
   }

@@ -146,7 +146,7 @@ final class Packer {
     // What cannot be opened was reported when it could not be listed.
     let attributes = known ?? (try? open(path))?.attributesOrNone() ?? []
     var header = TarHeader(entry, attributes: attributes)
-    if job.directory == nil, comment.isEmpty { job.directory = header }
+    if job.directory == nil, comment != LargePurge.mark { job.directory = header }
     header.dumpdir = dumpdir
     header.comment = comment
     header.append(to: tar)

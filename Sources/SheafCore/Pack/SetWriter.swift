@@ -7,8 +7,11 @@ final class SetWriter {
   private let set: SetName
   private let head: SetHead
   private let archive: ArchiveWriter
-  private let manifestFile: NewFile
-  private let manifest: ManifestWriter
+  private var manifestFile: NewFile
+  private var manifest: ManifestWriter
+  /// The manifest as it was before directories were marked in it: what is left of a run is judged by it.
+  private var journal: NewFile?
+  private let series: Series
   private let compressor = Compressor(level: 1)
   private let lines = Buffer(capacity: 1 << 20)
   private let canonical = Buffer(capacity: 1 << 20)
@@ -39,6 +42,7 @@ final class SetWriter {
   init(_ set: SetName, head: SetHead, in series: Series, _ limits: ArchiveWriter.Limits) throws(SystemError) {
     self.set = set
     self.head = head
+    self.series = series
     archive = try ArchiveWriter(set, in: series, limits)
     manifestFile = try NewFile(Bytes(set.manifest.utf8), in: series.directory)
     manifest = try ManifestWriter(manifestFile.descriptor, head: head)
@@ -199,6 +203,20 @@ final class SetWriter {
     counts.unseen += more.unseen
   }
 
+  /// Before `finish`: marks directories that proved not to be listable after their lines had been written.
+  func mark(_ marks: UnlistedMarks) throws(Failure) {
+    let written = try system { () throws(SystemError) in
+      try writeJournal()
+      let written = try manifestFile.reopened()
+      let file = try NewFile(Bytes(set.manifest.utf8), in: series.directory, suffix: Leftovers.takenSuffix)
+      journal = manifestFile
+      manifestFile = file
+      manifest = try ManifestWriter(file.descriptor, head: head)
+      return written
+    }
+    try marks.copy(written, name: set.manifest, to: manifest)
+  }
+
   /// Bytes written so far.
   var bytesWritten: Int64 { archive.offset }
 
@@ -244,6 +262,7 @@ final class SetWriter {
   func publish() throws(SystemError) {
     try archive.publish()
     try manifestFile.publish()
+    journal?.discard()
   }
 
   /// Leaves what was written where it is, for a later run to take over; as much of it as can still be told.
@@ -266,10 +285,12 @@ final class SetWriter {
   func leave() {
     archive.abandon()
     try? manifestFile.descriptor.close()
+    try? journal?.descriptor.close()
   }
 
   func discard() {
     archive.discard()
     manifestFile.discard()
+    journal?.discard()
   }
 }

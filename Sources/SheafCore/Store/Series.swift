@@ -233,6 +233,21 @@ public final class Series {
     return (reader, try reader.seek(to: path, indexes))
   }
 
+  /// What the point has at `path`.
+  func entry(at path: Bytes, of chain: [SetName]) throws(Failure) -> Entry? {
+    let (point, _) = try tree(chain, from: path)
+    guard try point.next(), point.line.path.elementsEqual(path) else { return nil }
+    return point.line.entry()
+  }
+
+  /// The names that the point has directly in `directory`.
+  func names(in directory: Bytes, of chain: [SetName]) throws(Failure) -> [Bytes] {
+    let (point, _) = try tree(chain, from: directory + [47])
+    var names: [Bytes] = []
+    while try point.next(), point.line.parent.elementsEqual(directory) { names.append(Bytes(point.line.name)) }
+    return names
+  }
+
   /// Those of all sets whose manifests can be read.
   func identities() throws(Failure) -> Set<SetID> { Set(try allSets().compactMap { try? head($0).id }) }
 

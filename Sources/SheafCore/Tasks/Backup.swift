@@ -416,6 +416,12 @@ private struct Run {
         return summary
       }
       task.reporter.noteInexact(comparison.inexact)
+      if !comparison.unlisted.isEmpty {
+        try writer.mark(
+          UnlistedMarks(comparison.unlisted) { (path) throws(Failure) in
+            try previous.flatMap { (previous) throws(Failure) in try series!.entry(at: path, of: previous.chain) }
+          })
+      }
       let foot = try system { () throws(SystemError) in
         try writer.finish(unchangedPoint: digest, unchanged: comparison.counts)
       }

@@ -56,6 +56,8 @@ final class Comparison {
   private let scratch = Buffer()
   /// Directories that could not be looked at: what is known of them stays.
   private var unseenDirectories: [Bytes] = []
+  /// Those of them that have lines of their own, which came before it was known that they could not be listed.
+  private(set) var unlisted: [Bytes] = []
   /// Something was found to have been moved.
   var hasMoved: Bool { old?.hasMoves ?? false }
   /// Something could not be looked at, whether anything was known of it or not.
@@ -198,14 +200,10 @@ final class Comparison {
       reporter.note("the store lies in \(Show.path([47] + listing.path)) and is not backed up into itself")
     }
     let attributes = changedDirectories.removeValue(forKey: listing.path)
-    let isChanged = attributes != nil
     if let failure = listing.failure {
       reporter.problem(failure.asProblem, path: listing.path)
       unseenDirectories.append(listing.path)
-      hasOwnEntry = hasOwnEntry || isChanged
-      return try end(
-        isChanged && status != nil
-          ? .directory(path: listing.path, status: status!, attributes: attributes, dumpdir: []) : nil)
+      return try end(unlistedEntry(listing, status, attributes))
     }
     lost.removeAll(keepingCapacity: true)
     lostToMove = false
@@ -232,6 +230,18 @@ final class Comparison {
     progress.add(entries: listing.items.count)
     progress.current = listing.path
     try endDirectory(listing, status, attributes)
+  }
+
+  /// The entry of a directory that could not be listed: it says so in the archive, as its line will in the manifest.
+  private func unlistedEntry(_ listing: Listing, _ status: Status?, _ known: [Attribute]?) -> PackItem? {
+    guard let status else { return nil }
+    hasOwnEntry = true
+    diverge()
+    unlisted.append(listing.path)
+    let (parent, name) = listing.path.splitAtName
+    return .directory(
+      path: listing.path, status: status, attributes: known ?? (try? reader.attributes(ofDirectory: name, in: parent)),
+      dumpdir: [], comment: TarHeader.comment(ofDirectory: true, nil))
   }
 
   /// Passes the old names that sort before the item's, which are gone; how the next compares with it.
@@ -320,6 +330,7 @@ final class Comparison {
     if line.changed != s.changed || line.mustReread || old!.move != nil || (options.readsContents && s.kind == .file) {
       return .look
     }
+    if line.isUnlisted { return .look }
     return line.inode != s.inode && hasStableInodes(s.device, directory) ? .look : .same
   }
 
