@@ -8,8 +8,8 @@ struct BackupCommand: ParsableCommand {
     commandName: "backup", abstract: "Save what is new since the last backup.",
     usage: "sheaf backup -s STORE [OPTION ...] [SOURCE ...]",
     discussion: """
-      The first backup of a series is full and remembers its sources; later ones hold what changed and need no SOURCE. \
-      Exclusions are patterns as in a .gitignore; they are not remembered.
+      The first backup of a series is full; later ones hold what changed. The series remembers its sources, and what is \
+      left out: later backups need neither SOURCE nor --exclude. Patterns are written as in a .gitignore.
       """)
 
   @OptionGroup var store: StoreOptions
@@ -19,6 +19,10 @@ struct BackupCommand: ParsableCommand {
 
   @Flag(help: "Back up other sources than the series remembers.")
   var changeSources = false
+
+  @Option(
+    help: ArgumentHelp("Read more sources from a file (- for standard input), each ended by a NUL.", valueName: "FILE"))
+  var filesFrom0: RawText?
 
   @Flag(help: "Write a full set.")
   var full = false
@@ -41,12 +45,11 @@ struct BackupCommand: ParsableCommand {
   @Option(help: ArgumentHelp("Leave out files larger than SIZE: 500k, 10M, 4.5G.", valueName: "SIZE"))
   var excludeLargerThan: Size?
 
-  @Option(
-    help: ArgumentHelp("Read more sources from a file (- for standard input), each ended by a NUL.", valueName: "FILE"))
-  var filesFrom0: RawText?
-
   @Flag(help: "Stay on the file systems of the sources.")
   var oneFileSystem = false
+
+  @Flag(help: "Leave out what these options say now, and nothing where none is given.")
+  var changeExcludes = false
 
   @Flag(help: "Read every file and compare contents.")
   var checksum = false
@@ -95,12 +98,7 @@ struct BackupCommand: ParsableCommand {
     options.isFull = full
     options.isDifferential = differential
     options.series = store.series?.bytes
-    options.exclude = exclude.map(\.bytes)
-    for file in excludeFrom { options.excludeFiles.append(try Sources.read(file.bytes)) }
-    options.excludesCaches = excludeCaches
-    options.excludeIfPresent = excludeIfPresent.map(\.bytes)
-    options.excludeLargerThan = excludeLargerThan?.bytes
-    options.oneFileSystem = oneFileSystem
+    options.exclusions = try exclusions()
     options.readsContents = checksum
     options.storesMetadata = fullEntries
     options.level = level
@@ -129,6 +127,29 @@ struct BackupCommand: ParsableCommand {
     try report.finish()
   }
 
+  /// nil where no option says what is left out: the series remembers it.
+  private func exclusions() throws -> ExclusionRules? {
+    guard
+      changeExcludes || excludeCaches || oneFileSystem || excludeLargerThan != nil
+        || !(exclude.isEmpty && excludeFrom.isEmpty && excludeIfPresent.isEmpty)
+    else { return nil }
+    var rules = ExclusionRules()
+    let texts = try excludeFrom.map { try Sources.read($0.bytes) }
+    do throws(PatternError) {
+      for pattern in exclude { try rules.add(pattern: pattern.bytes) }
+      for text in texts { try rules.add(file: text) }
+    } catch {
+      throw Failure(
+        .usage, "the pattern '\(Show.path(error.pattern))' cannot be used: \(error.reason)",
+        hint: "patterns are written as in a .gitignore")
+    }
+    rules.excludesCaches = excludeCaches
+    for marker in excludeIfPresent { rules.add(marker: marker.bytes) }
+    rules.largest = excludeLargerThan?.bytes
+    rules.oneFileSystem = oneFileSystem
+    return rules
+  }
+
   private func listedSources() throws -> [Bytes] {
     guard let filesFrom0 else { return [] }
     return try Sources.read(filesFrom0.bytes).split(separator: 0).map { Bytes($0) }
@@ -147,6 +168,7 @@ struct BackupCommand: ParsableCommand {
     json.add("files_deleted", s.counts.deleted)
     json.add("files_unseen", s.counts.unseen)
     json.add("excluded", s.excluded)
+    json.add("exclusions", s.exclusions)
     json.add("problems", report.problemCount)
     json.add("bytes_read", s.bytesRead)
     json.add("bytes_written", s.bytesWritten)

@@ -100,12 +100,107 @@ import Testing
     try Descriptor.workingDirectory.makeDirectory(target)
     for point in f.points { try Reader.gnuTar.extract(f.archive(point), into: target).checked() }
     #expect(try Snapshot(of: target.joined(f.inside.bytes)).paths.map(\.shown) == expected)
-    // They are not remembered.
-    try f.save()
+    try f.save(["--change-excludes"])
     #expect(try f.differences(at: f.points[0]) == [])
     #expect(try f.differences(at: f.points[2]) == [])
     try f.save(["--full", "--exclude", "*.c"])
     #expect(try paths(f) == all(f) { $0.hasSuffix(".c") })
+  }
+
+  /// Ways to say it, and what they leave out.
+  struct Way: CustomTestStringConvertible {
+    let file: Bytes
+    let options: [Raw]
+    let left: Set<String>
+    var testDescription: String { "\(file.quoted) \(options)" }
+
+    init(_ file: String, _ options: [Raw] = [], left: Set<String>) {
+      (self.file, self.options, self.left) = (Bytes(file.utf8), options, left)
+    }
+  }
+
+  @Test(arguments: [
+    Way("*.o\r\n# a remark\r\n\r\nnotes.txt\r\n", left: ["a.o", "notes.txt"]),
+    Way("\u{FEFF}*.o\r\nnotes.txt", left: ["a.o", "notes.txt"]),
+    Way("*.o   \n\n   \n#*.c\nnotes.txt \t\n", left: ["a.o"]),
+    Way("blank\\ \nnotes.txt\\ \n", left: ["blank "]),
+    Way("#*.c\n\\#hash\n", left: ["#hash"]),
+    Way("", ["--exclude", "blank ", "--exclude", "#hash", "--exclude", "*.o "], left: ["blank ", "#hash"]),
+    Way("*.o\n", ["--exclude", "return\r"], left: ["a.o", "return\r"]),
+    Way("\r\n", ["--exclude", "return\\\r", "--exclude", "!x"], left: ["return\r"]),
+    Way(
+      "!a.o\n", ["--exclude", "*.o", "--exclude-larger-than", "5000", "--exclude-if-present", ".no"],
+      left: ["large", "marked/x"]),
+    Way("", ["--exclude-caches", "--one-file-system"], left: ["cache/x"]),
+  ])
+  func everyReaderOfTheRulesUnderstandsTheSame(way: Way) throws {
+    let f = try Fixture(
+      TestTree([
+        "a.o": .file("a"), "b.c": .file("b"), "notes.txt": .file("n"), "blank ": .file("b"), "#hash": .file("h"),
+        "return\r": .file("r"), "large": .file(size: 5001, seed: 1),
+        "marked": .directory([".no": .file(), "x": .file()]),
+        "cache": .directory(["CACHEDIR.TAG": .file("Signature: 8a477f597d28d172789f06886806bc55"), "x": .file()]),
+      ]))
+    try Descriptor.workingDirectory.makeDirectory(f.scratch.path("etc"))
+    let file = f.scratch.path("etc").joined(Bytes("rules"))
+    try Command("sh", ["-c", "cat >\"$0\"", Raw(file)], input: way.file).run().checked()
+    let options = way.options + ["--exclude-from", Raw(file)]
+    try f.save(options)
+    let expected = try all(f) { way.left.contains($0) }
+    #expect(try paths(f) == expected)
+    let live = try f.sheaf(["diff", "--live", "-s", Raw(f.store)])
+    #expect(live.lines.dropFirst() == ["0 added, 0 removed, 0 changed, 0 moved"], "\(live)")
+    // The same rules again, then those that are remembered: nothing changes, and nothing is said.
+    for more in [options, []] {
+      let again = try f.sheaf(["backup", "-s", Raw(f.store)] + more)
+      #expect(!again.errorText.contains("left out"), "\(again)")
+      #expect(try paths(f) == expected)
+    }
+  }
+
+  @Test func whatIsLeftOutIsRememberedUntilOtherOptionsAreGiven() throws {
+    let f = try Fixture(Self.tree)
+    func run(_ options: [Raw]) throws -> Output { try f.sheaf(["backup", "-s", Raw(f.store)] + options) }
+    func head() throws -> [String] {
+      try f.sheaf(["manifest", "-s", Raw(f.store)]).lines.filter { $0.hasPrefix("# left-out: ") }
+        .map { String($0.dropFirst(12)) }
+    }
+    #expect(!(try run(["--exclude", "*.o", "--exclude-caches", Raw(f.source)])).errorText.contains("left out"))
+    let rules = ["--exclude=*.o", "--exclude-caches"]
+    for options in [["--full"], [], ["--differential"], ["-n"], ["--comment", "x"]] as [[Raw]] {
+      #expect(!(try run(options)).errorText.contains("left out"))
+      #expect(try head() == rules)
+      #expect(try paths(f) == all(f) { $0.hasSuffix(".o") || $0.hasPrefix("cache/") && !$0.hasSuffix("TAG") })
+    }
+    let other = try run(["--exclude", "*.c", "--exclude-caches"])
+    #expect(other.errorLines.contains("sheaf: newly left out: --exclude=*.c; no longer left out: --exclude=*.o"))
+    #expect(try head() == ["--exclude=*.c", "--exclude-caches"])
+    #expect(try run(["-n", "--change-excludes"]).errorText.contains("no longer left out: --exclude=*.c"))
+    #expect(try run([]).errorLines == [])
+    let none = try run(["--change-excludes"])
+    #expect(none.errorLines.contains("sheaf: no longer left out: --exclude=*.c --exclude-caches"), "\(none)")
+    #expect(try head() == [] && paths(f) == all(f) { _ in false })
+    #expect(try run([]).errorLines == [])
+    // A file that holds no pattern is one that says that nothing is left out.
+    _ = try run(["--exclude", "*.c"])
+    try f.scratch.write("rules", "# none\n")
+    #expect(try run(["--exclude-from", Raw(f.scratch.path("rules"))]).errorText.contains("no longer left out"))
+  }
+
+  @Test func rulesOutliveTheirSets() throws {
+    let f = try Fixture(Self.tree)
+    try f.save(["--exclude", "*.o"])
+    try f.edit("echo 2 > a.c")
+    try f.save()
+    try f.sheaf(["consolidate", "-s", Raw(f.store)])
+    try f.save()
+    let expected = try all(f) { $0.hasSuffix(".o") }
+    #expect(try paths(f) == expected)
+    // The newest manifest is gone: the one before it knows.
+    try f.reload()
+    try Command("rm", [Raw(f.manifest(f.newest))]).run().checked()
+    try f.save(["--full"])
+    #expect(try paths(f) == expected)
   }
 
   @Test func whatIsLeftOutIsNotTouchedByTar() throws {
@@ -142,7 +237,7 @@ import Testing
     try f.edit("mkdir other/deep; echo o > other/deep/file")
     try f.save(["--one-file-system"])
     #expect(try paths(f) == ["after", "after/x", "here", "other"])
-    try f.save()
+    try f.save(["--change-excludes"])
     #expect(try paths(f) == ["after", "after/x", "here", "other", "other/deep", "other/deep/file"])
     try f.save(["--one-file-system"])
     #expect(try paths(f) == ["after", "after/x", "here", "other"])

@@ -10,14 +10,8 @@ public struct BackupOptions: Sendable {
   /// Build on the last full set; only where everything can be looked at.
   public var isDifferential = false
   public var series: Bytes?
-  /// gitignore(5) patterns, and the text of files of them.
-  public var exclude: [Bytes] = []
-  public var excludeFiles: [Bytes] = []
-  public var excludesCaches = false
-  public var excludeIfPresent: [Bytes] = []
-  /// Bytes.
-  public var excludeLargerThan: Int64?
-  public var oneFileSystem = false
+  /// What is left out; nil: what the series remembers.
+  public var exclusions: ExclusionRules?
   public var readsContents = false
   /// Store a file also where only its metadata changed, so that tar alone has it right.
   public var storesMetadata = false
@@ -51,6 +45,8 @@ public struct BackupSummary: Sendable {
   /// What lies under another path than before and was not stored again.
   public var moved: Int64 = 0
   public var excluded = 0
+  /// The options that say what is left out.
+  public var exclusions: [Bytes] = []
   public var bytesRead: Int64 = 0
   public var bytesWritten: Int64 = 0
   /// The sources that are not there.
@@ -91,7 +87,6 @@ public struct Backup {
     guard Series.isName(name) else {
       throw Failure(.usage, "'\(Show.path(name))' cannot be a series' name", hint: Series.nameHint)
     }
-    let rules = try rules()
     let isNew = (try? store.directory.status(of: name)) == nil
     if isNew, options.sources.isEmpty {
       throw Failure(
@@ -100,6 +95,7 @@ public struct Backup {
     }
     if isNew, options.isDryRun {
       // Nothing may be written, so there is no directory to lock.
+      let rules = try walkRules(options.exclusions ?? ExclusionRules())
       return try Run(self, series: nil, lock: nil, name: name, host: host, rules: rules).write(
         after: nil, fullBecause: nil)
     }
@@ -117,6 +113,7 @@ public struct Backup {
       if options.discardsInterrupted { try series.removeLeftovers() } else { try takeOver(series, progress) }
       try store.refreshHelpers()
     }
+    let rules = try walkRules(exclusions(of: series))
     let run = Run(self, series: series, lock: lock, name: name, host: host, rules: rules)
     var reason = options.isFull ? "asked for" : nil
     let alarm = known?.alarm(for: series)
@@ -196,39 +193,27 @@ public struct Backup {
     return head.sources.allSatisfy { old in wanted.contains { old.isAtOrBelow($0) } } ? nil : "a source was dropped"
   }
 
-  private func rules() throws(Failure) -> WalkRules {
-    var rules = WalkRules()
-    do throws(PatternError) {
-      for pattern in options.exclude { try rules.exclusions.add(pattern: pattern) }
-      for file in options.excludeFiles { try rules.exclusions.add(file: file) }
-    } catch {
-      throw Failure(
-        .usage, "the pattern '\(Show.path(error.pattern))' cannot be used: \(error.reason)",
-        hint: "patterns are written as in a .gitignore")
+  /// What the options say, or what the series remembers where there are none. What is remembered is as the newest run
+  /// had it: options that are given again, in a timetable that was edited, mean what they say, and a run that did not
+  /// start over them would save nothing at all.
+  private func exclusions(of series: Series) throws(Failure) -> ExclusionRules {
+    let remembered = try series.newestHead().map { ExclusionRules(lines: $0.exclusions) }
+    let rules = options.exclusions ?? remembered ?? ExclusionRules()
+    if let remembered, let difference = rules.difference(from: remembered) { reporter.note(difference) }
+    for line in rules.unknown {
+      reporter.problem(
+        "what the series remembers to leave out cannot be understood: \(Show.path(line)) "
+          + "(--change-excludes forgets it)", path: nil)
     }
-    rules.excludesCaches = options.excludesCaches
-    rules.markers = options.excludeIfPresent
-    rules.largest = options.excludeLargerThan
-    rules.oneFileSystem = options.oneFileSystem
-    let status = try system { () throws(SystemError) in try store.directory.status() }
-    rules.store = (status.device, status.inode)
     return rules
   }
 
-  fileprivate var spill: Descriptor? { try? Descriptor.open(spillDirectory, [.read, .directory]) }
-
-  /// What the set's head says of the rules.
-  fileprivate var ruleTexts: [Bytes] {
-    var texts = options.exclude.map { Bytes("--exclude=") + $0 }
-    for file in options.excludeFiles {
-      texts += file.split(separator: 10).filter { $0.first != UInt8(ascii: "#") }.map { Bytes("--exclude=") + $0 }
-    }
-    if options.excludesCaches { texts.append(Bytes("--exclude-caches")) }
-    texts += options.excludeIfPresent.map { Bytes("--exclude-if-present=") + $0 }
-    if let largest = options.excludeLargerThan { texts.append(Bytes("--exclude-larger-than=\(largest)".utf8)) }
-    if options.oneFileSystem { texts.append(Bytes("--one-file-system")) }
-    return texts
+  private func walkRules(_ exclusions: ExclusionRules) throws(Failure) -> WalkRules {
+    let status = try system { () throws(SystemError) in try store.directory.status() }
+    return WalkRules(exclusions: exclusions, store: (status.device, status.inode))
   }
+
+  fileprivate var spill: Descriptor? { try? Descriptor.open(spillDirectory, [.read, .directory]) }
 }
 
 /// The point that a run builds on.
@@ -292,7 +277,10 @@ private struct Run {
     let options = task.options
     let started = task.clock()
     let known = kind == .differential ? nil : previous?.head.sources
-    let sources = SourceTree(options.sources.isEmpty ? known ?? rememberedSources() : options.sources)
+    var wanted = options.sources
+    if wanted.isEmpty { wanted = known ?? [] }
+    if wanted.isEmpty, let series { wanted = try series.newestHead()?.sources ?? [] }
+    let sources = SourceTree(wanted)
     guard !sources.sources.isEmpty || options.sources.contains([]) else {
       throw Failure(.usage, "nothing to back up", hint: "name a SOURCE")
     }
@@ -301,12 +289,6 @@ private struct Run {
       task.reporter.note(
         "the clock was set back: it says \(PointName.text(started)), the newest point \(PointName.text(before))"
       )
-    }
-    if let before = previous?.head.exclusions, before != task.ruleTexts {
-      task.reporter.note(
-        "other things are left out than in the run before"
-          + (task.ruleTexts.isEmpty
-            ? ": nothing now; it left out with \(before.map(Show.path).joined(separator: " "))" : ""))
     }
     let root = try system { () throws(SystemError) in try Descriptor.open(Bytes("/"), [.pathOnly, .directory]) }
     let missing = try missingSources(sources, root)
@@ -331,11 +313,12 @@ private struct Run {
     let head = SetHead(
       id: .random(), kind: kind, series: name, host: host, time: time, started: started,
       parent: isFull ? nil : previous.map { ($0.set.point, $0.foot.point) }, sources: sources.sources,
-      exclusions: task.ruleTexts,
+      exclusions: rules.exclusions.lines,
       comment: options.comment)
     var summary = BackupSummary(
       kind: head.kind, parent: isFull ? nil : previous?.set.text, series: name, sources: sources.sources)
     summary.missing = missing
+    summary.exclusions = head.exclusions
     summary.fullBecause = previous == nil ? nil : reason
 
     func comparison(
@@ -495,13 +478,6 @@ private struct Run {
       ? "older chains take \(Show.size(old)), which 'sheaf prune' gives back" : "there is no older chain to prune"
   }
 
-  /// Where the newest manifest cannot be read, an older one still knows.
-  private func rememberedSources() -> [Bytes] {
-    guard let series, let sets = try? series.sets() else { return [] }
-    for set in sets.reversed() { if let head = try? series.head(set) { return head.sources } }
-    return []
-  }
-
   /// The store is never saved: a source that is in it would come to nothing.
   private func refuseStore(_ sources: SourceTree, _ root: Descriptor) throws(Failure) {
     guard let store = rules.store else { return }
@@ -565,5 +541,13 @@ extension SetFoot.Counts {
       changed: a.changed + b.changed, deleted: a.deleted + b.deleted, unseen: a.unseen + b.unseen)
     sum.bytes.add(saturating: b.bytes)
     return sum
+  }
+}
+
+extension Series {
+  /// The head of the newest set; where that cannot be read, an older one still knows.
+  fileprivate func newestHead() throws(Failure) -> SetHead? {
+    for set in try sets().reversed() { if let head = try? head(set) { return head } }
+    return nil
   }
 }

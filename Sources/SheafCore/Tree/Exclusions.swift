@@ -9,6 +9,10 @@ public struct Exclusions: Sendable {
   /// What is backed up, as absolute paths without the leading slash; the empty path is the whole file system.
   public var sources: [Bytes] = []
 
+  /// The patterns in one form, whichever way they were given: as a line of a `.gitignore` that is no comment, without
+  /// what is ignored at its end.
+  public private(set) var texts: [Bytes] = []
+
   private var patterns: [Pattern] = []
 
   /// No patterns: nothing is excluded.
@@ -20,16 +24,23 @@ public struct Exclusions: Sendable {
   /// Adds one pattern, to be taken as it is: neither a comment nor trimmed.
   public mutating func add(pattern: Bytes) throws(PatternError) {
     patterns.append(try Pattern(pattern))
+    texts.append(Self.asLine(pattern))
   }
 
   /// Adds every line of a file written like a `.gitignore`.
   public mutating func add(file: Bytes) throws(PatternError) {
-    let byteOrderMark: Bytes = [0xEF, 0xBB, 0xBF]
-    let text = file.starts(with: byteOrderMark) ? file.dropFirst(byteOrderMark.count) : file[...]
-    for line in text.split(separator: UInt8(ascii: "\n")) where line.first != UInt8(ascii: "#") {
-      let pattern = trimmed(line.last == UInt8(ascii: "\r") ? line.dropLast() : line)
-      if !pattern.isEmpty { try add(pattern: pattern) }
-    }
+    let text = Self.withoutMark(file[...])
+    for line in text.split(separator: UInt8(ascii: "\n")) where line.first != UInt8(ascii: "#") { try add(line: line) }
+  }
+
+  /// Adds a pattern as `texts` has it, or as the first line of a file does.
+  mutating func add(text: Bytes) throws(PatternError) { try add(line: Self.withoutMark(text[...])) }
+
+  private mutating func add(line: ArraySlice<UInt8>) throws(PatternError) {
+    let pattern = Self.trimmed(line.last == UInt8(ascii: "\r") ? line.dropLast() : line)
+    guard !pattern.isEmpty else { return }
+    patterns.append(try Pattern(pattern))
+    texts.append(pattern)
   }
 
   /// Whether the entry `name`, which is not empty, of `directory` (absolute, without the leading slash) is excluded.
@@ -42,8 +53,15 @@ public struct Exclusions: Sendable {
     return deciding?.isNegated == false
   }
 
+  /// Which some editors put in front of a file.
+  private static let byteOrderMark: Bytes = [0xEF, 0xBB, 0xBF]
+
+  private static func withoutMark(_ text: ArraySlice<UInt8>) -> ArraySlice<UInt8> {
+    text.starts(with: byteOrderMark) ? text.dropFirst(byteOrderMark.count) : text
+  }
+
   /// `line` without the spaces at its end, up to one escaped by a backslash.
-  private func trimmed(_ line: ArraySlice<UInt8>) -> Bytes {
+  private static func trimmed(_ line: ArraySlice<UInt8>) -> Bytes {
     var end = line.startIndex
     var isEscaped = false
     for (index, byte) in zip(line.indices, line) {
@@ -51,5 +69,19 @@ public struct Exclusions: Sendable {
       isEscaped = byte == UInt8(ascii: "\\") && !isEscaped
     }
     return Bytes(line[..<end])
+  }
+
+  /// A pattern of the same meaning that survives being read as a line.
+  private static func asLine(_ pattern: Bytes) -> Bytes {
+    var line = pattern
+    if line.last == UInt8(ascii: "\r") {
+      line.removeLast()
+      let backslashes = line.reversed().prefix { $0 == UInt8(ascii: "\\") }.count
+      if backslashes % 2 == 1 { line.removeLast() }
+      line += Bytes("[\r]")
+    }
+    if line.starts(with: byteOrderMark) { line.insert(UInt8(ascii: "\\"), at: 0) }
+    if trimmed(line[...]) != line { line.insert(UInt8(ascii: "\\"), at: line.count - 1) }
+    return line
   }
 }

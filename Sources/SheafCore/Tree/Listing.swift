@@ -51,15 +51,7 @@ final class Listing: @unchecked Sendable {
 
 /// What a walk visits and what it leaves out.
 struct WalkRules: Sendable {
-  var exclusions = Exclusions()
-  /// A directory with a `CACHEDIR.TAG` keeps that file and nothing else.
-  var excludesCaches = false
-  /// A directory that holds one of these names keeps that name and nothing else.
-  var markers: [Bytes] = []
-  /// Files above this many bytes are left out.
-  var largest: Int64?
-  /// Directories on other file systems than their source stay empty.
-  var oneFileSystem = false
+  var exclusions = ExclusionRules()
   /// The store's own directory (device and inode), which is never saved.
   var store: (device: UInt64, inode: UInt64)?
 }
@@ -90,7 +82,7 @@ struct Lister: Sendable {
         let directory = try root.openBeneath(path, [.read, .directory, .noAccessTime])
         let names = try directory.names()
         listing.names = names.bytes
-        if rules.oneFileSystem { listing.device = try directory.status().device }
+        if rules.exclusions.oneFileSystem { listing.device = try directory.status().device }
         fill(listing, names.starts.map { Int32($0) }, directory)
       }
     } catch { listing.failure = error }
@@ -118,10 +110,11 @@ struct Lister: Sendable {
           UnsafeBufferPointer(rebasing: bytes[Int(b.start)..<Int(b.start + b.length)])) < 0
       }
       let kept =
-        listing.isAboveSource
+        listing.isAboveSource || !rules.exclusions.hasMarkers
         ? nil
-        : keptAlone(
-          sorted.map { UnsafeBufferPointer(rebasing: bytes[Int($0.start)..<Int($0.start + $0.length)]) }, directory)
+        : rules.exclusions.keptAlone(
+          of: sorted.map { UnsafeBufferPointer(rebasing: bytes[Int($0.start)..<Int($0.start + $0.length)]) },
+          in: directory)
       listing.items.reserveCapacity(sorted.count)
       for (start, length, _) in sorted {
         let name = UnsafeBufferPointer(rebasing: bytes[Int(start)..<Int(start + length)])
@@ -144,7 +137,7 @@ struct Lister: Sendable {
             listing.leftOut.append(Bytes(name))
             continue
           }
-          if !listing.isAboveSource, isExcluded(listing.path, name, status) {
+          if !listing.isAboveSource, rules.exclusions.leavesOut(name, status, of: listing.path) {
             listing.excluded += 1
             listing.leftOut.append(Bytes(name))
             continue
@@ -155,25 +148,5 @@ struct Lister: Sendable {
         listing.items.append(item)
       }
     }
-  }
-
-  private func isExcluded(_ directory: Bytes, _ name: UnsafeBufferPointer<UInt8>, _ status: Status) -> Bool {
-    if let largest = rules.largest, status.kind == .file, status.size > largest { return true }
-    return !rules.exclusions.isEmpty
-      && rules.exclusions.excludes(directory: directory, name: name, isDirectory: status.kind == .directory)
-  }
-
-  /// The names that stay where a marker says that the rest of the directory goes.
-  private func keptAlone(_ names: [UnsafeBufferPointer<UInt8>], _ directory: Descriptor) -> [Bytes]? {
-    guard rules.excludesCaches || !rules.markers.isEmpty else { return nil }
-    let markers = rules.markers.filter { marker in names.contains { $0.elementsEqual(marker) } }
-    if !markers.isEmpty { return markers }
-    let tag = Bytes("CACHEDIR.TAG")
-    guard rules.excludesCaches, names.contains(where: { $0.elementsEqual(tag) }),
-      let file = try? directory.open(tag, [.read, .noFollow, .nonBlocking]),
-      // The Cache Directory Tagging Specification, section 2.
-      (try? file.read(count: 43, at: 0)) == Bytes("Signature: 8a477f597d28d172789f06886806bc55")
-    else { return nil }
-    return [tag]
   }
 }

@@ -44,9 +44,12 @@ final class LiveTree {
     self.reporter = reporter
     self.progress = progress
     look = SourceLook(owners: OwnerNames(), clock: clock)
-    var rules = try WalkRules(options: head.exclusions)
-    rules.exclusions.sources = head.sources
-    rules.store = store.map { ($0.device, $0.inode) }
+    var exclusions = ExclusionRules(lines: head.exclusions)
+    if let unknown = exclusions.unknown.first {
+      throw .damaged("what the point left out cannot be understood: \(Show.path(unknown))")
+    }
+    exclusions.sources = head.sources
+    let rules = WalkRules(exclusions: exclusions, store: store.map { ($0.device, $0.inode) })
     sources = head.sources
     let wanted = sources.contains { top.isAtOrBelow($0) } ? [top] : sources.filter { $0.isAtOrBelow(top) }
     walk = Walk(Lister(root: root, rules: rules, sources: SourceTree(wanted)), threads: processorCount())
@@ -155,28 +158,5 @@ final class LiveTree {
     var entry = entry
     entry.digest = hasher.finish()
     return entry
-  }
-}
-
-extension WalkRules {
-  /// As a set's head has them: the options of its run, one each.
-  init(options: [Bytes]) throws(Failure) {
-    for option in options {
-      guard let equals = option.firstIndex(of: UInt8(ascii: "=")) else {
-        if option == Bytes("--exclude-caches") { excludesCaches = true }
-        if option == Bytes("--one-file-system") { oneFileSystem = true }
-        continue
-      }
-      let value = Bytes(option[(equals + 1)...])
-      switch Bytes(option[..<equals]) {
-      case Bytes("--exclude"):
-        do throws(PatternError) { try exclusions.add(pattern: value) } catch {
-          throw .damaged("the pattern '\(Show.path(value))', which the point left out, cannot be used: \(error.reason)")
-        }
-      case Bytes("--exclude-if-present"): markers.append(value)
-      case Bytes("--exclude-larger-than"): largest = Int64(value.shown)
-      default: break
-      }
-    }
   }
 }

@@ -130,7 +130,8 @@ final class Walk {
     let listing = lister.list(node.path, isBoundary: node.isBoundary)
     var children: [Node] = []
     for item in listing.items where item.failure == 0 && item.status.kind == .directory {
-      let isBoundary = lister.rules.oneFileSystem && !listing.isAboveSource && item.status.device != listing.device
+      let isBoundary =
+        lister.rules.exclusions.oneFileSystem && !listing.isAboveSource && item.status.device != listing.device
       children.append(Node(node.path.joined(listing.name(item)), item.status, isBoundary: isBoundary))
     }
     return (listing, children)
