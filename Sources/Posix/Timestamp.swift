@@ -46,6 +46,16 @@ public struct Timestamp: Equatable, Comparable, Hashable, Sendable {
     )
   }
 
+  /// The last moment at which a clock in the machine's time zone shows these numbers: where it is set back there are two,
+  /// where it is set forward the one that they would have been.
+  public static func lastLocal(year: Int, month: Int, day: Int, hour: Int, minute: Int, second: Int) -> Timestamp {
+    let first = Timestamp(
+      year: year, month: month, day: day, hour: hour, minute: minute, second: second, local: true)
+    // No clock is set back by more than three hours, nor by less than a quarter of one.
+    let later = stride(from: Int64(12), through: -12, by: -1).map { Timestamp(seconds: first.seconds + $0 * 900) }
+    return later.first { $0.calendar(local: true) == (year, month, day, hour, minute, second) } ?? first
+  }
+
   /// The moment at which a clock shows these numbers, in UTC or the machine's time zone.
   public init(
     year: Int, month: Int, day: Int, hour: Int = 0, minute: Int = 0, second: Int = 0, local: Bool = false

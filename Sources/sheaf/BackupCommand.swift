@@ -24,6 +24,9 @@ struct BackupCommand: ParsableCommand {
     help: ArgumentHelp("Read more sources from a file (- for standard input), each ended by a NUL.", valueName: "FILE"))
   var filesFrom0: RawText?
 
+  @Flag(help: "Go on with the series of another machine, in whose place this one is.")
+  var takeOver = false
+
   @Flag(help: "Write a full set.")
   var full = false
 
@@ -94,6 +97,7 @@ struct BackupCommand: ParsableCommand {
     var options = BackupOptions()
     options.sources = try Sources.absolute(sources.map(\.bytes) + listedSources())
     options.changesSources = changeSources
+    options.takesOver = takeOver
     if full && differential { throw Failure(.usage, "--full and --differential exclude each other") }
     options.isFull = full
     options.isDifferential = differential

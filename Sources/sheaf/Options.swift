@@ -61,9 +61,9 @@ struct PointOption: ParsableArguments {
 extension Series {
   /// Says where the series is not as this machine saw it last; only a backup or a person's word settles that.
   func warnOfAlarm() -> String? {
-    let alarm = Memory.stores?.alarm(for: self)
-    if let alarm { Console.shared.warning(alarm) }
-    return alarm
+    let words = Memory.stores?.state(of: self).words
+    if let words { Console.shared.warning(words) }
+    return words
   }
 
   /// What could be a point again.

@@ -97,6 +97,7 @@ private struct Points {
       json.add("series", series.name)
       json.add("set", row.set.text)
       json.add("time", row.set.time)
+      if let head = row.head { json.add("started", head.started) }
       json.add("kind", row.set.kind.rawValue)
       json.add("parent", row.head?.parent?.point)
       if let foot = row.foot {
@@ -134,7 +135,8 @@ private struct Points {
         console.print("  \(name)  \(console.styled("damaged", .red))\(why)")
         continue
       }
-      let time = Words.time(row.set.time).dropLast(3)
+      // Not the name's: that had to come after the one before, whatever the clock said.
+      let time = Words.time(row.head?.started ?? row.set.time).dropLast(3)
       var line =
         "  \(name)\(Words.right(Words.count(foot.counts.files), 9))\(Words.right(Words.size(foot.counts.bytes), 9))\(Words.right(Words.size(foot.storedBytes), 9))  \(time)"
       if foot.incompleteAfter != nil { line += console.styled("  incomplete", .yellow) }

@@ -90,6 +90,10 @@ struct PruneCommand: ParsableCommand {
       rules.within = seconds
     }
     rules.tags = keepTag.map(\.bytes)
+    if rules.keepNothing {
+      throw Failure(
+        .usage, "these rules keep nothing", hint: "a rule that keeps something takes a number from 1 on, or an age")
+    }
     return rules
   }
 
@@ -111,6 +115,7 @@ struct PruneCommand: ParsableCommand {
 
   private func printWords(_ s: PruneSummary, _ report: RunReport) {
     let console = Console.shared
+    printKept(s.plan)
     if dryRun {
       // What is folded goes, too, and so does what it is folded into, which is written anew.
       let heads = Set(s.plan.folds.compactMap(\.first))
@@ -125,6 +130,21 @@ struct PruneCommand: ParsableCommand {
     var text = "removed \(Words.count(s.removed.count, "set")), \(Words.size(s.bytesFreed))"
     if s.bytesWritten > 0 { text += "; wrote \(Words.size(s.bytesWritten))" }
     console.print("\(text), in \(Words.duration(report.elapsed))")
+  }
+
+  /// What stays and why, in two lines.
+  private func printKept(_ plan: PrunePlan) {
+    let console = Console.shared
+    let (points, reasons) = plan.kept
+    let why = reasons.map { "\($0.reason) \(Words.count($0.points))" }.joined(separator: ", ")
+    console.print("keeps \(Words.count(points, "point"))\(why.isEmpty ? "" : ": \(why)")")
+    let needed = plan.needed
+    guard !needed.isEmpty else { return }
+    let bytes = Words.size(needed.reduce(into: Int64(0)) { $0.add(saturating: $1.bytes) })
+    let whose =
+      needed.count == 1
+      ? "1 more stays because others need it" : "\(Words.count(needed.count)) more stay because others need them"
+    console.print("  \(whose) (\(bytes))\(fold ? "" : "; --fold puts what is still wanted of that into those others")")
   }
 
   private func printJSON(_ plan: PrunePlan) {
@@ -146,6 +166,8 @@ struct PruneCommand: ParsableCommand {
 
   private func printJSON(_ s: PruneSummary, _ report: RunReport) {
     var json = JSON("summary")
+    json.add("points_kept", s.plan.kept.points)
+    json.add("sets_needed", s.plan.needed.count)
     json.add("removed", s.removed.map { Bytes($0.text.utf8) })
     json.add("made", s.made.map { Bytes($0.text.utf8) })
     json.add("kept_after_all", s.kept.map { Bytes($0.set.text.utf8) })

@@ -107,7 +107,7 @@ struct StatusCommand: ParsableCommand {
     for (store, place) in known {
       for s in wanted(store) {
         do throws(Failure) {
-          let set = try PointQuery.find(text, in: s.points, series: s.name, now: .now()) { $0.time }
+          let set = try PointQuery.find(text, in: s.points, series: s.name, now: .now(), started: s.started)
           found.append((store, place, s.name, set))
         } catch  where error.kind == .usage { throw error } catch {}
       }

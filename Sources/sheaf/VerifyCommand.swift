@@ -42,12 +42,19 @@ struct VerifyCommand: ParsableCommand {
       }
       var summary = try report.showing("verifying") { try task.run(set) }
       if set == nil { try series.tellOfLostManifests() }
-      if set == nil, let alarm = Memory.stores?.alarm(for: series), let newest = try series.sets().last {
-        let damage = Damage(set: newest, path: nil, message: alarm)
+      let state = set == nil ? Memory.stores?.state(of: series) ?? .asKnown : .asKnown
+      switch state {
+      case .contradicted(let words):
+        guard let newest = try series.sets().last else { break }
+        let damage = Damage(set: newest, path: nil, message: words)
         Self.show(damage, series.name, output)
         summary.damages.append(damage)
-      } else if set == nil, summary.damages.isEmpty {
-        try? Memory.stores?.remember(series, now: .now(), verified: !quick)
+      // Only a backup settles that.
+      case .older(let words): Console.shared.warning(words)
+      case .asKnown:
+        if set == nil, summary.damages.isEmpty {
+          try? Memory.stores?.remember(series, now: .now(), verified: !quick)
+        }
       }
       total.sets += summary.sets
       total.points += summary.points

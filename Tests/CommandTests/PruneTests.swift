@@ -372,7 +372,53 @@ import Testing
     try expectGood(f, points: 1)
   }
 
+  /// A slip, or a variable of a script that is not set.
+  @Test(
+    arguments: [
+      ["--keep-daily", "0"], ["--keep-last", "0"], ["--keep-within", "0d"],
+      ["--keep-daily", "0", "--keep-weekly", "0"],
+      ["--keep-last", "0", "--keep-hourly", "0", "--keep-within", "0s", "--fold"], ["--keep-tag", "none has it"],
+      ["--keep-tag", "none has it", "--keep-yearly", "0"],
+    ] as [[Raw]]) func rulesThatKeepNothing(rules: [Raw]) throws
+  {
+    let f = try Fixture(Self.tree)
+    for _ in 0..<2 { try f.save(["--full"]) }
+    for more in [[], ["-n"]] as [[Raw]] { _ = try prune(f, rules + more, status: 64) }
+    try expectGood(f, points: 2)
+    _ = try prune(f, rules + ["--keep-monthly", "1"])
+  }
+
+  @Test func whatIsKeptAndWhyIsSaid() throws {
+    let f = try chain()
+    let output = try f.sheaf(["prune", "-s", Raw(f.store), "--keep-last", "1", "--keep-yearly", "3"])
+    let last = output.lines.suffix(3)
+    #expect(last.first == "keeps 2 points: yearly (oldest) 1, last 1, yearly 1", "\(output)")
+    #expect(last.dropFirst().first?.hasPrefix("  3 more stay because others need them (") == true, "\(output)")
+    #expect(last.dropFirst().first?.contains("--fold") == true, "\(output)")
+    let folded = try f.sheaf(["prune", "-s", Raw(f.store), "--keep-last", "1", "--fold"])
+    #expect(folded.text.contains("\nkeeps 1 point: last 1\n") && !folded.text.contains("more stay"), "\(folded)")
+  }
+
   // MARK: Full drives and runs that are killed
+
+  /// The full set cannot be written anew, but what was made since can, which makes room.
+  @Test(.enabled(if: Scratch.allowsEverything, "only root can mount")) func foldingInSteps() throws {
+    let f = try Fixture(TestTree(["full": .file(size: 8_000_000, seed: 1)]))
+    let mounted = try Command("mount", ["-t", "tmpfs", "-o", "size=16m", "tmpfs", Raw(f.store)]).run()
+    guard mounted.succeeded else { return }
+    defer { _ = try? Command("umount", [Raw(f.store)]).run() }
+    try f.sheaf(["init", "-s", Raw(f.store)])
+    try f.save()
+    for _ in 0..<4 {
+      try f.edit("head -c 900000 /dev/urandom >changes")
+      try f.save()
+    }
+    let before = try bytes(f, ".tar.gz")
+    let output = try prune(f, ["--keep-last", "1", "--fold"], status: 3)
+    #expect(output.errorText.contains("is free on the drive"), "\(output)")
+    #expect(try bytes(f, ".tar.gz") < before - 2_500_000)
+    try expectGood(f, points: 2)
+  }
 
   @Test(.enabled(if: Scratch.allowsEverything, "only root can mount")) func aFullDrive() throws {
     let f = try Fixture(Self.tree)

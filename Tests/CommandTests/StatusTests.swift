@@ -82,15 +82,75 @@ import Testing
     try r.write("22")
     let newest = try #require(r.save(r.blue).set)
     try r.remove(r.blue, newest)
-    let verify = try r.run(["verify", "-s", Raw(r.blue)], status: 4)
+    let verify = try r.run(["verify", "-s", Raw(r.blue)])
     #expect(verify.errorText.contains("the store was set back"), "\(verify)")
-    let summary = try r.save(r.blue, status: 3)
-    #expect(summary.kind == "full")
+    // What is there was seen here before, so the next run may build on it.
+    let summary = try r.save(r.blue)
+    #expect(summary.kind == "incremental")
     // Not at a moment that stood for something else.
     #expect(try #require(summary.set) > newest)
     // With that it is known again.
-    try r.run(["verify", "-q", "-s", Raw(r.blue)])
+    #expect(try r.run(["verify", "-q", "-s", Raw(r.blue)]).errorText == "")
     #expect(try r.save(r.blue).kind == "incremental")
+  }
+
+  /// As `cp -a` makes them: one identity, and each goes on by itself.
+  @Test func copiesInTurn() throws {
+    let r = try Rotation()
+    try r.save(r.blue)
+    let copy = r.scratch.path("copy")
+    try Command("cp", ["-a", Raw(r.blue), Raw(copy)]).run().checked()
+    for round in 1...3 {
+      for store in [r.blue, copy] {
+        try r.write("\(round) \(Raw(store))")
+        let output = try r.run(["backup", "-s", Raw(store), "--series", "me"])
+        #expect(output.text.contains("-incr"), "\(output)")
+        // Once.
+        #expect(output.errorText.contains("another copy") == (round == 1 && store == copy), "\(output)")
+        #expect(try r.run(["verify", "-s", Raw(store)]).errorText == "")
+      }
+    }
+    let before = try Bytes.read(copy.joined(Bytes("sheaf.store")))
+    let made = try r.run(["identify", "--new", "--json", "-s", Raw(copy)]).json()
+    #expect(made.last?["uuid"] as? String != made.last?["before"] as? String)
+    #expect(try Bytes.read(copy.joined(Bytes("sheaf.store"))).count == before.count)
+    for store in [copy, r.blue, copy] {
+      #expect(try r.run(["backup", "-q", "-s", Raw(store), "--series", "me"]).errorText == "")
+    }
+    let known = try r.run(["status", "--json"]).json().filter { $0["type"] as? String == "series" }
+    #expect(Set(known.compactMap { $0["uuid"] as? String }).count == 2)
+  }
+
+  @Test func theNewestIsDroppedElsewhere() throws {
+    let r = try Rotation()
+    try r.save(r.blue)
+    try r.write("22")
+    let newest = try #require(r.save(r.blue).set)
+    try Command.sheaf(["prune", "-q", "-s", Raw(r.blue), "--drop", Raw(newest)]).run().checked()
+    for command in ["points", "verify", "backup", "verify"] as [Raw] {
+      #expect(try r.run([command, "-s", Raw(r.blue), "--series", "me"]).errorText == "")
+    }
+  }
+
+  /// Nothing in it was ever seen here, though it has the identity and is older.
+  @Test func anotherHistory() throws {
+    let r = try Rotation()
+    let first = try #require(r.save(r.blue).set)
+    let copy = r.scratch.path("copy")
+    try Command("cp", ["-a", Raw(r.blue), Raw(copy)]).run().checked()
+    try r.write("22")
+    try r.save(r.blue)
+    let elsewhere: [String: Raw?] = ["XDG_STATE_HOME": Raw?.none]
+    let made = try Command.sheaf(
+      ["backup", "-q", "--full", "-s", Raw(copy), "--series", "me", Raw(r.source)], environment: elsewhere
+    ).run()
+    try made.checked()
+    try r.remove(copy, first)
+    Thread.sleep(forTimeInterval: 1.1)
+    try r.write("333")
+    try r.save(r.blue)
+    try r.run(["verify", "-s", Raw(copy)], status: 4)
+    #expect(try r.save(copy, status: 3).kind == "full")
   }
 
   /// Whatever does not answer the alarm with a new chain leaves it standing.
@@ -105,7 +165,10 @@ import Testing
     let arguments = command.map { Raw($0) } + ["-s", Raw(r.blue), "--series", "me"]
     let output = try r.run(arguments, status: command[0] == "backup" ? 1 : 0)
     #expect(output.errorText.contains("the store was set back"), "\(output)")
-    #expect(try r.save(r.blue, status: 3).kind == "full")
+    // And is told once more by the run that settles it.
+    let settled = try r.run(["backup", "-s", Raw(r.blue), "--series", "me"])
+    #expect(settled.errorText.contains("the store was set back") && settled.text.contains("-incr"), "\(settled)")
+    #expect(try r.run(["backup", "-s", Raw(r.blue), "--series", "me"]).errorText == "")
   }
 
   /// The archive is there still, which is another thing than a store that was set back.

@@ -39,6 +39,13 @@ import Testing
     #expect(kept { $0.periods[.yearly] = 5 } == ["2025-12-31T23", "2026-11-24T07"])
     #expect(
       kept { $0.within = 86400 + 6 * 3600 } == ["2026-11-23T01", "2026-11-23T09", "2026-11-24T06", "2026-11-24T07"])
+    // With places to spare the oldest stays, too.
+    #expect(
+      kept { $0.periods[.weekly] = 99 } == [
+        "2025-12-31T23", "2026-01-01T00", "2026-02-01T12", "2026-11-01T05", "2026-11-15T23", "2026-11-22T22",
+        "2026-11-24T07",
+      ])
+    #expect(kept { $0.periods[.weekly] = 6 }.first == "2026-01-01T00")
     for tag in ["move", "before the move"] as [StaticString] {
       #expect(kept { $0.tags = [Bytes(tag)] } == ["2026-01-31T12"])
     }
@@ -50,6 +57,7 @@ import Testing
     #expect(rules.isEmpty)
     rules.last = 1
     rules.periods = [.daily: 1, .yearly: 2]
+    #expect(!rules.keepNothing)
     let reasons = rules.reasons(Self.points)
     #expect(reasons[Self.points[11].set] == ["last", "daily", "yearly"])
     #expect(reasons[Self.points[0].set] == ["yearly"] && reasons.count == 2)

@@ -32,6 +32,7 @@ struct Fold {
       id: .random(), kind: oldest.kind, series: newest.series, host: newest.host, time: newest.time,
       started: newest.started, parent: oldest.parent, sources: newest.sources, exclusions: newest.exclusions,
       comment: newest.comment)
+    head.machine = newest.machine
     head.requires = newest.requires
     head.optional = newest.optional
     let told = try series.foot(sets[0])

@@ -30,6 +30,8 @@ public struct SetHead: Sendable, Equatable {
   public var kind: SetKind
   public var series: Bytes
   public var host: Bytes
+  /// Of the machine that made it, see `Machine`; empty where that has none.
+  public var machine: Bytes = []
   /// The point's time: whole seconds, strictly increasing within a series.
   public var time: Timestamp
   /// The clock when the run began.
@@ -68,7 +70,11 @@ public struct SetHead: Sendable, Equatable {
     var lines = [
       "# sheaf: 1", "# requires: \(requires.joined(separator: " "))", "# optional: \(optional.joined(separator: " "))",
       "# id: \(id.text)", "# kind: \(kind.rawValue)", "# series: \(Escape.encodedPath(series))",
-      "# host: \(Escape.encodedPath(host))", "# time: \(PointName.text(time))", "# started: \(Self.text(started))",
+      "# host: \(Escape.encodedPath(host))",
+    ]
+    if !machine.isEmpty { lines.append("# machine: \(machine.shown)") }
+    lines += [
+      "# time: \(PointName.text(time))", "# started: \(Self.text(started))",
     ]
     if let parent { lines.append("# parent: \(parent.point) \(parent.digest.hex)") }
     for source in sources { lines.append("# source: ./\(Escape.encodedPath(source))") }
@@ -111,6 +117,10 @@ public struct SetHead: Sendable, Equatable {
     self.series = series
     self.host = host
     self.started = started
+    machine = fields["machine", default: []]
+    guard machine.count <= 64, machine.allSatisfy({ (48...57).contains($0) || (97...102).contains($0) }) else {
+      throw malformed("its machine cannot be read")
+    }
     comment = fields.decoded("comment") ?? []
     if let text = fields["parent"] {
       let words = text.split(separator: 32).map { Bytes($0) }

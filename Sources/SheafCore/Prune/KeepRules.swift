@@ -21,6 +21,11 @@ public struct KeepRules: Sendable {
   /// Without any rule everything is kept, but for what is to be dropped.
   public var isEmpty: Bool { last == nil && periods.isEmpty && within == nil && tags.isEmpty }
 
+  /// Whether rules were given that keep no point, whatever there is.
+  public var keepNothing: Bool {
+    !isEmpty && (last ?? 0) == 0 && periods.values.allSatisfy { $0 == 0 } && (within ?? 0) == 0 && tags.isEmpty
+  }
+
   public struct Point: Sendable {
     public var set: SetName
     /// The clock when the run began: the point's own time may have been moved on to come after the one before.
@@ -34,12 +39,13 @@ public struct KeepRules: Sendable {
     }
   }
 
-  /// Why each of the points is kept; those that are not are missing.
+  /// Why each of the points is kept; those that are not are missing. As long as a rule of periods has more places than
+  /// there are periods, the oldest point is kept as well: history would get no longer than one period at first.
   public func reasons(_ points: [Point]) -> [SetName: [String]] {
     var reasons: [SetName: [String]] = [:]
     // The order of the chain: a clock that was set back does not make an older state a newer one.
     let newestFirst = points.sorted { $0.set > $1.set }
-    guard let newest = newestFirst.first else { return [:] }
+    guard let newest = newestFirst.first, let oldest = newestFirst.last else { return [:] }
     for point in newestFirst.prefix(last ?? 0) { reasons[point.set, default: []].append("last") }
     for period in Period.allCases {
       var seen: Set<Int64> = []
@@ -47,6 +53,9 @@ public struct KeepRules: Sendable {
         if seen.insert(Self.number(of: period, point.started)).inserted {
           reasons[point.set, default: []].append(period.rawValue)
         }
+      }
+      if seen.count < periods[period] ?? 0, reasons[oldest.set]?.contains(period.rawValue) != true {
+        reasons[oldest.set, default: []].append("\(period.rawValue) (oldest)")
       }
     }
     for point in newestFirst {
@@ -65,7 +74,8 @@ public struct KeepRules: Sendable {
     // 1970 began on a Thursday.
     let day = Timestamp(year: c.year, month: c.month, day: c.day).seconds / 86400
     return switch period {
-    case .hourly: day * 24 + Int64(c.hour)
+    // Where the clock is set back, an hour comes twice.
+    case .hourly: time.seconds - Int64(c.minute * 60 + c.second)
     case .daily: day
     case .weekly: (day + 3) / 7
     case .monthly: Int64(c.year * 12 + c.month)

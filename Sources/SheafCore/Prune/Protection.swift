@@ -16,6 +16,23 @@ extension Series {
     return points
   }
 
+  private static let dropped = ".dropped"
+
+  /// Whether somebody let the point go by name, rather than the store being set back to before it.
+  func wasDropped(_ point: String) -> Bool {
+    (try? directory.status(of: Bytes((point + Self.dropped).utf8))) != nil
+  }
+
+  /// Leaves a note of points that go and are the newest, so that no machine that saw them takes the store for one that
+  /// was set back. Only under the series' lock.
+  func markDropped(_ going: [SetName]) throws(Failure) {
+    guard let staying = try sets().last(where: { !going.contains($0) }) else { return }
+    for set in going where set.point > staying.point {
+      // An empty file; where the drive has no room for a name, nothing is lost but a warning.
+      try? directory.open(Bytes((set.point + Self.dropped).utf8), [.write, .create, .noFollow]).close()
+    }
+  }
+
   /// False: it was so already.
   public func protect(_ point: String) throws(Failure) -> Bool {
     try changeProtection { () throws(SystemError) in

@@ -16,6 +16,8 @@ public struct PrunePlan: Sendable {
     public var reasons: [String]
     /// Of its files.
     public var bytes: Int64
+    /// No rule keeps it: it stays for the sake of others.
+    public var isOnlyNeeded = false
   }
   /// Of all sets, oldest first.
   public internal(set) var rows: [Row] = []
@@ -24,6 +26,22 @@ public struct PrunePlan: Sendable {
 
   func sets(_ fate: (Fate) -> Bool) -> [SetName] { rows.filter { fate($0.fate) }.map(\.set) }
   public var removed: [SetName] { sets { $0 == .remove } }
+
+  /// How many points are kept for themselves, and for each reason how many, the first reason first.
+  public var kept: (points: Int, reasons: [(reason: String, points: Int)]) {
+    var counts: [(reason: String, points: Int)] = []
+    let own = rows.filter { $0.fate == .keep && !$0.isOnlyNeeded }
+    for reason in own.flatMap(\.reasons) {
+      if let index = counts.firstIndex(where: { $0.reason == reason }) {
+        counts[index].points += 1
+      } else {
+        counts.append((reason, 1))
+      }
+    }
+    return (own.count, counts)
+  }
+  /// What only stays because others build on it.
+  public var needed: [Row] { rows.filter { $0.fate == .keep && $0.isOnlyNeeded } }
 }
 
 /// Makes a plan.
@@ -92,6 +110,7 @@ struct PrunePlanner {
       } else if let reason = needed[set] {
         row.fate = .keep
         row.reasons = [reason.text]
+        row.isOnlyNeeded = true
       } else if !points.contains(set) {
         let successor = points.first { $0.point == set.point }
         if (try? series.head(set)) == nil {
@@ -130,7 +149,13 @@ struct PrunePlanner {
       guard let head = try? series.head(set) else { continue }
       judged.append(KeepRules.Point(set: set, started: head.started, comment: head.comment))
     }
-    for (set, why) in rules.reasons(judged) { reasons[set, default: []] += why }
+    let kept = rules.reasons(judged)
+    guard !kept.isEmpty || rules.isEmpty || judged.isEmpty else {
+      throw Failure(
+        .usage, "the rules keep none of the points",
+        hint: "what is to go can be named with --drop; 'sheaf points' shows the comments that --keep-tag looks at")
+    }
+    for (set, why) in kept { reasons[set, default: []] += why }
   }
 
   private func isIncomplete(_ set: SetName) -> Bool { (try? series.foot(set).incompleteAfter) ?? nil != nil }

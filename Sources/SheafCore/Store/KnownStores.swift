@@ -17,6 +17,44 @@ public struct KnownSeries: Sendable {
   public var verified: Timestamp?
   /// Oldest first.
   public var points: [SetName] = []
+  /// The points that were seen here, gone or not, oldest first.
+  var seen: [SeenPoint] = []
+  /// The newest points of other copies of the store, with the same identity: each goes on by itself.
+  var tips: [SeenPoint] = []
+
+  /// When a point's run began by the clock, as far as that is remembered where its name says something else.
+  public func started(_ set: SetName) -> Timestamp {
+    seen.last { $0.point == set.point }?.started ?? set.time
+  }
+}
+
+/// What is remembered of one point.
+struct SeenPoint: Equatable, Sendable {
+  var point: String
+  /// The first 16 hexadecimal digits.
+  var digest: String
+  /// nil: as the name says.
+  var started: Timestamp?
+
+  init(_ set: SetName, _ foot: SetFoot, started: Timestamp? = nil) {
+    point = set.point
+    digest = String(foot.point.hex.prefix(16))
+    self.started = started.flatMap { abs($0.seconds - set.time.seconds) > 1 ? $0 : nil }
+  }
+
+  /// `POINT:DIGEST` or `POINT:DIGEST:STARTED`
+  var text: String { "\(point):\(digest)" + (started.map { ":" + PointName.text($0) } ?? "") }
+
+  init?(_ text: String) {
+    let parts = text.split(separator: ":", omittingEmptySubsequences: false).map { String($0) }
+    guard parts.count == 2 || parts.count == 3, PointName.time(parts[0]) != nil, parts[1].utf8.count == 16 else {
+      return nil
+    }
+    (point, digest) = (parts[0], parts[1])
+    if parts.count == 3 { started = PointName.time(parts[2]) }
+  }
+
+  func isSame(_ foot: SetFoot) -> Bool { foot.point.hex.hasPrefix(digest) }
 }
 
 public struct KnownStore: Sendable {
@@ -59,23 +97,61 @@ public struct KnownStores: Sendable {
     find(uuid: series.store.uuid)?.series.first { $0.name == series.name }?.newest.time
   }
 
-  /// Says what is wrong where the store's series is not the one that was seen last, or has lost its newest points.
-  /// Points that went from the middle (pruned, folded) are none of this.
-  public func alarm(for series: Series) -> String? {
+  /// How a series stands to what was seen of it here; the texts are for people.
+  public enum State: Equatable, Sendable {
+    case asKnown
+    /// Its newest point is one that was seen before others: it was set back, or is another copy. It may go on.
+    case older(String)
+    /// It contradicts what was seen: nothing may build on it.
+    case contradicted(String)
+
+    public var words: String? {
+      switch self {
+      case .asKnown: nil
+      case .older(let words), .contradicted(let words): words
+      }
+    }
+  }
+
+  /// Points that went from the middle (pruned, folded), or were dropped by name, are no news.
+  public func state(of series: Series) -> State {
     guard let known = find(uuid: series.store.uuid)?.series.first(where: { $0.name == series.name }),
       let sets = try? series.sets()
-    else { return nil }
-    guard let newest = sets.last, newest.time >= known.newest.time else {
-      if let lost = try? series.withoutManifest(), lost.contains(where: { $0.point == known.newest.point }) {
-        return "the newest point, \(known.newest.text), has lost its manifest, which 'sheaf rebuild' makes again"
-      }
-      return
-        "the newest point seen in the series '\(Show.path(series.name))' was \(known.newest.text), which is gone: the store was set back"
+    else { return .asKnown }
+    let gone =
+      "the newest point seen in the series '\(Show.path(series.name))' was \(known.newest.text), which is gone: the store was set back"
+    let seen = known.seen + known.tips
+    let names = Set(seen.map(\.point)).union(known.points.map(\.point))
+    // The last one here that was seen before vouches for those before it.
+    guard let same = sets.last(where: { names.contains($0.point) })
+    else {
+      if let newest = sets.last, newest.time >= known.newest.time { return .asKnown }
+      return lostManifest(known, series) ?? .contradicted(gone)
     }
-    guard let same = sets.last(where: { $0.point == known.newest.point }), let foot = try? series.foot(same),
-      foot.point != known.digest
-    else { return nil }
-    return "the point \(known.newest.text) is not the one that was seen here: its manifest was replaced by another"
+    let memories = seen.filter { $0.point == same.point }
+    if !memories.isEmpty, let foot = try? series.foot(same), !memories.contains(where: { $0.isSame(foot) }) {
+      return .contradicted(
+        "the point \(same.text) is not the one that was seen here: its manifest was replaced by another")
+    }
+    guard let newest = sets.last, newest.time < known.newest.time else { return .asKnown }
+    if let lost = lostManifest(known, series) { return lost }
+    if known.tips.contains(where: { $0.point == newest.point }) || series.wasDropped(known.newest.point) {
+      return .asKnown
+    }
+    return .older("\(gone) to \(newest.text), or it is another copy")
+  }
+
+  private func lostManifest(_ known: KnownSeries, _ series: Series) -> State? {
+    guard let lost = try? series.withoutManifest(), lost.contains(where: { $0.point == known.newest.point }) else {
+      return nil
+    }
+    return .contradicted(
+      "the newest point, \(known.newest.text), has lost its manifest, which 'sheaf rebuild' makes again")
+  }
+
+  /// What to do where two copies of a store have one identity.
+  public static func copyHint(_ store: Store) -> String {
+    "a copy that goes on by itself gets an identity of its own with 'sheaf identify -s \(Show.word(store.path)) --new'"
   }
 
   /// Remembers the series as it is now. `verified`: everything has been read and is good.
@@ -105,10 +181,40 @@ public struct KnownStores: Sendable {
       }
       entry.verified = verified ? now : before?.verified
       entry.points = sets
+      remember(sets, newest, head, foot, of: series, before, &entry)
       known.series.append(entry)
       known.series.sort { $0.name.lexicographicallyPrecedes($1.name) }
     }
     try write(known, name)
+  }
+
+  private static let mostGone = 1024
+  private static let mostTips = 16
+
+  /// The points, those that are gone, and the tips of other copies.
+  private func remember(
+    _ sets: [SetName], _ newest: SetName, _ head: SetHead, _ foot: SetFoot, of series: Series, _ before: KnownSeries?,
+    _ entry: inout KnownSeries
+  ) {
+    var known: [String: SeenPoint] = [:]
+    for point in before?.seen ?? [] { known[point.point] = point }
+    let (here, old) = (Set(sets.map(\.point)), Set(before?.points ?? []))
+    // Not those of another copy that stand for the same moments.
+    for set in sets.dropLast() where known[set.point] == nil || !old.contains(set) {
+      guard let foot = try? series.foot(set) else { continue }
+      known[set.point] = SeenPoint(set, foot, started: known[set.point]?.started)
+    }
+    known[newest.point] = SeenPoint(newest, foot, started: head.started)
+    var gone = known.keys.filter { !here.contains($0) }.sorted()
+    gone.removeFirst(max(0, gone.count - Self.mostGone))
+    entry.seen = (here.sorted() + gone).compactMap { known[$0] }.sorted { $0.point < $1.point }
+    var tips = before?.tips ?? []
+    if let before, !here.contains(before.newest.point), !series.wasDropped(before.newest.point),
+      let tip = before.seen.last(where: { $0.point == before.newest.point })
+    {
+      tips.append(tip)
+    }
+    entry.tips = Array(tips.filter { !here.contains($0.point) }.suffix(Self.mostTips))
   }
 
   /// Forgets a store.
@@ -154,6 +260,9 @@ public struct KnownStores: Sendable {
       case "on-drive": store.pathOnDrive = Escape.decode(value) ?? []
       case "seen": store.seen = PointName.time(value.shown) ?? store.seen
       case "series": if let series = Self.series(value) { store.series.append(series) }
+      // Of the series before it.
+      case "seen-points": if !store.series.isEmpty { store.series[store.series.count - 1].seen = Self.points(value) }
+      case "tips": if !store.series.isEmpty { store.series[store.series.count - 1].tips = Self.points(value) }
       default: break
       }
     }
@@ -172,6 +281,10 @@ public struct KnownStores: Sendable {
       verified: PointName.time(words[6].shown), points: words.dropFirst(7).compactMap { SetName($0.shown) })
   }
 
+  private static func points(_ text: Bytes) -> [SeenPoint] {
+    text.split(separator: 32).compactMap { SeenPoint(Bytes($0).shown) }
+  }
+
   private func write(_ store: KnownStore, _ name: Bytes) throws(Failure) {
     var lines = [
       "format=1", "uuid=\(store.uuid)", "label=\(Escape.encodedPath(store.label))",
@@ -183,6 +296,9 @@ public struct KnownStores: Sendable {
       lines.append(
         "series=\(Escape.encodedPath(s.name)) \(s.newest.text) \(s.digest.hex) \(PointName.text(s.started)) \(s.chainLength) \(s.storedBytes) \(s.verified.map(PointName.text) ?? "-")\(points)"
       )
+      for (key, points) in [("seen-points", s.seen), ("tips", s.tips)] where !points.isEmpty {
+        lines.append("\(key)=\(points.map(\.text).joined(separator: " "))")
+      }
     }
     try makeDirectories()
     try system { () throws(SystemError) in

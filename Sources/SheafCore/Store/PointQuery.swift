@@ -21,7 +21,7 @@ extension Series {
 
 public enum PointQuery {
   /// The newest of `all`, which are sorted, that is not after what `text` says; throws as `Series.find`. `started`: when
-  /// a set was made by the clock, by which its age counts; a point's own time may be ahead of it.
+  /// a set was made by the clock, which counts; a point's own time may be ahead of it, and is never behind.
   public static func find(
     _ text: Bytes, in all: [SetName], series name: Bytes, now: Timestamp, started: (SetName) -> Timestamp
   ) throws(Failure) -> SetName {
@@ -44,7 +44,7 @@ public enum PointQuery {
         .usage, "'\(Show.path(text))' is not a point",
         hint: "latest, a set's name, a date like 2026-11-24, a time like 2026-11-24T06:00, or an age like 3d")
     }
-    guard let found = all.last(where: { $0.time < limit }) else {
+    guard let found = all.last(where: { $0.time < limit || started($0) < limit }) else {
       throw Failure(.failed, "there is no point at or before \(Show.path(text))", hint: "the oldest is \(all[0].text)")
     }
     return found
@@ -53,45 +53,26 @@ public enum PointQuery {
   /// The first moment after what the text names, in the machine's time zone unless it ends in `Z`.
   private static func end(of text: String) -> Timestamp? {
     if let exact = PointName.time(text) { return Timestamp(seconds: exact.seconds + 1) }
-    let local = !text.hasSuffix("Z")
-    let body = local ? text : String(text.dropLast())
-    let halves = body.split(separator: "T", omittingEmptySubsequences: false)
+    let isLocal = !text.hasSuffix("Z")
+    let halves = (isLocal ? text : String(text.dropLast())).split(separator: "T", omittingEmptySubsequences: false)
     guard halves.count <= 2, let date = numbers(halves[0], "-", [4, 2, 2]) else { return nil }
     // A day that is in no calendar becomes another one.
     let noon = Timestamp(year: date[0], month: date[1], day: date[2], hour: 12).calendar()
     guard (noon.year, noon.month, noon.day) == (date[0], date[1], date[2]) else { return nil }
-    var year = date[0]
-    var month = date[1]
-    var day = date[2]
-    var hour = 0
-    var minute = 0
-    var second = 0
+    // Its last second: what comes after it may be another hour's twice.
+    var clock = [23, 59, 59]
     if halves.count == 2 {
-      let clock: [Int]
-      if let full = numbers(halves[1], ":", [2, 2, 2]) {
-        clock = full
-        second = 1
-      } else if let short = numbers(halves[1], ":", [2, 2]) {
-        clock = short
-        minute = 1
-      } else if let hours = numbers(halves[1], ":", [2]) {
-        clock = hours
-        hour = 1
-      } else {
-        return nil
-      }
-      guard clock[0] < 24, clock.count < 2 || clock[1] < 60, clock.count < 3 || clock[2] < 60 else { return nil }
-      hour += clock[0]
-      if clock.count > 1 { minute += clock[1] }
-      if clock.count > 2 { second += clock[2] }
-    } else {
-      day += 1
+      let widths = [[2, 2, 2], [2, 2], [2]]
+      guard let told = widths.lazy.compactMap({ numbers(halves[1], ":", $0) }).first else { return nil }
+      clock.replaceSubrange(0..<told.count, with: told)
     }
-    if month > 12 {
-      year += 1
-      month = 1
-    }
-    return Timestamp(year: year, month: month, day: day, hour: hour, minute: minute, second: second, local: local)
+    guard clock[0] < 24, clock[1] < 60, clock[2] < 60 else { return nil }
+    let last =
+      isLocal
+      ? Timestamp.lastLocal(
+        year: date[0], month: date[1], day: date[2], hour: clock[0], minute: clock[1], second: clock[2])
+      : Timestamp(year: date[0], month: date[1], day: date[2], hour: clock[0], minute: clock[1], second: clock[2])
+    return Timestamp(seconds: last.seconds + 1)
   }
 
   private static func numbers(_ text: Substring, _ separator: Character, _ widths: [Int]) -> [Int]? {

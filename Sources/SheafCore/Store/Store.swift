@@ -106,6 +106,25 @@ public final class Store: Sendable {
     return store
   }
 
+  /// Gives the store another identity: a copy that goes on by itself is a store of its own. The marker keeps its length,
+  /// so that few bytes of one block change, at one go.
+  public func identifyAnew() throws(Failure) -> Store {
+    let lock = try SeriesLock(directory, "the store", store: path)
+    defer { lock.release() }
+    let text = try system { () throws(SystemError) in try Self.read(Self.marker, in: directory, atMost: 65536) }
+    let (old, new) = (Bytes("\nuuid=\(uuid)\n".utf8), Bytes("\nuuid=\(Self.newUUID())\n".utf8))
+    guard let place = text.indices.first(where: { text[$0...].starts(with: old) }), old.count == new.count else {
+      throw .damaged("\(Show.path(path.joined(Self.marker))) does not have its identity where it is written")
+    }
+    try system { () throws(SystemError) in
+      let file = try directory.open(Self.marker, [.readWrite, .noFollow, .nonBlocking])
+      try file.seek(to: Int64(place))
+      try file.write(new)
+      try file.sync()
+    }
+    return try Self.open(path)
+  }
+
   /// RFC 9562, version 4.
   private static func newUUID() -> String {
     var bytes = Host.random(16)

@@ -6,6 +6,8 @@ public struct BackupOptions: Sendable {
   /// Absolute paths without the leading slash; empty: those the series remembers.
   public var sources: [Bytes] = []
   public var changesSources = false
+  /// Go on with a series that another machine made.
+  public var takesOver = false
   public var isFull = false
   /// Build on the last full set; only where everything can be looked at.
   public var isDifferential = false
@@ -116,20 +118,26 @@ public struct Backup {
     let rules = try walkRules(exclusions(of: series))
     let run = Run(self, series: series, lock: lock, name: name, host: host, rules: rules)
     var reason = options.isFull ? "asked for" : nil
-    let alarm = known?.alarm(for: series)
-    if let alarm {
-      reporter.problem("\(alarm); a full set is written", path: nil)
+    let state = known?.state(of: series) ?? .asKnown
+    switch state {
+    case .asKnown: break
+    case .older(let words): reporter.note("\(words); \(KnownStores.copyHint(store))")
+    case .contradicted(let words):
+      reporter.problem("\(words); a full set is written", path: nil)
       reason = "the store is not as it was left"
     }
     var summary: BackupSummary?
-    // As long as no set answers it, an alarm is not forgotten.
-    defer { if !options.isDryRun, alarm == nil || summary?.set != nil { remember(series) } }
+    // As long as no set answers it, this is not forgotten.
+    defer { if !options.isDryRun, state == .asKnown || summary?.set != nil { remember(series) } }
     guard let newest = try series.sets().last else {
       if options.isDifferential { reporter.note("a full set is written, because there is none yet to build on") }
       summary = try run.write(after: nil, fullBecause: nil)
       return summary!
     }
-    if let head = try? series.head(newest), let why = try sourcesReason(head), reason == nil { reason = why }
+    if let head = try? series.head(newest) {
+      try checkMachine(head)
+      if let why = try sourcesReason(head), reason == nil { reason = why }
+    }
     do throws(Failure) {
       let previous = try Previous(newest, in: series)
       if options.isDifferential, reason == nil { summary = try differential(series, lock, name, host, rules) }
@@ -176,6 +184,16 @@ public struct Backup {
   public static func seriesName(_ host: Bytes) -> Bytes {
     let name = Bytes(host.prefix { $0 != UInt8(ascii: ".") })
     return Series.isName(name) ? name : Bytes("host")
+  }
+
+  /// Two machines of one name would take each other's files for deleted. Who names a series knows which one it is.
+  private func checkMachine(_ head: SetHead) throws(Failure) {
+    guard let here = Machine.identity, !head.machine.isEmpty, head.machine != here, !options.takesOver else { return }
+    let text = "the series '\(Show.path(head.series))' was last written by another machine, \(Show.path(head.host))"
+    guard options.series == nil else { return reporter.note(text) }
+    throw Failure(
+      .usage, text,
+      hint: "use --series NAME for this machine, or --take-over where it has taken the other one's place")
   }
 
   /// The series remembers its sources: why another list makes a full set, nil where it is the same.
@@ -310,11 +328,12 @@ private struct Run {
       },
     ].compactMap { $0 }.max()
     if let taken, taken >= time { time = Timestamp(seconds: taken.seconds + 1) }
-    let head = SetHead(
+    var head = SetHead(
       id: .random(), kind: kind, series: name, host: host, time: time, started: started,
       parent: isFull ? nil : previous.map { ($0.set.point, $0.foot.point) }, sources: sources.sources,
       exclusions: rules.exclusions.lines,
       comment: options.comment)
+    head.machine = Machine.identity ?? []
     var summary = BackupSummary(
       kind: head.kind, parent: isFull ? nil : previous?.set.text, series: name, sources: sources.sources)
     summary.missing = missing

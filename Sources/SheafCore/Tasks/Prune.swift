@@ -53,7 +53,7 @@ public struct Prune {
     // What needs no room goes first: on a full drive it makes the room for the rest.
     var later = try summary.plan.folds.isEmpty ? [] : replaced(summary.plan.removed)
     later += try remove(summary.plan.removed.filter { !later.contains($0) }, &summary)
-    for sets in summary.plan.folds { try fold(sets, &later, &summary) }
+    try fold(summary.plan.folds, &later, &summary)
     for set in try remove(later, &summary) { summary.kept.append((set, "files of a later point lie in it")) }
     return summary
   }
@@ -92,27 +92,63 @@ public struct Prune {
       return []
     }
     for set in gone { summary.bytesFreed.add(saturating: series.size(of: set)) }
+    try series.markDropped(gone.filter { options.rules.drops.contains($0.point) })
     try series.remove(gone)
     summary.removed += gone.filter { sets.contains($0) }
     return kept
   }
 
-  private func fold(_ sets: [SetName], _ later: inout [SetName], _ summary: inout PruneSummary) throws(Failure) {
+  /// Folds all there is room for. Where there may not be enough for all, each fold takes away at once what it replaces,
+  /// and what fits goes first, if need be a part: that makes the room for the rest.
+  private func fold(_ folds: [[SetName]], _ later: inout [SetName], _ summary: inout PruneSummary) throws(Failure) {
+    var open = folds
+    let isShort = folds.reduce(into: Int64(0)) { $0.add(saturating: size($1)) } > free
+    while !open.isEmpty {
+      let index = isShort ? open.firstIndex { size($0) <= free } ?? 0 : 0
+      let sets = open.remove(at: index)
+      var part = sets
+      // The oldest is the full set, mostly: without it little room is needed.
+      while isShort, part.count > 2, size(part) > free { part.removeLast() }
+      if size(part) > free { part = sets }
+      guard let made = try fold(part, &later, &summary), isShort else { continue }
+      later = try remove(later, &summary)
+      if part.count < sets.count { open.insert([made] + sets.dropFirst(part.count), at: 0) }
+    }
+  }
+
+  private var free: Int64 { series.directory.space()?.free ?? .max }
+
+  /// Bytes of the sets: one made of them has hardly more.
+  private func size(_ sets: [SetName]) -> Int64 {
+    sets.reduce(into: 0) { $0.add(saturating: series.size(of: $1)) }
+  }
+
+  /// Gives the new set; nil where it could not be made, which was told.
+  private func fold(
+    _ sets: [SetName], _ later: inout [SetName], _ summary: inout PruneSummary
+  ) throws(Failure) -> SetName? {
+    let (needed, free) = (size(sets), self.free)
     do throws(Failure) {
       // The set's manifest may have been written anew meanwhile.
-      guard let newest = try series.sets().last(where: { $0.point == sets[0].point }) else { return }
+      guard let newest = try series.sets().last(where: { $0.point == sets[0].point }) else { return nil }
       let chain = try series.chain(of: newest)
       let fold = Fold(sets.count, of: chain, in: series, reporter: reporter, progress: progress)
       let (set, foot) = try fold.run()
       summary.made.append(set)
       summary.bytesWritten.add(saturating: foot.storedBytes)
       later += chain.prefix(sets.count)
+      return set
     } catch {
       guard error.kind != .interrupted else { throw error }
       reporter.problem("\(sets[0].text) is left as it is: \(error.message)", path: nil)
-      if error.cause?.isFull == true { reporter.note("what goes without --fold needs no room") }
+      if error.cause?.isFull == true {
+        reporter.note(
+          "folding it may take \(Show.size(needed)), and \(Show.size(free)) is free on the drive; what goes without --fold needs no room"
+        )
+      }
       summary.isDamaged = summary.isDamaged || error.kind == .damaged
       for set in sets { summary.kept.append((set, "it could not be folded")) }
+      return nil
     }
   }
 }
