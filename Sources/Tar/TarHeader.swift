@@ -46,6 +46,13 @@ public struct TarHeader: Sendable {
   @inline(__always)
   public static func padded(_ size: Int) -> Int { (size + blockSize - 1) & ~(blockSize - 1) }
 
+  /// About how many bytes its headers take, at the least: what tells of it in a manifest is not much more.
+  public var roomNeeded: Int {
+    attributes.reduce(1024 + 2 * path.count + linkTarget.count + dumpdir.count + comment.count) {
+      $0 + 512 + $1.name.count + $1.value.count
+    }
+  }
+
   public func append(to out: Buffer) {
     let isOldGNU = type == .gnuSparse
     var name = path[...]

@@ -28,8 +28,8 @@ final class FoldWriter {
     let compressor = Compressor(level: level)
     return { job in
       if job.tar.count > 0 {
-        job.tarBytes = job.tar.count
         compressor.append(job.tar.bytes, firstHeader: job.continuesFile ? nil : 0, to: job.member)
+        job.endMember(tarBytes: job.tar.count)
       }
       job.finish()
     }
@@ -133,7 +133,7 @@ final class FoldWriter {
   func copy(_ bytes: Buffer, inflated: Int, continuesFile: Bool) throws(Failure) {
     try submit()
     job.member.append(bytes)
-    job.tarBytes = inflated
+    job.endMember(tarBytes: inflated)
     job.continuesFile = continuesFile
     takeHeld(shift: 0)
     try submit()
@@ -148,7 +148,7 @@ final class FoldWriter {
   /// Appends an entry with all its data.
   func add(_ header: TarHeader, _ data: (Buffer) throws(Failure) -> Void = { _ in }) throws(Failure) -> Int {
     try closeRun()
-    try makeRoom(1024 + header.dumpdir.count + Int(header.size))
+    try makeRoom(header.roomNeeded + Int(header.size))
     header.append(to: job.tar)
     let inner = job.tar.count
     if header.size > 0 {
@@ -167,7 +167,7 @@ final class FoldWriter {
     try submit()
     let (compressed, inflated) = try slice.source.load(slice.member)
     job.member.append(compressed)
-    job.tarBytes = inflated.count
+    job.endMember(tarBytes: inflated.count)
     line()
     try submit()
     var left = Int64(TarHeader.padded(Int(slice.size)) - (inflated.count - slice.data))
@@ -226,7 +226,7 @@ final class FoldWriter {
     if run.range == 0..<inflated.count {
       try submit()
       job.member.append(compressed)
-      job.tarBytes = inflated.count
+      job.endMember(tarBytes: inflated.count)
       takeHeld(shift: 0)
       try submit()
     } else {

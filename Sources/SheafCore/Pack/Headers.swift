@@ -99,16 +99,21 @@ extension TarHeader {
   static let notesLimit = 500_000
 
   /// Appends lines of the manifest as `comment` records, which every reader passes over in silence, each on a
-  /// repetition of this directory's entry.
-  func append(notes: Buffer, to tar: Buffer) {
+  /// repetition of this directory's entry; `end` is called after each. A line is in one record, however long it is.
+  func append(notes: Buffer, to tar: Buffer, end: () -> Void) {
     var header = self
     header.dumpdir = []
     var rest = notes.bytes
     while !rest.isEmpty {
       var length = min(rest.count, Self.notesLimit)
-      if length < rest.count, let newline = rest[..<length].lastIndex(of: 10) { length = newline + 1 }
+      if length < rest.count {
+        if let newline = rest[..<length].lastIndex(of: 10) ?? rest[length...].firstIndex(of: 10) {
+          length = newline + 1
+        }
+      }
       header.comment = Self.notesMark + Bytes(rest[..<length])
       header.append(to: tar)
+      end()
       rest = UnsafeRawBufferPointer(rebasing: rest[length...])
     }
   }

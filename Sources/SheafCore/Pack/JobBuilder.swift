@@ -28,7 +28,7 @@ final class JobBuilder: ComparisonSink {
   func diverge(from hasher: SHA256) { line.begin(point: hasher) }
 
   func add(_ item: PackItem, estimate: Int) {
-    block.append((item, estimate))
+    block.append((item, estimate + Self.estimate(item)))
   }
 
   func keep(_ canonical: UnsafeRawBufferPointer) {
@@ -54,6 +54,7 @@ final class JobBuilder: ComparisonSink {
     switch item {
     case .directory(_, _, _, let dumpdir, _): 1024 + dumpdir.count
     case .line(let text, _, _): text.count
+    case .entry(let entry): 2 * (entry.listing.path.count + Int(entry.item.nameLength) + (entry.old?.count ?? 0))
     default: 0
     }
   }
@@ -67,7 +68,9 @@ final class JobBuilder: ComparisonSink {
       job.items.append(.kept(start..<job.kept.count))
       job.estimate += range.count
     case .entry(let entry)
-    where entry.item.status.kind == .file && !entry.isLink && entry.item.status.size > Packer.smallLimit:
+    where entry.item.status.kind == .file && entry.item.status.size > Packer.smallLimit
+      && (!entry.isLink || entry.group?.isFirst(turn: entry.turn) ?? false):
+      if entry.isLink { _ = entry.group?.waitForFirst(turn: entry.turn, orTake: entry.path) }
       try moveLarge(entry)
     default:
       try makeRoom(estimate)
@@ -89,6 +92,7 @@ final class JobBuilder: ComparisonSink {
   private func moveLarge(_ entry: PackEntry) throws(Failure) {
     let file: LargeFile
     do throws(SystemError) { file = try reader.open(entry) } catch {
+      entry.group?.settle(error, turn: entry.turn)
       reporter.problem(
         error.asUnseen,
         path: entry.path)

@@ -132,9 +132,12 @@ final class KeptSetWriter {
 
   private func flushNotes() throws(Failure) {
     let tar = Buffer()
-    carrier.append(notes: notes, to: tar)
+    var failure: Failure?
+    carrier.append(notes: notes, to: tar) {
+      do throws(Failure) { if failure == nil { try append(tar) } } catch { failure = error }
+    }
     notes.count = 0
-    try append(tar)
+    if let failure { throw failure }
   }
 
   /// A directory's own entry, where the archive does not have it.

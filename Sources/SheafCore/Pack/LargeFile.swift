@@ -14,6 +14,9 @@ final class LargeFile: @unchecked Sendable {
   let entry: Entry
   let group: LinkGroup?
   let change: Change
+  /// What was known of it.
+  let before: Before
+  let turn: Int
   /// What is stored, in order.
   private let segments: [Range<Int64>]
   let storedSize: Int64
@@ -37,13 +40,15 @@ final class LargeFile: @unchecked Sendable {
   var headerLength = 0
 
   init(
-    _ descriptor: Descriptor, _ status: Status, _ entry: Entry, group: LinkGroup?, change: Change, progress: Progress
+    _ descriptor: Descriptor, _ status: Status, _ entry: Entry, for packed: PackEntry, progress: Progress
   ) {
     self.descriptor = descriptor
     self.status = status
     self.entry = entry
-    self.group = group
-    self.change = change
+    group = packed.group
+    change = packed.change
+    before = packed.before
+    turn = packed.turn
     segments = entry.isStoredSparse ? entry.segments : [0..<entry.size]
     storedSize = entry.storedSize
     holes = HoleCheck(entry.holes)
@@ -58,6 +63,9 @@ final class LargeFile: @unchecked Sendable {
     headerLength = out.count
   }
 
+  /// Why it cannot be read: nothing of it is to be stored then.
+  var failure: SystemError? { hashing.look { $0.failure } }
+
   /// Appends piece `index` to `out`; bytes that are not there any more become zeros, and the file counts as torn.
   func readPiece(_ index: Int, into out: Buffer) {
     let first = Int64(index) * Self.pieceSize
@@ -65,9 +73,13 @@ final class LargeFile: @unchecked Sendable {
     for part in parts(wanted) {
       out.reserve(part.count)
       var read = 0
-      do throws(SystemError) { read = try descriptor.read(into: out.end, count: part.count, at: part.lowerBound) } catch
-      {
-        hashing.look { if $0.failure == nil { $0.failure = error } }
+      // A drive that fails takes its time for each try.
+      if failure == nil {
+        do throws(SystemError) {
+          read = try descriptor.read(into: out.end, count: part.count, at: part.lowerBound)
+        } catch {
+          hashing.look { if $0.failure == nil { $0.failure = error } }
+        }
       }
       out.count += read
       if read < part.count {

@@ -52,11 +52,15 @@ final class LargeReader {
   func open(_ packed: PackEntry) throws(SystemError) -> LargeFile {
     var (file, status, entry) = try opened(packed.path)
     entry.isStoredSparse = entry.holes.reduce(0) { $0 + Int64($1.count) } > LargeFile.sparseThreshold
-    return LargeFile(file, status, entry, group: packed.group, change: packed.change, progress: progress)
+    var packed = packed
+    packed.leaveGroup(unless: status)
+    return LargeFile(file, status, entry, for: packed, progress: progress)
   }
 
   /// Of the file looked at last: it was read, and is not what the old line says.
   private(set) var hasOtherContents = false
+  /// Another entry is looked at now.
+  func forget() { hasOtherContents = false }
 
   /// The renewed line where content and metadata prove equal to the old line's; nil where they differ, or where it
   /// could not be read (the packer will say so). `orMetadata`: the metadata may differ.

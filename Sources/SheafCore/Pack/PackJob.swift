@@ -52,6 +52,8 @@ struct PackEntry {
   var group: LinkGroup?
   /// A later name of the group: stored as a hard link.
   var isLink = false
+  /// Its place among the group's names.
+  var turn = 0
 
   var old: Bytes? { before.line }
   var item: Listing.Item { listing.items[index] }
@@ -60,16 +62,23 @@ struct PackEntry {
     return old == nil ? .new : isUnchanged ? .unchanged : .changed
   }
   var path: Bytes { listing.path.joined(listing.name(item)) }
+
+  /// What took the name's place since it was listed is no name of the inode: the next one is the first.
+  mutating func leaveGroup(unless opened: Status) {
+    let listed = item.status
+    if let group, opened.inode != listed.inode || opened.device != listed.device {
+      group.settle(.replaced(path), turn: turn)
+      self.group = nil
+    }
+  }
 }
 
 /// An inode with several names.
 final class LinkGroup: @unchecked Sendable {
-  /// The first name in the order of the tree.
-  let first: Bytes
+  /// The first name in the order of the tree that could be read; the others are links to it.
+  private(set) var first: Bytes
   /// Whether this run stores it; later names are stored with it then.
   var isStored = false
-  /// Why its first name could not be opened: then no name of it can be stored, for each would be a link to nothing.
-  var failure: SystemError?
   /// Names not yet met.
   var remaining: Int
   /// What is known of the first name: set by the planner where it is kept, else by the packer, and completed with its
@@ -77,12 +86,48 @@ final class LinkGroup: @unchecked Sendable {
   var entry: Entry?
 
   private let status: Status
+  /// Of the later names that are to be stored, known to the planner.
+  private var turns = 0
+  /// Whether a name was stored, or whose turn it is: a first name that is gone when it is to be read leaves its place
+  /// to the next.
+  private let outcome = Monitor(Outcome())
+  private struct Outcome {
+    var isStored = false
+    var turn = 0
+    var failure: SystemError?
+  }
 
   init(first: Bytes, status: Status) {
     self.first = first
     self.status = status
     remaining = Int(status.links) - 1
   }
+
+  /// The place of a later name among them; the first has 0.
+  func nextTurn() -> Int {
+    turns += 1
+    return turns
+  }
+
+  /// Waits until it is known whether a name before this one is stored: true. False where none could be read: this one
+  /// is the first then, and to be stored itself. Jobs are taken in order, so what is waited for is under way.
+  func waitForFirst(turn: Int, orTake path: Bytes) -> Bool {
+    guard isStored else { return true }
+    let isThere: Bool = outcome.wait(changes: false) { $0.isStored ? true : $0.turn == turn ? false : nil }
+    if !isThere { first = path }
+    return isThere
+  }
+
+  /// The same without waiting: whether it is known already that no name before this one could be read.
+  func isFirst(turn: Int) -> Bool { outcome.look { !$0.isStored && $0.turn == turn } }
+
+  /// How a name fared that was the first when its turn came; nil: it is stored.
+  func settle(_ failure: SystemError?, turn: Int) {
+    outcome.change { $0 = Outcome(isStored: failure == nil, turn: turn + 1, failure: failure) }
+  }
+
+  /// Why the last name that was tried could not be read.
+  var failure: SystemError? { outcome.look { $0.failure } }
 
   /// Whether a later name still has what the first had.
   func isSame(_ later: Status) -> Bool {
@@ -104,11 +149,37 @@ final class PackJob: @unchecked Sendable {
   /// The job's member is a further piece of a large file.
   var continuesFile = false
 
-  /// A whole gzip member; empty where the job stores nothing.
+  /// Whole gzip members, mostly one; empty where the job stores nothing.
   let member = Buffer(capacity: 64)
-  var tarBytes = 0
-  /// The archive's volume that the member was written to, from 0.
-  var volume = 0
+  /// Of these, in order.
+  private(set) var parts: [Part] = []
+  struct Part {
+    /// Where it ends in `member`.
+    var end: Int
+    /// What it inflates to.
+    var tarBytes: Int
+    /// The archive's volume that it was written to, from 0.
+    var volume = 0
+  }
+  /// What follows in `member` belongs to another gzip member.
+  func endMember(tarBytes: Int) { parts.append(Part(end: member.count, tarBytes: tarBytes)) }
+  func setVolume(_ volume: Int, ofPart index: Int) { parts[index].volume = volume }
+  func bytes(ofPart index: Int) -> UnsafeRawBufferPointer {
+    UnsafeRawBufferPointer(rebasing: member.bytes[(index == 0 ? 0 : parts[index - 1].end)..<parts[index].end])
+  }
+  /// Nothing of it is stored after all.
+  func dropMembers() {
+    member.count = 0
+    parts.removeAll(keepingCapacity: true)
+  }
+  /// How it stands to a file whose beginning may have to be taken back.
+  var takesBack: TakesBack?
+  enum TakesBack {
+    /// Such a file begins with it.
+    case mayBegin
+    /// What was written since the file began is gone.
+    case all
+  }
   /// Lines for the manifest, with gaps where the writer puts in what only it knows.
   let text = Buffer(capacity: 256)
   /// Canonical lines of the point, in order.
@@ -149,6 +220,8 @@ final class PackJob: @unchecked Sendable {
     var text: Int
     var canonical: Int
     var fill: Fill
+    /// Which of the job's gzip members it is about.
+    var part = 0
   }
 
   /// Ready for other work, keeping its memory.
@@ -159,7 +232,8 @@ final class PackJob: @unchecked Sendable {
     continuesFile = false
     directory = nil
     estimate = 0
-    tarBytes = 0
+    parts.removeAll(keepingCapacity: true)
+    takesBack = nil
     counts = SetFoot.Counts()
     unchanged = 0
     moved = 0

@@ -33,10 +33,11 @@ final class Packer {
   /// Files above this many bytes are packed in pieces.
   static let smallLimit: Int64 = 1 << 20
 
+  /// What a gzip member may inflate to before the next entry goes into another one: the job's estimate was too low then.
+  private static let memberLimit = 4 << 20
+
   func run(_ job: PackJob) {
     tar.count = 0
-    var startsEntry = true
-    var hashLater: (LargeFile, Int, Int)?
     for item in job.items {
       switch item {
       case .kept(let range): job.canonical.append(job.kept.start + range.lowerBound, range.count)
@@ -47,51 +48,61 @@ final class Packer {
       case .directory(let path, let status, let attributes, let dumpdir, let comment):
         packDirectory(path, status, attributes, dumpdir, comment, job)
       case .entry(let entry): pack(entry, job)
-      case .chunk(let file, let index):
-        startsEntry = index == 0
-        if index == 0 { file.appendHeader(to: tar) }
-        let dataStart = tar.count
-        file.readPiece(index, into: tar)
-        job.bytesRead += Int64(tar.count - dataStart)
-        progress.add(bytes: tar.count - dataStart)
-        let isLast = index == file.pieces - 1
-        if file.isTurn(index) {
-          file.hash(index, UnsafeRawBufferPointer(rebasing: tar.bytes[dataStart...]))
-        } else {
-          hashLater = (file, index, dataStart)
-        }
-        if isLast { tar.appendZeros(TarHeader.padded(Int(file.storedSize % 512)) - Int(file.storedSize % 512)) }
+      case .chunk(let file, let index): pack(file, index, job)
       }
+      if tar.count > Self.memberLimit { endMember(job) }
     }
-    if tar.count > 0 {
-      job.tarBytes = tar.count
-      compressor.append(tar.bytes, firstHeader: startsEntry ? 0 : nil, to: job.member)
-    }
-    if let (file, index, dataStart) = hashLater {
-      let first = Int64(index) * LargeFile.pieceSize
-      let length = Int(min(LargeFile.pieceSize, file.storedSize - first))
-      file.hash(index, UnsafeRawBufferPointer(rebasing: tar.bytes[dataStart..<(dataStart + length)]))
-    }
-    if case .chunk(let file, let index)? = job.items.last, index == file.pieces - 1 { finish(file, job) }
+    endMember(job)
     job.finish()
+  }
+
+  private func endMember(_ job: PackJob, startsEntry: Bool = true) {
+    guard tar.count > 0 else { return }
+    compressor.append(tar.bytes, firstHeader: startsEntry ? 0 : nil, to: job.member)
+    job.endMember(tarBytes: tar.count)
+    tar.count = 0
+  }
+
+  // MARK: - Pieces of large files
+
+  private func pack(_ file: LargeFile, _ index: Int, _ job: PackJob) {
+    endMember(job)
+    if index == 0 { file.appendHeader(to: tar) }
+    let start = tar.count
+    file.readPiece(index, into: tar)
+    let length = tar.count - start
+    job.bytesRead += Int64(length)
+    progress.add(bytes: length)
+    let isTurn = file.isTurn(index)
+    if isTurn { file.hash(index, UnsafeRawBufferPointer(rebasing: tar.bytes[start...])) }
+    let isLast = index == file.pieces - 1
+    if isLast { tar.appendZeros(TarHeader.padded(Int(file.storedSize % 512)) - Int(file.storedSize % 512)) }
+    endMember(job, startsEntry: index == 0)
+    // What was packed lies there still.
+    if !isTurn { file.hash(index, UnsafeRawBufferPointer(start: tar.start + start, count: length)) }
+    if isLast { finish(file, job) }
   }
 
   private func finish(_ file: LargeFile, _ job: PackJob) {
     let (entry, failure) = file.finish()
+    progress.add(files: 1)
     if let failure {
-      reporter.problem("cannot read all of it: \(failure.cause); the rest is stored as zeros", path: entry.path)
-    } else if entry.isTorn {
-      reporter.problem("changed while it was read; it is read again next time", path: entry.path)
+      file.group?.settle(failure, turn: file.turn)
+      return unseen(entry.path, .file, file.before, job, failure)
     }
+    if entry.isTorn { reporter.problem("changed while it was read; it is read again next time", path: entry.path) }
     file.group?.entry = entry
-    append(entry, job, as: file.change) { extent in
+    file.group?.settle(nil, turn: file.turn)
+    append(entry, job, as: file.change, part: job.parts.count) { extent in
       .firstMember(file, file.group, extent)
     }
-    progress.add(files: 1)
   }
 
   /// Appends the line, with a gap for the place where the file has contents.
-  private func append(_ entry: Entry, _ job: PackJob, as change: Change, _ fill: (Extent) -> PackJob.Fill) {
+  private func append(
+    _ entry: Entry, _ job: PackJob, as change: Change, part: Int = 0,
+    _ fill: (Extent) -> PackJob.Fill? = { _ in nil }
+  ) {
     let start = job.text.count
     entry.appendCanonical(to: job.text)
     job.canonical.append(job.text.start + start, job.text.count - start)
@@ -100,7 +111,9 @@ final class Packer {
     if entry.kind == .file, entry.storedSize > 0 || entry.isStoredSparse {
       Entry.appendExtentHead(set, to: job.text)
       let extent = Extent(set: set, offset: 0, member: 0, inner: 0, length: entry.storedSize)
-      job.gaps.append(.init(text: job.text.count, canonical: job.canonical.count, fill: fill(extent)))
+      if let fill = fill(extent) {
+        job.gaps.append(.init(text: job.text.count, canonical: job.canonical.count, fill: fill, part: part))
+      }
     }
     job.text.append(UInt8(ascii: "\n"))
     count(entry, job, as: change)
@@ -166,26 +179,26 @@ final class Packer {
   // MARK: - Everything else
 
   private func pack(_ packed: PackEntry, _ job: PackJob) {
-    if packed.isLink {
-      packLink(packed, job)
-      return
-    }
-    let start = tar.count
     // All that is told of a directory is known: what is in it may be there although it is away for the moment.
     if packed.item.status.kind == .directory { return packDirectoryLine(packed, job) }
+    if packed.isLink, let group = packed.group, group.waitForFirst(turn: packed.turn, orTake: packed.path) {
+      return packLink(packed, group, job)
+    }
+    let start = tar.count
     do throws(SystemError) {
       let parent = try open(packed.listing.path)
-      let item = packed.item
-      if item.status.kind == .file { try packFile(packed, parent, job) } else { try packOther(packed, parent, job) }
+      if packed.item.status.kind == .file { return try packFile(packed, parent, job) }
+      try packOther(packed, parent, job)
+      packed.group?.settle(nil, turn: packed.turn)
     } catch {
       // A file that opens and then cannot be read has its header there already, which would swallow what follows.
       tar.count = start
-      unseen(packed, job, error)
+      packed.group?.settle(error, turn: packed.turn)
+      unseen(packed.path, packed.item.status.kind, packed.before, job, error)
     }
   }
 
-  private func packLink(_ packed: PackEntry, _ job: PackJob) {
-    let group = packed.group!
+  private func packLink(_ packed: PackEntry, _ group: LinkGroup, _ job: PackJob) {
     let path = packed.path
     let entry = look.entry(path, packed.item.status)
     TarHeader(entry, linkTo: group.first).append(to: tar)
@@ -200,7 +213,7 @@ final class Packer {
     entry.attributes = packed.attributes
     entry.isFresh = packed.before.isOther
     if isKept(entry, packed, job) { return }
-    append(entry, job, as: packed.change) { _ in fatalError("only files have a place") }
+    append(entry, job, as: packed.change)
   }
 
   private func packOther(_ packed: PackEntry, _ parent: Descriptor, _ job: PackJob) throws(SystemError) {
@@ -209,14 +222,15 @@ final class Packer {
     if isKept(entry, packed, job) { return }
     TarHeader(entry, attributes: entry.attributes).append(to: tar)
     packed.group?.entry = entry
-    append(entry, job, as: packed.change) { _ in
-      fatalError("only files have a place")
-    }
+    append(entry, job, as: packed.change)
   }
 
-  private func packFile(_ packed: PackEntry, _ parent: Descriptor, _ job: PackJob) throws(SystemError) {
+  private func packFile(_ listed: PackEntry, _ parent: Descriptor, _ job: PackJob) throws(SystemError) {
+    var packed = listed
     let item = packed.item
     let path = packed.path
+    // A large file of which another name failed while it was read: this one is the same file.
+    if packed.isLink, item.status.size > Self.growthLimit, let failure = packed.group?.failure { throw failure }
     let fd = packed.listing.withName(item) { name in
       parent.open(
         UnsafeRawPointer(name.baseAddress!).assumingMemoryBound(to: CChar.self),
@@ -231,7 +245,8 @@ final class Packer {
       tar.count = start
       var (status, entry) = try look.entry(path, of: file)
       // What grew beyond all measure since it was listed is cut; the next run takes it as the large file it is.
-      let size = Int(min(status.size, Self.growthLimit))
+      let size = Int(min(status.size, job.member.count < Self.jobLimit ? Self.growthLimit : Self.smallLimit))
+      packed.leaveGroup(unless: status)
       if Int64(size) < status.size {
         entry.size = Int64(size)
         entry.holes = entry.holes.map { $0.clamped(to: 0..<entry.size) }.filter { !$0.isEmpty }
@@ -249,7 +264,9 @@ final class Packer {
       if !isWhole, tries < 4 { continue }
       if read < size { tar.appendZeros(size - read) }
       if !isWhole { entry.isTorn = true }
-      if entry.isTorn { reporter.problem("changed while it was read; it is read again next time", path: entry.path) }
+      if !isWhole || Int64(size) < status.size {
+        reporter.problem("changed while it was read; it is read again next time", path: entry.path)
+      }
       if !entry.holes.isEmpty {
         var holes = HoleCheck(entry.holes)
         holes.take(UnsafeRawBufferPointer(start: tar.start + inner, count: size))
@@ -267,16 +284,43 @@ final class Packer {
       }
       if packed.onlyIfDifferent, !entry.isTorn, isRot(entry, since: packed.old) { reporter.noteRot(entry.path) }
       packed.group?.entry = entry
-      append(entry, job, as: packed.change) { extent in
+      let isLarge = Int64(size) > Self.smallLimit
+      let part = isLarge ? endMembers(from: start, data: inner, job) : job.parts.count
+      append(entry, job, as: packed.change, part: part) { extent in
         var extent = extent
-        extent.inner = Int64(inner)
+        extent.inner = Int64(isLarge ? inner - start : inner)
         return .ownMember(packed.group, extent)
       }
+      packed.group?.settle(nil, turn: packed.turn)
       return
     }
   }
 
-  private static let growthLimit: Int64 = 16 << 20
+  /// What a file may have grown to since it was listed, to be stored whole; it is held in memory.
+  private static let growthLimit: Int64 = 32 << 20
+  /// Where a job's members come to more than this, other files of it have grown as well, and none may grow any more.
+  private static let jobLimit = 64 << 20
+
+  /// Packs what stands from `start` on, a file that has become large, in pieces as every large file is. Gives the number
+  /// of the first.
+  private func endMembers(from start: Int, data: Int, _ job: PackJob) -> Int {
+    func end(_ range: Range<Int>, _ firstHeader: Int?) {
+      compressor.append(UnsafeRawBufferPointer(rebasing: tar.bytes[range]), firstHeader: firstHeader, to: job.member)
+      job.endMember(tarBytes: range.count)
+    }
+    if start > 0 { end(0..<start, 0) }
+    let first = job.parts.count
+    var from = start
+    var to = data
+    while from < tar.count {
+      to += Int(LargeFile.pieceSize)
+      if tar.count - to < TarHeader.blockSize { to = tar.count }
+      end(from..<to, from == start ? 0 : nil)
+      from = to
+    }
+    tar.count = 0
+    return first
+  }
 
   /// Whether its contents are others than the old line's, though its size and time are the same.
   private func isRot(_ entry: Entry, since old: Bytes?) -> Bool {
@@ -303,16 +347,14 @@ final class Packer {
 
   // MARK: - What could not be read
 
-  private func unseen(_ packed: PackEntry, _ job: PackJob, _ error: SystemError) {
-    let path = packed.path
-    reporter.problem(
-      error.asUnseen, path: path)
-    let lines = UnseenLines(path: path, before: packed.before, isFull: isFull)
+  private func unseen(_ path: Bytes, _ kind: FileKind, _ before: Before, _ job: PackJob, _ error: SystemError) {
+    reporter.problem(error.asUnseen, path: path)
+    let lines = UnseenLines(path: path, before: before, isFull: isFull)
     job.text.append(lines.text)
     job.notes.append(lines.text)
-    if let old = packed.old, lines.canonical > 0 { appendCanonical(old, lines.canonical, job) }
+    if let old = before.line, lines.canonical > 0 { appendCanonical(old, lines.canonical, job) }
     lines.count(in: &job.counts)
-    if reporter.wantsItems { reporter.item(.unseen, path, packed.item.status.kind) }
+    if reporter.wantsItems { reporter.item(.unseen, path, kind) }
   }
 }
 

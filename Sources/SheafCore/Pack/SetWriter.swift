@@ -25,6 +25,11 @@ final class SetWriter {
   /// More than the lines of a journal that wait to be written.
   private static let spareSize: Int64 = 1 << 20
 
+  /// Of a large file that is being written: where it begins, and its members. A read error takes it all back.
+  private var unfinished: (mark: ArchiveWriter.Mark, members: [(length: Int, checksum: UInt32)])?
+  /// The same, for the volumes' digests; used where they are computed.
+  private var hashMark: WrittenVolumes.Mark?
+
   /// Of the point's canonical lines so far; set when the planner says where to begin.
   private var point: SHA256?
   private var table = MemberTable()
@@ -54,19 +59,64 @@ final class SetWriter {
   private func append(_ tar: Buffer) throws(SystemError) {
     let member = Buffer(capacity: tar.count + 64)
     compressor.append(tar.bytes, firstHeader: 0, to: member)
-    let volume = try append(member: member.bytes, tarBytes: tar.count)
-    written.add(member.bytes, volume: volume)
+    written.add(member.bytes, volume: try append(member: member.bytes, tarBytes: tar.count))
   }
 
   /// Gives the volume it lies in.
   private func append(member: UnsafeRawBufferPointer, tarBytes: Int) throws(SystemError) -> Int {
     let volume = try archive.append(member, tarBytes: tarBytes)
-    table.add(length: member.count, checksum: GzipMember.storedChecksum(member), to: lines)
+    let checksum = GzipMember.storedChecksum(member)
+    if unfinished == nil {
+      table.add(length: member.count, checksum: checksum, to: lines)
+    } else {
+      unfinished!.members.append((member.count, checksum))
+    }
     return volume
   }
 
-  /// Hashes a job's member for its volume's digest, in the order of `append` and after it; a thread of its own does it.
-  func hash(_ job: PackJob) { if job.member.count > 0 { written.add(job.member.bytes, volume: job.volume) } }
+  /// Writes a job's members. Gives the place of each.
+  private func appendMembers(of job: PackJob) throws(SystemError) -> [(offset: Int64, number: Int64)] {
+    var places: [(offset: Int64, number: Int64)] = []
+    for index in job.parts.indices {
+      places.append((archive.offset, archive.members))
+      let volume = try append(member: job.bytes(ofPart: index), tarBytes: job.parts[index].tarBytes)
+      job.setVolume(volume, ofPart: index)
+    }
+    return places
+  }
+
+  /// Hashes a job's members for their volume's digest, in the order of `append` and after it; a thread of its own does it.
+  func hash(_ job: PackJob) {
+    switch job.takesBack {
+    case .mayBegin?: hashMark = written.mark()
+    case .all?: if let hashMark { written.goBack(to: hashMark) }
+    case nil: break
+    }
+    for (index, part) in job.parts.enumerated() { written.add(job.bytes(ofPart: index), volume: part.volume) }
+  }
+
+  /// A large file's header and pieces are on the drive before its end has been read. Where it then cannot be read they
+  /// are taken back, so that no archive has an entry with contents that were never there.
+  private func prepare(_ file: LargeFile, _ piece: Int, _ job: PackJob) throws(SystemError) {
+    if piece == 0 {
+      unfinished = (archive.mark(), [])
+      job.takesBack = .mayBegin
+    }
+    guard file.failure != nil else { return }
+    job.dropMembers()
+    guard let (mark, members) = unfinished, !members.isEmpty else { return }
+    try archive.goBack(to: mark)
+    synced = min(synced, archive.offset)
+    journalled = min(journalled, archive.offset)
+    unfinished!.members = []
+    job.takesBack = .all
+  }
+
+  /// All of it has been read and written.
+  private func endLargeFile() {
+    for (length, checksum) in unfinished?.members ?? [] { table.add(length: length, checksum: checksum, to: lines) }
+    unfinished = nil
+  }
 
   /// Begins the point's digest with what has been hashed already.
   func begin(point: SHA256) { self.point = point }
@@ -79,11 +129,12 @@ final class SetWriter {
     if carrier == nil { carrier = job.directory }
     if notes.count > TarHeader.notesLimit, !isInsideFile(job), let more = try flushNotes() { written.append(more) }
     notes.append(job.notes)
-    let place = (offset: archive.offset, number: archive.members)
-    if job.member.count > 0 {
-      for case .chunk(let file, 0) in job.items { file.firstMember = place }
-      job.volume = try append(member: job.member.bytes, tarBytes: job.tarBytes)
+    for case .chunk(let file, let piece) in job.items {
+      try prepare(file, piece, job)
+      if piece == 0 { file.firstMember = (archive.offset, archive.members) }
     }
+    let places = try appendMembers(of: job)
+    for case .chunk(let file, let piece) in job.items where piece == file.pieces - 1 { endLargeFile() }
     var doneText = 0
     var doneCanonical = 0
     for gap in job.gaps {
@@ -91,7 +142,7 @@ final class SetWriter {
       canonical.append(job.canonical.start + doneCanonical, gap.canonical - doneCanonical)
       doneText = gap.text
       doneCanonical = gap.canonical
-      fill(gap.fill, place)
+      fill(gap.fill, gap.part < places.count ? places[gap.part] : (archive.offset, archive.members))
     }
     lines.append(job.text.start + doneText, job.text.count - doneText)
     canonical.append(job.canonical.start + doneCanonical, job.canonical.count - doneCanonical)
@@ -135,10 +186,13 @@ final class SetWriter {
     guard let header = carrier, notes.count > 0 else { return nil }
     let job = PackJob()
     let tar = Buffer()
-    header.append(notes: notes, to: tar)
+    header.append(notes: notes, to: tar) {
+      compressor.append(tar.bytes, firstHeader: 0, to: job.member)
+      job.endMember(tarBytes: tar.count)
+      tar.count = 0
+    }
     notes.count = 0
-    compressor.append(tar.bytes, firstHeader: 0, to: job.member)
-    job.volume = try append(member: job.member.bytes, tarBytes: tar.count)
+    _ = try appendMembers(of: job)
     return job
   }
 

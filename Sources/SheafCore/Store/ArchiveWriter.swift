@@ -88,6 +88,35 @@ final class ArchiveWriter {
     throw .full("keep \(Show.size(limits.free)) free while writing to", directory.path)
   }
 
+  /// A place to go back to.
+  struct Mark {
+    fileprivate let files: Int
+    fileprivate let size: Int64
+    fileprivate let offset: Int64
+    fileprivate let members: Int64
+    fileprivate let tarBytes: Int64
+  }
+
+  func mark() -> Mark {
+    Mark(files: files.count, size: files[last].size, offset: offset, members: members, tarBytes: tarBytes)
+  }
+
+  /// Takes away what was appended since.
+  func goBack(to mark: Mark) throws(SystemError) {
+    for (file, _) in files[mark.files...] { file.discard() }
+    files.removeSubrange(mark.files...)
+    if files[last].file.descriptor.isClosed {
+      let name = Bytes(set.volume(files.count, of: files.count).utf8) + NewFile.partialSuffix
+      files[last].file = try NewFile(continuing: name, from: mark.size, in: directory)
+    } else {
+      try files[last].file.descriptor.truncate(to: mark.size)
+      try files[last].file.descriptor.seek(to: mark.size)
+    }
+    files[last].size = mark.size
+    (offset, members, tarBytes) = (mark.offset, mark.members, mark.tarBytes)
+    lookedAt = min(lookedAt, offset)
+  }
+
   /// Makes durable what was written so far.
   func sync() throws(SystemError) { try files[last].file.descriptor.sync() }
 

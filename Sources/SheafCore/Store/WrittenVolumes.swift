@@ -34,6 +34,23 @@ final class WrittenVolumes {
     pieces[volume].append(WrittenPiece(length: Int32(bytes.count), checksum: GzipMember.crc32(bytes)))
   }
 
+  /// A place to go back to.
+  struct Mark {
+    fileprivate let hasher: SHA256
+    fileprivate let volumes: Int
+    fileprivate let pieces: Int
+  }
+
+  func mark() -> Mark { Mark(hasher: hasher.copy(), volumes: pieces.count, pieces: pieces[pieces.count - 1].count) }
+
+  /// Forgets what was taken since.
+  func goBack(to mark: Mark) {
+    hasher = mark.hasher.copy()
+    digests.removeSubrange((mark.volumes - 1)...)
+    pieces.removeSubrange(mark.volumes...)
+    pieces[mark.volumes - 1].removeSubrange(mark.pieces...)
+  }
+
   /// The digests of all volumes.
   func finish() -> [Digest] { digests + [hasher.finish()] }
 }

@@ -240,6 +240,8 @@ private struct Previous {
   let head: SetHead
   let foot: SetFoot
   let chain: [SetName]
+  /// It is as a run wrote it that came to its end and saw everything: nothing was taken over, folded or carried.
+  var isPlain: Bool { foot.incompleteAfter == nil && foot.counts.unseen == 0 && set.number == 1 }
 
   init(_ set: SetName, in series: Series) throws(Failure) {
     self.set = set
@@ -427,12 +429,11 @@ private struct Run {
       let foot = try system { () throws(SystemError) in
         try writer.finish(unchangedPoint: digest, unchanged: comparison.counts)
       }
-      if comparison.hasMoved, let previous, try !addsUp(writer, foot, previous.chain) {
+      let isPlain =
+        !comparison.hasMoved && !comparison.sawUnseen && summary.counts.unseen == 0 && previous?.isPlain ?? true
+      if !isPlain, try !addsUp(writer, foot, isFull ? [] : previous?.chain ?? []) {
         writer.discard()
-        task.reporter.note("things were moved while the run went on: it is done once more, and stores what was moved")
-        var again = self
-        again.usesMoves = false
-        return try again.attempt(kind, after: previous, fullBecause: reason)
+        return try again(kind, after: previous, fullBecause: reason, hasMoved: comparison.hasMoved)
       }
       if options.rereads { try writer.check() }
       try lock?.confirm()
@@ -444,6 +445,23 @@ private struct Run {
       try? line.finish()
       throw try ended(error, writer, room)
     }
+  }
+
+  /// Once more, and safer, after a set that does not give the point it was written for.
+  private func again(
+    _ kind: SetKind, after previous: Previous?, fullBecause reason: String?, hasMoved: Bool
+  ) throws(Failure) -> BackupSummary? {
+    if hasMoved {
+      task.reporter.note("things were moved while the run went on: it is done once more, and stores what was moved")
+      var again = self
+      again.usesMoves = false
+      return try again.attempt(kind, after: previous, fullBecause: reason)
+    }
+    guard kind != .full else {
+      throw Failure(.failed, "the set does not add up to the point it was written for", hint: "run it again")
+    }
+    task.reporter.note("what was written does not add up with the sets before it: it is done once more")
+    return try attempt(.full, after: previous, fullBecause: "the sets before do not add up")
   }
 
   /// Whether the new manifest, read as everyone will read it, gives the point it was written for. What is moved by others

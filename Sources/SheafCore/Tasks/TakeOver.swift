@@ -174,6 +174,7 @@ struct TakeOver {
     let spill = try? Descriptor.open(spillDirectory, [.read, .directory])
     let moved = try MovedLines(moves, of: try series.tree(chain), namesOf: [], spillingTo: spill)
     let listed = Dumpdir.letters(cut.listing)
+    var gone = try writer.last.map { (last) throws(Failure) in GonePaths(told: try writer.reread(upTo: last)) }
     // Directories whose times a replay changes by moving something in them.
     let touched = Set(moves.all.flatMap { [moves.after($0.old.splitAtName.parent), $0.new.splitAtName.parent] })
     let old = OldTree(try series.tree(chain))
@@ -181,10 +182,16 @@ struct TakeOver {
     repeat {
       let line = old.line
       let path = Bytes(line.path)
-      if cut.position.covers(path) { continue }
+      if cut.position.covers(path) {
+        if line.kind == .directory { try gone?.judge(path, .whereTold) }
+        continue
+      }
       let isLost =
         !cut.listing.isEmpty && line.parent.elementsEqual(cut.position.directory) && Self.isLost(line, listed)
+      // What went with a directory above is not told of by itself: a line would bring it back.
+      if !old.isElsewhere, gone?.holds(above: path) ?? false { continue }
       if old.isVacated || isLost && !old.isElsewhere {
+        if line.kind == .directory { gone?.insert(path) }
         try writer.add(deleted: path)
         continue
       }
@@ -231,29 +238,62 @@ struct TakeOver {
     guard let before = try series.sets().last(where: { $0.time < head.time }),
       let chain = try? series.chain(of: before)
     else { return }
-    let kept = try writer.reread(upTo: last)
-    var hasKept = try kept.next()
-    // Directories that are known to be gone: so is what was below them.
-    var gone: Set<Bytes> = []
+    var gone = GonePaths(told: try writer.reread(upTo: last))
     let old = try series.tree(chain)
     while try old.next() {
       let path = Bytes(old.line.path)
       if PathOrder.compare(path, last) <= 0 {
-        guard old.line.kind == .directory else { continue }
-        while hasKept, PathOrder.compare(Bytes(kept.line.path), path) < 0 { hasKept = try kept.next() }
-        let stays =
-          hasKept && kept.line.what == .entry && kept.line.kind == .directory && Bytes(kept.line.path) == path
-        if !stays { gone.insert(path) }
+        if old.line.kind == .directory { try gone.judge(path, .unlessTold) }
         continue
       }
-      var above = path.splitAtName.parent
-      while !above.isEmpty, !gone.contains(above) { above = above.splitAtName.parent }
-      guard above.isEmpty, var entry = old.line.entry() else { continue }
+      guard !gone.holds(above: path), var entry = old.line.entry() else { continue }
       entry.isCarried = true
       digest.add(old.line.canonical)
       counts.count(old.line)
       counts.unseen += 1
       try writer.add(carried: entry)
     }
+  }
+}
+
+/// Directories of the point before that are none any more, by what was kept of a run; what was below them went with
+/// them. Asked in the order of the tree.
+private struct GonePaths {
+  private let told: ManifestReader
+  private var hasLine = true
+  private var isBefore = true
+  private var paths: Set<Bytes> = []
+
+  /// `told`: the lines that were kept, not read yet.
+  init(told: ManifestReader) { self.told = told }
+
+  enum Reason {
+    /// The lines say that it is deleted, or something else.
+    case whereTold
+    /// The lines do not say that it is there.
+    case unlessTold
+  }
+
+  /// Finds out about a directory of the point before.
+  mutating func judge(_ path: Bytes, _ reason: Reason) throws(Failure) {
+    while hasLine, isBefore || PathOrder.compare(Bytes(told.line.path), path) < 0 {
+      isBefore = false
+      hasLine = try told.next()
+    }
+    let isTold = hasLine && told.line.what != .unseen && told.line.path.elementsEqual(path)
+    let isThere = isTold && told.line.what == .entry && told.line.kind == .directory
+    if reason == .whereTold ? isTold && !isThere : !isThere { paths.insert(path) }
+  }
+
+  mutating func insert(_ path: Bytes) { paths.insert(path) }
+
+  func holds(above path: Bytes) -> Bool {
+    guard !paths.isEmpty else { return false }
+    var above = path.splitAtName.parent
+    while !above.isEmpty {
+      if paths.contains(above) { return true }
+      above = above.splitAtName.parent
+    }
+    return false
   }
 }

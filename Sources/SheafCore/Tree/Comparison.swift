@@ -403,6 +403,7 @@ final class Comparison {
     isSame: Bool = false, isUnchanged: Bool = false
   ) throws(Failure) {
     if item.failure != 0 { return try unseen(index, item, listing, before) }
+    reader.forget()
     var entry = PackEntry(listing: listing, index: index, before: before, onlyIfDifferent: onlyIfDifferent)
     entry.isUnchanged = isUnchanged
     var isSame = isSame
@@ -445,8 +446,10 @@ final class Comparison {
     }
     if onlyIfDifferent, reader.hasOtherContents, !parsed(entry.old!, \.mustReread) { reporter.noteRot(entry.path) }
     // What is only looked at may prove the same; its directory's entry costs little.
-    if item.status.kind != .directory || onlyIfDifferent || before.isOther { stores = true }
-    sink.add(.entry(entry), estimate: entry.isLink || item.status.kind != .file ? 1024 : 1024 + Int(item.status.size))
+    if item.status.kind != .directory || onlyIfDifferent || before.isOther || before.line == nil { stores = true }
+    sink.add(
+      .entry(entry),
+      estimate: entry.isLink || item.status.kind != .file ? 1024 : 1024 + Int(min(item.status.size, Packer.smallLimit)))
   }
 
   /// Whether a file that differs may do so in its metadata alone, which then is all that is written.
@@ -489,7 +492,8 @@ final class Comparison {
       }
       entry.onlyIfDifferent = false
       if let failure = reader.failure(opening: entry) {
-        group.failure = failure
+        // The next name is tried in its place.
+        groups[identity] = nil
         return unreadable(entry, failure)
       }
       group.isStored = true
@@ -497,9 +501,9 @@ final class Comparison {
     }
     group.remaining -= 1
     if group.remaining == 0 { groups[identity] = nil }
-    if let failure = group.failure { return unreadable(entry, failure) }
     entry.group = group
     entry.isLink = true
+    if group.isStored { entry.turn = group.nextTurn() }
     entry.onlyIfDifferent = false
     guard !group.isStored, mayBeKept, let old = entry.old, let first = group.entry,
       parsed(old, { $0.hardLink == group.first })
