@@ -13,7 +13,11 @@ public struct Timestamp: Equatable, Comparable, Hashable, Sendable {
     self.nanoseconds = nanoseconds
   }
 
-  init(_ time: timespec) { self.init(seconds: Int64(time.tv_sec), nanoseconds: Int32(time.tv_nsec)) }
+  /// A file system that gives nanoseconds which are none is not taken at its word.
+  init(_ time: timespec) {
+    self.init(
+      seconds: Int64(time.tv_sec), nanoseconds: Int32(truncatingIfNeeded: min(max(0, time.tv_nsec), 999_999_999)))
+  }
 
   var timespec: Glibc.timespec { Glibc.timespec(tv_sec: Int(seconds), tv_nsec: Int(nanoseconds)) }
 

@@ -111,7 +111,7 @@ public enum Show {
 
   /// One digit after the point below ten, none above.
   public static func decimal(_ value: Double) -> String {
-    if value >= 9.95 { return String(Int(value.rounded())) }
+    if value >= 9.95 { return String(Int64(saturating: value.rounded())) }
     let tenths = Int((value * 10).rounded())
     return "\(tenths / 10).\(tenths % 10)"
   }

@@ -96,8 +96,9 @@ public struct TarReader {
     if block[at] == 0x80 || block[at] == 0xff {
       var value: Int64 = block[at] == 0xff ? -1 : 0
       for index in (at + 1)..<(at + width) {
-        guard value < 1 << 54, value > -(1 << 54) else { throw malformed("a number that is too large") }
-        value = value << 8 | Int64(block[index])
+        let (high, isTooLarge) = value.multipliedReportingOverflow(by: 256)
+        guard !isTooLarge else { throw malformed("a number that is too large") }
+        value = high | Int64(block[index])
       }
       return value
     }
@@ -254,12 +255,13 @@ public struct TarReader {
   }
 
   static func time(_ text: Bytes) -> Timestamp? {
+    // With its sign, since there is one more number below zero than above.
     let isNegative = text.first == UInt8(ascii: "-")
     let parts = (isNegative ? text.dropFirst() : text[...]).split(
       separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
-    guard (1...2).contains(parts.count), let whole = Int64(String(decoding: parts[0], as: UTF8.self)), whole >= 0 else {
-      return nil
-    }
+    guard (1...2).contains(parts.count), parts[0].allSatisfy({ (48...57).contains($0) }),
+      let whole = Int64((isNegative ? "-" : "") + String(decoding: parts[0], as: UTF8.self))
+    else { return nil }
     var nanoseconds: Int32 = 0
     if parts.count == 2 {
       guard (1...9).contains(parts[1].count), parts[1].allSatisfy({ (48...57).contains($0) }) else { return nil }
@@ -268,8 +270,8 @@ public struct TarReader {
           nanoseconds * 10 + (index < parts[1].count ? Int32(parts[1][parts[1].startIndex + index] - 48) : 0)
       }
     }
-    guard isNegative else { return Timestamp(seconds: whole, nanoseconds: nanoseconds) }
-    return nanoseconds == 0
-      ? Timestamp(seconds: -whole) : Timestamp(seconds: -whole - 1, nanoseconds: 1_000_000_000 - nanoseconds)
+    guard isNegative, nanoseconds > 0 else { return Timestamp(seconds: whole, nanoseconds: nanoseconds) }
+    guard whole > .min else { return nil }
+    return Timestamp(seconds: whole - 1, nanoseconds: 1_000_000_000 - nanoseconds)
   }
 }

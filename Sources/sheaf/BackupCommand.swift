@@ -174,6 +174,7 @@ struct BackupCommand: ParsableCommand {
     json.add("excluded", s.excluded)
     json.add("exclusions", s.exclusions)
     json.add("problems", report.problemCount)
+    json.add("suspected_rot", report.rotCount)
     json.add("bytes_read", s.bytesRead)
     json.add("bytes_written", s.bytesWritten)
     json.add("dry_run", dryRun)

@@ -60,6 +60,7 @@ struct HistoryCommand: ParsableCommand {
     case .deleted: line += console.styled("deleted", .red)
     case .unseen: line += console.styled(v.entry == nil ? "unseen" : "unseen (last good copy)", .yellow)
     }
+    if v.entry?.isTorn ?? false { line += console.styled(" (changed while it was read)", .yellow) }
     if v.isSuspectedRot { line += console.styled(" rot?", .red) }
     console.print(line)
     if let moved = v.moved {

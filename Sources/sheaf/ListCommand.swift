@@ -41,6 +41,7 @@ struct ListCommand: ParsableCommand {
       if long, entry.kind == .symlink { line += Bytes(" -> ".utf8) + console.path(entry.linkTarget) }
       if long, let first = entry.hardLink { line += Bytes(" link to ".utf8) + console.path(first) }
       if isUnseen { line += Bytes("  (last good copy)".utf8) }
+      if entry.isTorn { line += Bytes("  (changed while it was read)".utf8) }
       console.write(line + [10])
     }
     if let path, let archive = LoneArchive(path.bytes) {
@@ -127,6 +128,7 @@ extension JSON {
     add("modified", e.modified)
     if e.kind == .symlink { add("link", e.linkTarget) }
     if let first = e.hardLink { add("hard_link", first) }
+    if e.isTorn { add("torn", true) }
     if let digest = e.digest { add("sha256", digest.hex) }
   }
 }

@@ -106,6 +106,7 @@ private struct Points {
         json.add("bytes", foot.counts.bytes)
         json.add("added", foot.storedBytes)
         json.add("files_unseen", foot.counts.unseen)
+        json.add("files_torn", foot.counts.torn)
         json.add("digest", foot.point.hex)
         if let last = foot.incompleteAfter { json.add("incomplete_after", last) }
       }
@@ -141,6 +142,7 @@ private struct Points {
         "  \(name)\(Words.right(Words.count(foot.counts.files), 9))\(Words.right(Words.size(foot.counts.bytes), 9))\(Words.right(Words.size(foot.storedBytes), 9))  \(time)"
       if foot.incompleteAfter != nil { line += console.styled("  incomplete", .yellow) }
       if foot.counts.unseen > 0 { line += console.styled("  \(Words.count(foot.counts.unseen)) unseen", .yellow) }
+      if foot.counts.torn > 0 { line += console.styled("  \(Words.count(foot.counts.torn)) torn", .yellow) }
       if row.isProtected { line += "  protected" }
       console.print(line)
       if let comment = row.head?.comment, !comment.isEmpty {

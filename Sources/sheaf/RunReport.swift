@@ -5,6 +5,7 @@ import SheafCore
 final class RunReport: Reporter {
   private let output: OutputOptions
   private let problems = Monitor(0)
+  private let rotting = Monitor(0)
   let started = Timestamp.monotonicNanoseconds()
 
   /// `finishesWork`: the command goes on where nobody reads what it prints.
@@ -15,6 +16,8 @@ final class RunReport: Reporter {
 
   var wantsItems: Bool { output.verbose }
   var problemCount: Int { problems.look { $0 } }
+  /// Files that changed in contents alone.
+  var rotCount: Int { rotting.look { $0 } }
   var elapsed: Int64 { Timestamp.monotonicNanoseconds() - started }
 
   func problem(_ message: String, path: Bytes?) {
@@ -28,6 +31,20 @@ final class RunReport: Reporter {
     Console.shared.warning(path.map { "\(Show.path([47] + $0)): \(message)" } ?? message)
   }
 
+  /// Also with --quiet: nothing else may ever tell of it. It was saved, so the run is no failure.
+  func suspectRot(_ path: Bytes) {
+    rotting.change { $0 += 1 }
+    let message =
+      "its contents changed, though size and time did not: perhaps they rot; older points have them as they were"
+    if output.json {
+      var json = JSON("suspected_rot")
+      json.add("message", message)
+      json.add("path", path)
+      json.print()
+    }
+    Console.shared.warning("\(Show.path([47] + path)): \(message)")
+  }
+
   func note(_ message: String) {
     if !output.quiet { Console.shared.note(message) }
   }
@@ -39,6 +56,10 @@ final class RunReport: Reporter {
       json.add("files", kept.files)
       json.add("bytes", kept.storedBytes)
       json.add("incomplete", !kept.isComplete)
+      if let unfinished = kept.unfinished {
+        json.add("unfinished", unfinished.path)
+        json.add("bytes_dropped", unfinished.bytes)
+      }
       json.print()
       return
     }
@@ -47,6 +68,10 @@ final class RunReport: Reporter {
       kept.isComplete
         ? "an interrupted run had saved everything: it is \(kept.set.text) now (\(what))"
         : "what an interrupted run had saved is kept as \(kept.set.text), incomplete (\(what))")
+    if let unfinished = kept.unfinished {
+      note(
+        "\(Show.path([47] + unfinished.path)) was not finished: the \(Words.size(unfinished.bytes)) of it are not kept")
+    }
   }
 
   /// Like rsync's itemized changes: what happened, the kind of entry, its path.
@@ -120,9 +145,12 @@ final class RunReport: Reporter {
       let rate = Double(bytes) / max(0.001, Double(elapsed) / 1e9)
       var text = "\(verb)  \(Words.size(bytes))"
       if expected > 0 { text += " of \(Words.size(expected))" }
-      text += "  \(Words.count(progress.files.load(ordering: .relaxed), "file"))  \(Words.size(Int(rate)))/s"
+      text +=
+        "  \(Words.count(progress.files.load(ordering: .relaxed), "file"))  \(Words.size(Int64(saturating: rate)))/s"
       if expected > bytes, rate > 0, elapsed > 1_000_000_000 {
-        text += "  \(Words.duration(Int64(Double(expected - bytes) / rate * 1e9))) left"
+        let left = (Double(expected) - Double(bytes)) / rate
+        // Nobody waits for what takes years; it will come to something else.
+        if left < 365 * 86400 { text += "  \(Words.duration(Int64(saturating: left * 1e9))) left" }
       }
       if live {
         let room = Console.shared.columns - text.count - 3
@@ -148,6 +176,9 @@ final class RunReport: Reporter {
     let console = Console.shared
     if unseen > 0 {
       console.print("  \(Words.count(unseen)) entries are last good copies of what the point could not look at")
+    }
+    if rotCount > 0 {
+      console.print(console.styled("  \(Words.count(rotCount, "file")) may rot, see above", .yellow))
     }
     if problemCount > 0 {
       console.print(console.styled("  \(Words.count(problemCount, "problem")), see above", .yellow))

@@ -66,6 +66,9 @@ final class KeptArchive {
   private var isBroken = false
   /// Bytes of a file that still have to come.
   private var missing: Int64 = 0
+  private var lastFile = Bytes()
+  /// A file of which there is only the beginning.
+  var unfinished: Bytes? { missing > 0 ? lastFile : nil }
   /// Of the directory at hand.
   private var listing = Bytes()
   /// Names are being renamed away, to be deleted by what follows: no place for a cut.
@@ -107,6 +110,7 @@ final class KeptArchive {
     let header = entry.header
     guard header.type == .directory else {
       position = .path(header.path)
+      lastFile = header.path
       missing = Int64(TarHeader.padded(Int(header.size))) - Int64(job.inflated.count - entry.data)
       return
     }

@@ -63,6 +63,15 @@ public struct Entry: Equatable, Sendable {
   /// Of a file, in bytes: 1 PiB, holes included. Its digest is computed over all of them, which takes days already.
   static let sizeLimit: Int64 = 1 << 50
 
+  /// Holes that a line tells of: beyond, the small ones are stored as the zeros they read as, from those below 64 KiB on.
+  /// So a `comment` that tells of them stays below what libarchive takes.
+  static let holesLimit = 15_000
+  /// Where a line tells of so many, there may be more: a restore makes holes of what zeros it finds, too.
+  static let manyHoles = 1000
+
+  /// Of all extended attributes of an entry, names and values, in bytes: headers and line must fit into one gzip member.
+  static let attributesLimit = 16 << 20
+
   // What holds for the source alone and is no part of a point's digest.
   public var changed = Timestamp(seconds: 0)
   public var inode: UInt64 = 0

@@ -22,15 +22,18 @@ struct HoleCheck {
     while next < holes.count, holes[next].lowerBound < end {
       let part = holes[next].clamped(to: position..<end)
       let from = Int(part.lowerBound - position)
-      if !Self.isZero(UnsafeRawBufferPointer(rebasing: bytes[from..<(from + part.count)])) { isFilled.insert(next) }
+      if !UnsafeRawBufferPointer(rebasing: bytes[from..<(from + part.count)]).isZero { isFilled.insert(next) }
       if holes[next].upperBound > end { break }
       next += 1
     }
     position = end
   }
+}
 
-  private static func isZero(_ bytes: UnsafeRawBufferPointer) -> Bool {
-    guard let start = bytes.baseAddress, bytes.count > 0 else { return true }
-    return bytes[0] == 0 && memcmp(start, start + 1, bytes.count - 1) == 0
+extension UnsafeRawBufferPointer {
+  /// Whether there is nothing but zeros in it.
+  var isZero: Bool {
+    guard let start = baseAddress, count > 0 else { return true }
+    return self[0] == 0 && memcmp(start, start + 1, count - 1) == 0
   }
 }

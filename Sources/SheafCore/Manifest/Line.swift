@@ -424,9 +424,10 @@ private struct Cursor {
   mutating func time() -> Timestamp? {
     let negative = at < end && at.pointee == UInt8(ascii: "-")
     if negative { at += 1 }
-    guard let seconds = number(), seconds <= UInt64(Int64.max), end - at >= 10, at.pointee == UInt8(ascii: ".") else {
-      return nil
-    }
+    guard let magnitude = number(), magnitude <= (negative ? Int64.min : .max).magnitude, end - at >= 10,
+      at.pointee == UInt8(ascii: ".")
+    else { return nil }
+    let seconds = negative ? 0 &- Int64(truncatingIfNeeded: magnitude) : Int64(truncatingIfNeeded: magnitude)
     var nanoseconds: Int32 = 0
     for index in 1...9 {
       let digit = at[index] &- 48
@@ -434,6 +435,6 @@ private struct Cursor {
       nanoseconds = nanoseconds &* 10 &+ Int32(digit)
     }
     at += 10
-    return Timestamp(seconds: negative ? -Int64(seconds) : Int64(seconds), nanoseconds: nanoseconds)
+    return Timestamp(seconds: seconds, nanoseconds: nanoseconds)
   }
 }

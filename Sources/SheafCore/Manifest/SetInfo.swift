@@ -172,6 +172,8 @@ public struct SetFoot: Sendable, Equatable {
     public var changed: Int64 = 0
     public var deleted: Int64 = 0
     public var unseen: Int64 = 0
+    /// Files that changed while this run read them.
+    public var torn: Int64 = 0
   }
   public var volumes: [Volume] = []
   /// Bytes of the archive's tar stream, and how many gzip members hold it.
@@ -194,6 +196,7 @@ public struct SetFoot: Sendable, Equatable {
     lines.append("# tar: \(tarBytes) \(members)")
     let c = counts
     lines.append("# counts: \(c.files) \(c.directories) \(c.bytes) \(c.new) \(c.changed) \(c.deleted) \(c.unseen)")
+    if c.torn > 0 { lines.append("# torn: \(c.torn)") }
     if let incompleteAfter { lines.append("# incomplete: ./\(Escape.encodedPath(incompleteAfter))") }
     lines.append("# point: \(point.hex)")
     return Bytes(lines.joined(separator: "\n").utf8) + [10]
@@ -222,6 +225,7 @@ public struct SetFoot: Sendable, Equatable {
     (tarBytes, members) = (tar[0], tar[1])
     let c = try numbers("counts", 7)
     counts = Counts(files: c[0], directories: c[1], bytes: c[2], new: c[3], changed: c[4], deleted: c[5], unseen: c[6])
+    if fields["torn"] != nil { counts.torn = try numbers("torn", 1)[0] }
     if let text = fields["incomplete"] {
       guard text.starts(with: Bytes("./")), let path = Escape.decode(Bytes(text.dropFirst(2))) else {
         throw malformed()

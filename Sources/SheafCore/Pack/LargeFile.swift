@@ -19,6 +19,8 @@ final class LargeFile: @unchecked Sendable {
   let turn: Int
   /// What is stored, in order.
   private let segments: [Range<Int64>]
+  /// Where each of them begins in the stored bytes.
+  private let starts: [Int64]
   let storedSize: Int64
 
   private struct Hashing {
@@ -51,6 +53,13 @@ final class LargeFile: @unchecked Sendable {
     turn = packed.turn
     segments = entry.isStoredSparse ? entry.segments : [0..<entry.size]
     storedSize = entry.storedSize
+    var starts: [Int64] = []
+    var position: Int64 = 0
+    for segment in segments {
+      starts.append(position)
+      position += Int64(segment.count)
+    }
+    self.starts = starts
     holes = HoleCheck(entry.holes)
     self.progress = progress
     descriptor.adviseSequential()
@@ -93,16 +102,25 @@ final class LargeFile: @unchecked Sendable {
   private func parts(_ stored: Range<Int64>) -> [Range<Int64>] {
     if !entry.isStoredSparse { return stored.isEmpty ? [] : [stored] }
     var result: [Range<Int64>] = []
-    var position: Int64 = 0
-    for segment in segments {
-      let end = position + Int64(segment.count)
-      let from = max(position, stored.lowerBound)
-      let to = min(end, stored.upperBound)
-      if from < to { result.append((segment.lowerBound + from - position)..<(segment.lowerBound + to - position)) }
-      position = end
-      if position >= stored.upperBound { break }
+    var index = firstSegment(endingAfter: stored.lowerBound)
+    while index < segments.count, starts[index] < stored.upperBound {
+      let (segment, start) = (segments[index], starts[index])
+      let from = max(start, stored.lowerBound)
+      let to = min(start + Int64(segment.count), stored.upperBound)
+      if from < to { result.append((segment.lowerBound + from - start)..<(segment.lowerBound + to - start)) }
+      index += 1
     }
     return result
+  }
+
+  private func firstSegment(endingAfter position: Int64) -> Int {
+    var low = 0
+    var high = segments.count
+    while low < high {
+      let middle = (low + high) / 2
+      if starts[middle] + Int64(segments[middle].count) <= position { low = middle + 1 } else { high = middle }
+    }
+    return low
   }
 
   /// Whether it is this piece's turn to be hashed: then it can be done at once, else after deflating.

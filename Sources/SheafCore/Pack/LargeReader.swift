@@ -14,9 +14,12 @@ final class LargeReader {
   /// Of files whose contents had to be compared.
   private(set) var bytesRead: Int64 = 0
 
-  init(root: Descriptor, owners: OwnerNames, progress: Progress, clock: @escaping @Sendable () -> Timestamp) {
+  init(
+    root: Descriptor, owners: OwnerNames, progress: Progress, reporter: any Reporter,
+    clock: @escaping @Sendable () -> Timestamp
+  ) {
     self.root = root
-    look = SourceLook(owners: owners, clock: clock)
+    look = SourceLook(owners: owners, reporter: reporter, clock: clock)
     self.progress = progress
   }
 
@@ -31,7 +34,7 @@ final class LargeReader {
   func attributes(ofDirectory name: Bytes, in parent: Bytes) throws(SystemError) -> [Attribute] {
     do throws(SystemError) {
       if directory?.path != parent { directory = (parent, try root.openBeneath(parent, [.pathOnly, .directory])) }
-      return try directory!.descriptor.attributes(of: name)
+      return look.within(try directory!.descriptor.attributes(of: name), of: parent.joined(name))
     } catch {
       guard error.isMissing else { throw error }
       return []

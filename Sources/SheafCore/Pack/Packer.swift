@@ -22,7 +22,7 @@ final class Packer {
     progress: Progress, clock: @escaping @Sendable () -> Timestamp
   ) {
     self.root = root
-    look = SourceLook(owners: owners, clock: clock)
+    look = SourceLook(owners: owners, reporter: reporter, clock: clock)
     compressor = Compressor(level: level)
     self.set = set
     self.isFull = isFull
@@ -122,6 +122,7 @@ final class Packer {
   private func count(_ entry: Entry, _ job: PackJob, as change: Change) {
     if entry.kind == .directory { job.counts.directories += 1 } else { job.counts.files += 1 }
     job.counts.bytes.add(saturating: entry.hardLink == nil ? entry.size : 0)
+    if entry.isTorn { job.counts.torn += 1 }
     tell(change, entry.path, entry.kind, job)
   }
 
@@ -157,7 +158,7 @@ final class Packer {
   ) {
     let entry = look.entry(path, status)
     // What cannot be opened was reported when it could not be listed.
-    let attributes = known ?? (try? open(path))?.attributesOrNone() ?? []
+    let attributes = known ?? look.within((try? open(path))?.attributesOrNone() ?? [], of: path)
     var header = TarHeader(entry, attributes: attributes)
     if job.directory == nil, comment != LargePurge.mark { job.directory = header }
     header.dumpdir = dumpdir
@@ -282,7 +283,7 @@ final class Packer {
         tar.count = start
         return
       }
-      if packed.onlyIfDifferent, !entry.isTorn, isRot(entry, since: packed.old) { reporter.noteRot(entry.path) }
+      if packed.onlyIfDifferent, !entry.isTorn, isRot(entry, since: packed.old) { reporter.suspectRot(entry.path) }
       packed.group?.entry = entry
       let isLarge = Int64(size) > Self.smallLimit
       let part = isLarge ? endMembers(from: start, data: inner, job) : job.parts.count
@@ -438,20 +439,21 @@ extension Descriptor {
   /// None where they cannot be read.
   func attributesOrNone() -> [Attribute] { (try? attributes()) ?? [] }
 
-  /// Where the file has holes, as the file system tells it.
+  /// Where the file has holes, as the file system tells it; the larger ones where there are more than a line can hold.
   func holes(_ status: Status) throws(SystemError) -> [Range<Int64>] {
-    guard status.blocks * 512 < status.size else { return [] }
+    guard status.blocks < status.size / 512 + (status.size % 512 == 0 ? 0 : 1) else { return [] }
     var holes: [Range<Int64>] = []
+    var smallest = 0
     var position: Int64 = 0
-    while position < status.size, holes.count < Self.holeLimit {
+    while position < status.size {
       guard let hole = next(data: false, from: position), hole < status.size else { break }
-      let data = next(data: true, from: hole) ?? status.size
-      if data > hole { holes.append(hole..<min(data, status.size)) }
-      position = data
+      let data = min(next(data: true, from: hole) ?? status.size, status.size)
+      if data - hole > smallest { holes.append(hole..<data) }
+      position = max(data, position + 1)
+      guard holes.count > Entry.holesLimit else { continue }
+      smallest = max(2 * smallest, (64 << 10) - 1)
+      holes.removeAll { $0.count <= smallest }
     }
     return holes
   }
-
-  /// More are not told: the line would grow too long, and the rest reads as zeros.
-  private static var holeLimit: Int { 1000 }
 }

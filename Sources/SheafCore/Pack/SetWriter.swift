@@ -255,6 +255,7 @@ final class SetWriter {
     counts.changed += more.changed
     counts.deleted += more.deleted
     counts.unseen += more.unseen
+    counts.torn += more.torn
   }
 
   /// Before `finish`: marks directories that proved not to be listable after their lines had been written.

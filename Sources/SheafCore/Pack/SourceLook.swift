@@ -5,13 +5,15 @@ import Tar
 /// Looks at entries on behalf of one thread.
 final class SourceLook {
   private let owners: OwnerNames
+  private let reporter: any Reporter
   private let clock: @Sendable () -> Timestamp
   // Files that follow each other mostly have one owner.
   private var lastUser: (id: UInt32?, name: Bytes) = (nil, [])
   private var lastGroup: (id: UInt32?, name: Bytes) = (nil, [])
 
-  init(owners: OwnerNames, clock: @escaping @Sendable () -> Timestamp) {
+  init(owners: OwnerNames, reporter: any Reporter, clock: @escaping @Sendable () -> Timestamp) {
     self.owners = owners
+    self.reporter = reporter
     self.clock = clock
   }
 
@@ -33,8 +35,30 @@ final class SourceLook {
   func entry(_ path: Bytes, _ status: Status, named name: Bytes, in parent: Descriptor) throws(SystemError) -> Entry {
     var entry = entry(path, status)
     if entry.kind == .symlink { entry.linkTarget = try parent.readLink(name) }
-    entry.attributes = try parent.attributes(of: name)
+    keep(try parent.attributes(of: name), in: &entry)
     return entry
+  }
+
+  /// Takes the attributes as far as they fit. What is left out is said, and tried again next time.
+  private func keep(_ attributes: [Attribute], in entry: inout Entry) {
+    entry.attributes = within(attributes, of: entry.path)
+    if entry.attributes.count < attributes.count { entry.isTorn = true }
+  }
+
+  /// As many of an entry's attributes as fit.
+  func within(_ attributes: [Attribute], of path: Bytes) -> [Attribute] {
+    if attributes.isEmpty { return attributes }
+    var room = Entry.attributesLimit
+    let kept = attributes.prefix { attribute in
+      room -= attribute.name.count + attribute.value.count
+      return room >= 0
+    }
+    if kept.count < attributes.count {
+      reporter.problem(
+        "has \(attributes.count) extended attributes of more than \(Show.size(Entry.attributesLimit)) in all: the last \(attributes.count - kept.count) are not saved",
+        path: path)
+    }
+    return Array(kept)
   }
 
   /// Of an open file. Throws where something else took its place since it was listed.
@@ -42,9 +66,9 @@ final class SourceLook {
     let opened = clock()
     let status = try file.status()
     guard status.kind == .file else { throw SystemError.replaced(path) }
-    guard status.size <= Entry.sizeLimit else { throw SystemError.tooLarge(path) }
+    guard (0...Entry.sizeLimit).contains(status.size) else { throw SystemError.tooLarge(path) }
     var entry = entry(path, status)
-    entry.attributes = try file.attributes()
+    keep(try file.attributes(), in: &entry)
     entry.holes = try file.holes(status)
     entry.isRacy =
       max(status.modified, status.changed)

@@ -149,10 +149,28 @@ private struct HoleWriter {
         if position == stop { nextHole += 1 }
       } else {
         hasher.update(part.baseAddress!, part.count)
-        try put(part)
+        if entry.holes.count < Entry.manyHoles { try put(part) } else { try putData(of: part) }
       }
       rest = UnsafeRawBufferPointer(rebasing: rest[part.count...])
     }
+  }
+
+  /// Leaves out what is nothing but zeros, by blocks as most file systems have them.
+  private mutating func putData(of bytes: UnsafeRawBufferPointer) throws(Failure) {
+    let block = 4096
+    var data = 0
+    var at = 0
+    while at < bytes.count {
+      let length = min(bytes.count - at, block - Int(position + Int64(at - data)) % block)
+      let isZero = UnsafeRawBufferPointer(rebasing: bytes[at..<(at + length)]).isZero
+      if isZero {
+        if at > data { try put(UnsafeRawBufferPointer(rebasing: bytes[data..<at])) }
+        position += Int64(length)
+        data = at + length
+      }
+      at += length
+    }
+    if at > data { try put(UnsafeRawBufferPointer(rebasing: bytes[data..<at])) }
   }
 
   private mutating func put(_ bytes: UnsafeRawBufferPointer) throws(Failure) {

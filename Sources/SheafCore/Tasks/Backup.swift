@@ -103,8 +103,9 @@ public struct Backup {
     }
     let series = try Series.create(name, in: store)
     for path in options.volumeDirectories { try series.add(volumeDirectory: path) }
-    let lock = try SeriesLock(series)
-    defer { lock.release() }
+    // Where nothing is written nothing need be kept from others; the store may be one that only can be read.
+    let lock = options.isDryRun ? nil : try SeriesLock(series)
+    defer { lock?.release() }
     if !options.isDryRun {
       if store.mendAccess(of: series) {
         reporter.note(
@@ -164,7 +165,7 @@ public struct Backup {
 
   /// nil where something could not be looked at: its last good copy may lie in a set that a differential passes over.
   private func differential(
-    _ series: Series, _ lock: SeriesLock, _ name: Bytes, _ host: Bytes, _ rules: WalkRules
+    _ series: Series, _ lock: SeriesLock?, _ name: Bytes, _ host: Bytes, _ rules: WalkRules
   ) throws(Failure) -> BackupSummary? {
     guard let full = try series.sets().last(where: { $0.kind == .full }) else { return nil }
     let held = HeldReport(for: reporter)
@@ -317,7 +318,8 @@ private struct Run {
     var rules = rules
     rules.exclusions.sources = sources.sources
     let owners = OwnerNames()
-    let reader = LargeReader(root: root, owners: owners, progress: task.progress, clock: task.clock)
+    let reader = LargeReader(
+      root: root, owners: owners, progress: task.progress, reporter: task.reporter, clock: task.clock)
     let lister = Lister(root: root, rules: rules, sources: sources)
 
     var time = Timestamp(seconds: started.seconds)
@@ -497,7 +499,8 @@ private struct Run {
       return Failure(
         .failed,
         failure.message + room.shortage(written: writer.bytesWritten, read: writer.bytesRead - writer.bytesSpared),
-        hint: "what was saved so far is kept, and the next run goes on there; " + removable(), cause: cause)
+        hint: "what was saved so far is kept but for a file that was not finished, and the next run goes on there; "
+          + removable(), cause: cause)
     }
     writer.leave()
     return failure
@@ -564,6 +567,7 @@ private final class HeldReport: Reporter {
 
   func problem(_ message: String, path: Bytes?) { held.look { $0.append { $0.problem(message, path: path) } } }
   func note(_ message: String) { reporter.note(message) }
+  func suspectRot(_ path: Bytes) { held.look { $0.append { $0.suspectRot(path) } } }
   func tookOver(_ kept: TakeOverSummary) { reporter.tookOver(kept) }
   func item(_ mark: Mark, _ path: Bytes, _ kind: FileKind) { held.look { $0.append { $0.item(mark, path, kind) } } }
   var wantsItems: Bool { reporter.wantsItems }
@@ -575,7 +579,8 @@ extension SetFoot.Counts {
   static func + (a: Self, b: Self) -> Self {
     var sum = Self(
       files: a.files + b.files, directories: a.directories + b.directories, bytes: a.bytes, new: a.new + b.new,
-      changed: a.changed + b.changed, deleted: a.deleted + b.deleted, unseen: a.unseen + b.unseen)
+      changed: a.changed + b.changed, deleted: a.deleted + b.deleted, unseen: a.unseen + b.unseen,
+      torn: a.torn + b.torn)
     sum.bytes.add(saturating: b.bytes)
     return sum
   }

@@ -24,7 +24,7 @@ final class DryRunSink: ComparisonSink {
     if status.kind == .directory { counts.directories += 1 } else { counts.files += 1 }
     if status.kind == .file, !entry.isLink {
       // Holes are read in no time, and deflate to nothing.
-      let read = min(status.size, status.blocks * 512)
+      let read = status.blocks < status.size / 512 ? status.blocks * 512 : status.size
       bytes.add(saturating: read)
       if !entry.onlyIfDifferent { stored.add(saturating: read) }
       counts.bytes.add(saturating: status.size)
@@ -44,6 +44,7 @@ final class DryRunSink: ComparisonSink {
 struct Silence: Reporter {
   func problem(_ message: String, path: Bytes?) {}
   func note(_ message: String) {}
+  func suspectRot(_ path: Bytes) {}
   func tookOver(_ kept: TakeOverSummary) {}
   func item(_ mark: Mark, _ path: Bytes, _ kind: FileKind) {}
   var wantsItems: Bool { false }

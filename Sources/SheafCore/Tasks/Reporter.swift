@@ -13,6 +13,8 @@ public protocol Reporter: Sendable {
   func problem(_ message: String, path: Bytes?)
   /// Worth knowing, nothing lost.
   func note(_ message: String)
+  /// The contents of a file are others although its size and time are not. It was saved as it is now.
+  func suspectRot(_ path: Bytes)
   /// What an interrupted run had saved is a set now.
   func tookOver(_ kept: TakeOverSummary)
   /// Only called where `wantsItems`.
@@ -21,14 +23,6 @@ public protocol Reporter: Sendable {
 }
 
 extension Reporter {
-  /// The contents of a file are others although its size and time are not.
-  func noteRot(_ path: Bytes) {
-    let path = Show.path([47] + path)
-    note(
-      "\(path): its contents changed, though size and time did not: perhaps they rot; older points have them as they were"
-    )
-  }
-
   /// Stock GNU tar, replaying the set, will not delete all that went away in these directories.
   func noteInexact(_ directories: [Bytes]) {
     for path in directories {

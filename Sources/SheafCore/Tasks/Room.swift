@@ -40,6 +40,6 @@ final class Room {
   func shortage(written: Int64, read: Int64) -> String {
     guard let needed, read > 0, needed > read else { return "" }
     let rest = Double(needed - read) * min(1, Double(written) / Double(read))
-    return "; about \(Show.size(Int64(rest))) more is needed"
+    return "; about \(Show.size(Int64(saturating: rest))) more is needed"
   }
 }

@@ -11,6 +11,8 @@ public struct TakeOverSummary: Sendable {
   public var storedBytes: Int64
   /// The run had come to its end and only its names were not final.
   public var isComplete: Bool
+  /// A file of which only the beginning was there, and how many bytes of archive so were dropped.
+  public var unfinished: (path: Bytes, bytes: Int64)?
 }
 
 struct TakeOver {
@@ -139,7 +141,8 @@ struct TakeOver {
       if head.kind == .full { try carry(before: head, after: last, writer, digest, &counts) }
       let foot = try writer.finish((digest.finish(), counts), incompleteAfter: reached)
       return TakeOverSummary(
-        set: left.set, files: foot.counts.new + foot.counts.changed, storedBytes: foot.storedBytes, isComplete: false)
+        set: left.set, files: foot.counts.new + foot.counts.changed, storedBytes: foot.storedBytes, isComplete: false,
+        unfinished: kept.unfinished.map { ($0, archive.size - cut.offset) })
     } catch {
       writer.discard()
       throw error

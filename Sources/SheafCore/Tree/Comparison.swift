@@ -444,7 +444,7 @@ final class Comparison {
       }
       return
     }
-    if onlyIfDifferent, reader.hasOtherContents, !parsed(entry.old!, \.mustReread) { reporter.noteRot(entry.path) }
+    if onlyIfDifferent, reader.hasOtherContents, !parsed(entry.old!, \.mustReread) { reporter.suspectRot(entry.path) }
     // What is only looked at may prove the same; its directory's entry costs little.
     if item.status.kind != .directory || onlyIfDifferent || before.isOther || before.line == nil { stores = true }
     sink.add(

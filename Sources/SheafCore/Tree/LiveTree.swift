@@ -43,7 +43,7 @@ final class LiveTree {
     self.readsContents = readsContents
     self.reporter = reporter
     self.progress = progress
-    look = SourceLook(owners: OwnerNames(), clock: clock)
+    look = SourceLook(owners: OwnerNames(), reporter: Silence(), clock: clock)
     var exclusions = ExclusionRules(lines: head.exclusions)
     if let unknown = exclusions.unknown.first {
       throw .damaged("what the point left out cannot be understood: \(Show.path(unknown))")
