@@ -92,7 +92,7 @@ final class JobBuilder: ComparisonSink {
   private func moveLarge(_ entry: PackEntry) throws(Failure) {
     let file: LargeFile
     do throws(SystemError) { file = try reader.open(entry) } catch {
-      entry.group?.settle(error, turn: entry.turn)
+      entry.group?.settle(failure: error, turn: entry.turn)
       reporter.problem(
         error.asUnseen,
         path: entry.path)

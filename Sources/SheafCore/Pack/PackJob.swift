@@ -67,7 +67,7 @@ struct PackEntry {
   mutating func leaveGroup(unless opened: Status) {
     let listed = item.status
     if let group, opened.inode != listed.inode || opened.device != listed.device {
-      group.settle(.replaced(path), turn: turn)
+      group.settle(failure: .replaced(path), turn: turn)
       self.group = nil
     }
   }
@@ -95,6 +95,7 @@ final class LinkGroup: @unchecked Sendable {
     var isStored = false
     var turn = 0
     var failure: SystemError?
+    var entry: Entry?
   }
 
   init(first: Bytes, status: Status) {
@@ -119,12 +120,21 @@ final class LinkGroup: @unchecked Sendable {
   }
 
   /// The same without waiting: whether it is known already that no name before this one could be read.
-  func isFirst(turn: Int) -> Bool { outcome.look { !$0.isStored && $0.turn == turn } }
+  func isFirst(turn: Int) -> Bool { isStored && outcome.look { !$0.isStored && $0.turn == turn } }
 
-  /// How a name fared that was the first when its turn came; nil: it is stored.
-  func settle(_ failure: SystemError?, turn: Int) {
-    outcome.change { $0 = Outcome(isStored: failure == nil, turn: turn + 1, failure: failure) }
+  /// The name whose turn came is stored.
+  func settle(_ entry: Entry, turn: Int) {
+    self.entry = entry
+    outcome.change { $0 = Outcome(isStored: true, turn: turn + 1, entry: entry) }
   }
+
+  /// The name whose turn came could not be read.
+  func settle(failure: SystemError, turn: Int) {
+    outcome.change { $0 = Outcome(turn: turn + 1, failure: failure) }
+  }
+
+  /// What is told of the first name, where this run stores it; for those who waited for it.
+  var stored: Entry? { outcome.look { $0.entry } }
 
   /// Why the last name that was tried could not be read.
   var failure: SystemError? { outcome.look { $0.failure } }

@@ -87,12 +87,11 @@ final class Packer {
     let (entry, failure) = file.finish()
     progress.add(files: 1)
     if let failure {
-      file.group?.settle(failure, turn: file.turn)
+      file.group?.settle(failure: failure, turn: file.turn)
       return unseen(entry.path, .file, file.before, job, failure)
     }
     if entry.isTorn { reporter.problem("changed while it was read; it is read again next time", path: entry.path) }
-    file.group?.entry = entry
-    file.group?.settle(nil, turn: file.turn)
+    file.group?.settle(entry, turn: file.turn)
     append(entry, job, as: file.change, part: job.parts.count) { extent in
       .firstMember(file, file.group, extent)
     }
@@ -190,18 +189,19 @@ final class Packer {
       let parent = try open(packed.listing.path)
       if packed.item.status.kind == .file { return try packFile(packed, parent, job) }
       try packOther(packed, parent, job)
-      packed.group?.settle(nil, turn: packed.turn)
     } catch {
       // A file that opens and then cannot be read has its header there already, which would swallow what follows.
       tar.count = start
-      packed.group?.settle(error, turn: packed.turn)
+      packed.group?.settle(failure: error, turn: packed.turn)
       unseen(packed.path, packed.item.status.kind, packed.before, job, error)
     }
   }
 
   private func packLink(_ packed: PackEntry, _ group: LinkGroup, _ job: PackJob) {
     let path = packed.path
-    let entry = look.entry(path, packed.item.status)
+    // As the manifest tells it: the file may be another by now than when this name was listed.
+    var entry = group.stored ?? look.entry(path, packed.item.status)
+    entry.path = path
     TarHeader(entry, linkTo: group.first).append(to: tar)
     job.gaps.append(
       .init(text: job.text.count, canonical: job.canonical.count, fill: .link(group, path: path, packed.before)))
@@ -222,7 +222,7 @@ final class Packer {
     let entry = try look.entry(packed.path, packed.item.status, named: name, in: parent)
     if isKept(entry, packed, job) { return }
     TarHeader(entry, attributes: entry.attributes).append(to: tar)
-    packed.group?.entry = entry
+    packed.group?.settle(entry, turn: packed.turn)
     append(entry, job, as: packed.change)
   }
 
@@ -284,7 +284,7 @@ final class Packer {
         return
       }
       if packed.onlyIfDifferent, !entry.isTorn, isRot(entry, since: packed.old) { reporter.suspectRot(entry.path) }
-      packed.group?.entry = entry
+      packed.group?.settle(entry, turn: packed.turn)
       let isLarge = Int64(size) > Self.smallLimit
       let part = isLarge ? endMembers(from: start, data: inner, job) : job.parts.count
       append(entry, job, as: packed.change, part: part) { extent in
@@ -292,7 +292,6 @@ final class Packer {
         extent.inner = Int64(isLarge ? inner - start : inner)
         return .ownMember(packed.group, extent)
       }
-      packed.group?.settle(nil, turn: packed.turn)
       return
     }
   }
@@ -444,6 +443,7 @@ extension Descriptor {
     guard status.blocks < status.size / 512 + (status.size % 512 == 0 ? 0 : 1) else { return [] }
     var holes: [Range<Int64>] = []
     var smallest = 0
+    // Some stay whatever their size: they tell a restore to look for more.
     var position: Int64 = 0
     while position < status.size {
       guard let hole = next(data: false, from: position), hole < status.size else { break }
@@ -452,7 +452,7 @@ extension Descriptor {
       position = max(data, position + 1)
       guard holes.count > Entry.holesLimit else { continue }
       smallest = max(2 * smallest, (64 << 10) - 1)
-      holes.removeAll { $0.count <= smallest }
+      holes = holes[..<Entry.manyHoles] + holes[Entry.manyHoles...].filter { $0.count > smallest }
     }
     return holes
   }
