@@ -55,6 +55,9 @@ public struct Status: Equatable, Sendable {
   /// All zeros, where nothing is known.
   public static let unknown = Status(stat())
 
+  /// A device's number as `st_dev` and `st_rdev` have it.
+  public static func device(_ major: UInt32, _ minor: UInt32) -> UInt64 { sheaf_makedev(major, minor) }
+
   public var specialMajor: UInt32 { sheaf_major(special) }
   public var specialMinor: UInt32 { sheaf_minor(special) }
 }

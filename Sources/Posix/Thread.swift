@@ -87,6 +87,12 @@ public final class Thread: @unchecked Sendable {
   }
 
   public func join() { pthread_join(handle, nil) }
+
+  /// Lets the calling thread rest, less where a signal comes.
+  public static func sleep(nanoseconds: Int64) {
+    var time = timespec(tv_sec: Int(nanoseconds / 1_000_000_000), tv_nsec: Int(nanoseconds % 1_000_000_000))
+    nanosleep(&time, nil)
+  }
 }
 
 /// First in, first out, at most `limit` at a time: who puts waits for room, who takes waits for something. What is

@@ -27,6 +27,14 @@ struct BackupCommand: ParsableCommand {
   @Flag(help: "Go on with the series of another machine, in whose place this one is.")
   var takeOver = false
 
+  @Flag(help: "Take sources that are not there.")
+  var allowMissing = false
+
+  @Option(
+    help: ArgumentHelp(
+      "What is not mounted any more, or empty, is gone for good; may be given several times.", valueName: "PATH"))
+  var gone: [RawText] = []
+
   @Flag(help: "Write a full set.")
   var full = false
 
@@ -98,6 +106,8 @@ struct BackupCommand: ParsableCommand {
     options.sources = try Sources.absolute(sources.map(\.bytes) + listedSources())
     options.changesSources = changeSources
     options.takesOver = takeOver
+    options.allowsMissing = allowMissing
+    options.gone = try Sources.absolute(gone.map(\.bytes))
     if full && differential { throw Failure(.usage, "--full and --differential exclude each other") }
     options.isFull = full
     options.isDifferential = differential
@@ -172,6 +182,7 @@ struct BackupCommand: ParsableCommand {
     json.add("files_deleted", s.counts.deleted)
     json.add("files_unseen", s.counts.unseen)
     json.add("excluded", s.excluded)
+    json.add("file_systems_left_out", s.fileSystemsLeftOut)
     json.add("exclusions", s.exclusions)
     json.add("problems", report.problemCount)
     json.add("suspected_rot", report.rotCount)
@@ -193,6 +204,7 @@ struct BackupCommand: ParsableCommand {
     changes.append("\(Words.count(s.unchanged)) unchanged")
     if c.unseen > 0 { changes.append(console.styled("\(Words.count(c.unseen)) unseen", .yellow)) }
     if s.excluded > 0 { changes.append("\(Words.count(s.excluded)) left out") }
+    if s.fileSystemsLeftOut > 0 { changes.append("\(Words.count(s.fileSystemsLeftOut, "file system")) left out") }
     let what = changes.joined(separator: ", ")
     if dryRun {
       console.print("would save \(s.kind == .incremental ? "an" : "a") \(s.kind.rawValue) set: \(what)")

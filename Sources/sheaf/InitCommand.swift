@@ -17,6 +17,7 @@ struct InitCommand: ParsableCommand {
 
   func run() throws {
     let path = try store.path()
+    try refuseElsewhere(path)
     let made = try Store.create(path, label: label?.bytes ?? [], now: .now())
     if output.json {
       var json = JSON("summary")
@@ -27,6 +28,36 @@ struct InitCommand: ParsableCommand {
     } else if !output.quiet {
       Console.shared.print("made a store at \(Show.path(path))")
       Console.shared.print("back up to it with: sheaf backup -s \(Show.word(path)) SOURCE...")
+    }
+    if !output.quiet, made.isOnSystemDisk {
+      Console.shared.note("it lies on the disk that the system runs from: what breaks that takes the backups along")
+    }
+  }
+
+  /// What names another machine is no path, and a store is not made in another one.
+  private func refuseElsewhere(_ path: Bytes) throws {
+    if (try? Descriptor.open(path, .pathOnly)) == nil, let colon = path.firstIndex(of: UInt8(ascii: ":")),
+      !path[..<colon].contains(47), colon > 0
+    {
+      throw Failure(
+        .usage, "a store on another machine, as \(Show.path(path)) names one, cannot be made yet",
+        hint: "mount it (sshfs, NFS) and name the folder; for a folder of that name, write ./\(Show.word(path))")
+    }
+    var folder: Bytes
+    if let there = try? Host.resolved(path) {
+      folder = there.splitAtName.parent
+    } else {
+      let name = Bytes(path.reversed().drop { $0 == 47 }.reversed())
+      let parent = name.lastIndex(of: 47).map { Bytes(name[...$0]) } ?? Bytes(".")
+      folder = (try? Host.resolved(parent)) ?? []
+    }
+    while !folder.isEmpty, folder != Bytes("/") {
+      if Store.isMade(in: folder) {
+        throw Failure(
+          .usage, "\(Show.path(path)) would lie in the store \(Show.path(folder))",
+          hint: "make it beside that one, or back up to that one with --series NAME")
+      }
+      folder = folder.splitAtName.parent
     }
   }
 }

@@ -134,7 +134,8 @@ import Testing
 
   @Test func aSourceThatNeverWas() throws {
     let f = try Fixture(Self.tree)
-    let output = try f.sheaf(["backup", "-s", Raw(f.store)] + sources(f, "one", "nothing"), status: 3)
+    let output = try f.sheaf(
+      ["backup", "-s", Raw(f.store), "--allow-missing"] + sources(f, "one", "nothing"), status: 3)
     #expect(output.errorText.contains("nothing: is not there"), "\(output)")
     #expect(try restored(f)["one/in/deep"] != nil)
     #expect(try restored(f)["nothing"] == nil)
@@ -142,7 +143,7 @@ import Testing
 
   @Test func withoutAnySourceThereIsNoSet() throws {
     let f = try Fixture(Self.tree)
-    let none = try f.sheaf(["backup", "-s", Raw(f.store)] + sources(f, "x", "y"), status: 1)
+    let none = try f.sheaf(["backup", "-s", Raw(f.store), "--allow-missing"] + sources(f, "x", "y"), status: 1)
     #expect(none.errorLines.count == 2 && none.stdout.isEmpty, "\(none)")
     #expect(try f.sheaf(["points", "-s", Raw(f.store)]).text.hasPrefix("no points yet"))
     try f.save(sources: sources(f, "one"))

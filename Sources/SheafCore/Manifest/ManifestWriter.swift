@@ -15,6 +15,11 @@ final class ManifestWriter {
   private var index: [(offset: Int64, first: Bytes)] = []
   /// What was written, in order.
   private(set) var pieces: [WrittenPiece] = []
+  /// A path whose line does not come after the one before it: nobody could read such a manifest, so it cannot be ended.
+  private(set) var disorder: Bytes?
+  private let previous = Buffer()
+  private var previousParent = -1
+  private let decoded = Buffer()
 
   /// Inflated bytes of one member: small enough to seek to one folder, large enough to deflate well.
   private static let memberSize = 128 << 10
@@ -30,6 +35,7 @@ final class ManifestWriter {
 
   /// Appends whole lines.
   func append(_ lines: UnsafeRawBufferPointer) throws(SystemError) {
+    checkOrder(lines)
     if let base = lines.baseAddress { text.append(base, lines.count) }
     var done = 0
     while text.count - done >= Self.memberSize {
@@ -42,6 +48,34 @@ final class ManifestWriter {
     if done > 0 {
       memmove(text.start, text.start + done, text.count - done)
       text.count -= done
+    }
+  }
+
+  /// What a reader refuses is not written: each path has one line, after those before it.
+  private func checkOrder(_ lines: UnsafeRawBufferPointer) {
+    guard let base = lines.baseAddress?.assumingMemoryBound(to: UInt8.self) else { return }
+    var start = 0
+    while start < lines.count, let newline = memchr(base + start, 10, lines.count - start) {
+      let end = UnsafeRawPointer(newline) - UnsafeRawPointer(base)
+      let line = UnsafeBufferPointer(start: base + start, count: end - start)
+      start = end + 1
+      guard var path = ManifestSyntax.path(of: line), let encoded = path.baseAddress else { continue }
+      if memchr(encoded, 92, path.count) != nil {
+        decoded.count = 0
+        decoded.reserve(path.count)
+        let out = decoded.start.assumingMemoryBound(to: UInt8.self)
+        guard let count = Escape.decode(path, into: out) else { continue }
+        path = UnsafeBufferPointer(start: out, count: count)
+      }
+      let parent = path.lastIndex(of: UInt8(ascii: "/")) ?? 0
+      if previousParent >= 0, disorder == nil {
+        let before = UnsafeBufferPointer(
+          start: UnsafePointer(previous.start.assumingMemoryBound(to: UInt8.self)), count: previous.count)
+        if PathOrder.compare(before, previousParent, path, parent) >= 0 { disorder = Bytes(path) }
+      }
+      previous.count = 0
+      if let first = path.baseAddress { previous.append(first, path.count) }
+      previousParent = parent
     }
   }
 
@@ -59,6 +93,7 @@ final class ManifestWriter {
 
   /// Writes the foot and the index. The file is complete then, and not yet durable.
   func finish(_ foot: SetFoot) throws(SystemError) {
+    if disorder != nil { throw .unfit("put the lines in order of", file.path) }
     try flush()
     let footOffset = offset
     text.append(foot.text())

@@ -9,9 +9,12 @@ enum Dumpdir {
 
   /// Letters by type: `D` a directory, `Y` anything else, `N` what could not be looked at or was left out, so that tar
   /// leaves it alone. What was `lost` is left out of the list: so it goes.
-  static func listing(_ listing: Listing, without lost: [Bytes], unseen: Set<Bytes> = []) -> Bytes {
+  static func listing(
+    _ listing: Listing, without lost: [Bytes], unseen: Set<Bytes> = [], kept: [Bytes] = []
+  ) -> Bytes {
     let gone = Set(lost)
     var leftOut = listing.leftOut.filter { !gone.contains($0) }[...]
+    if !kept.isEmpty { leftOut = (leftOut + kept).sorted { $0.lexicographicallyPrecedes($1) }[...] }
     var value = Bytes()
     func append(_ letter: UInt8, _ name: Bytes) {
       value.append(letter)
@@ -103,7 +106,7 @@ struct LargePurge {
   func entries(of lost: [Bytes], in directory: Bytes) -> [PackItem]? {
     let (parent, _) = directory.splitAtName
     guard !directory.isEmpty, lister.sources.names(above: parent) == nil else { return nil }
-    let listing = lister.list(parent, isBoundary: false)
+    let listing = lister.list(parent)
     guard listing.failure == nil, let status = try? lister.root.openBeneath(parent, [.pathOnly, .directory]).status()
     else { return nil }
     let parentList = Dumpdir.listing(listing, without: [])

@@ -13,6 +13,9 @@ final class JobBuilder: ComparisonSink {
   private var block: [(item: PackItem, estimate: Int)] = []
   private var blockKept = Buffer(capacity: 1 << 16)
   private var job = PackJob()
+  /// Called once, when more bytes have to be stored than there is room for, unless they shrink.
+  var onMuch: (above: Int64, tell: (Int64) -> Void)?
+  private var toStore: Int64 = 0
 
   private static let memberSize = 1 << 20
   private static let itemLimit = 8192
@@ -28,6 +31,13 @@ final class JobBuilder: ComparisonSink {
   func diverge(from hasher: SHA256) { line.begin(point: hasher) }
 
   func add(_ item: PackItem, estimate: Int) {
+    if let much = onMuch, case .entry(let entry) = item, !entry.onlyIfDifferent {
+      toStore.add(saturating: min(Int64(estimate), 1024 + entry.item.status.blocks * 512))
+      if toStore > much.above {
+        onMuch = nil
+        much.tell(toStore)
+      }
+    }
     block.append((item, estimate + Self.estimate(item)))
   }
 

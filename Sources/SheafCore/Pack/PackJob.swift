@@ -46,6 +46,8 @@ struct PackEntry {
   var onlyIfDifferent = false
   /// Of a directory; its line and its own tar entry must tell the same.
   var attributes: [Attribute] = []
+  /// Of a directory: the file system that begins there.
+  var fileSystem: FileSystemMark?
   /// It is as it was, and stored only because everything is.
   var isUnchanged = false
   /// The inode's other names, where it has any.

@@ -10,6 +10,7 @@ final class Packer {
   private let progress: Progress
   private let set: SetID
   private let isFull: Bool
+  private let untold: UntoldContents
 
   private let hasher = SHA256()
   private let tar = Buffer(capacity: 2 << 20)
@@ -18,14 +19,15 @@ final class Packer {
   private var directory: (path: Bytes, descriptor: Descriptor)?
 
   init(
-    root: Descriptor, owners: OwnerNames, level: Int, set: SetID, isFull: Bool, reporter: any Reporter,
-    progress: Progress, clock: @escaping @Sendable () -> Timestamp
+    root: Descriptor, owners: OwnerNames, level: Int, set: SetID, isFull: Bool, untold: UntoldContents,
+    reporter: any Reporter, progress: Progress, clock: @escaping @Sendable () -> Timestamp
   ) {
     self.root = root
     look = SourceLook(owners: owners, reporter: reporter, clock: clock)
     compressor = Compressor(level: level)
     self.set = set
     self.isFull = isFull
+    self.untold = untold
     self.reporter = reporter
     self.progress = progress
   }
@@ -213,6 +215,7 @@ final class Packer {
     var entry = look.entry(packed.path, packed.item.status)
     entry.attributes = packed.attributes
     entry.isFresh = packed.before.isOther
+    entry.fileSystem = packed.fileSystem
     if isKept(entry, packed, job) { return }
     append(entry, job, as: packed.change)
   }
@@ -263,6 +266,7 @@ final class Packer {
         read == size && after.size == status.size && after.modified == status.modified
         && after.changed == status.changed
       if !isWhole, tries < 4 { continue }
+      if isWhole, size == 0, file.holdsMoreThanItsSize { untold.add(path) }
       if read < size { tar.appendZeros(size - read) }
       if !isWhole { entry.isTorn = true }
       if !isWhole || Int64(size) < status.size {
@@ -358,6 +362,25 @@ final class Packer {
   }
 }
 
+/// Files that say they are empty and are not, as those of `/proc`: what they hold is not saved.
+final class UntoldContents: Sendable {
+  private let state = Monitor<(first: Bytes, count: Int64)>(([], 0))
+
+  func add(_ path: Bytes) {
+    state.look {
+      if $0.count == 0 || path.lexicographicallyPrecedes($0.first) { $0.first = path }
+      $0.count += 1
+    }
+  }
+
+  func tell(_ reporter: any Reporter) {
+    let (first, count) = state.look { $0 }
+    guard count > 0 else { return }
+    let more = count > 1 ? ", as are \(count - 1) more" : ""
+    reporter.problem("is empty by its size and is not\(more): what is in it is not saved", path: first)
+  }
+}
+
 /// A line with the old place.
 struct Refreshed {
   let text: Bytes
@@ -435,6 +458,17 @@ struct UnseenLines {
 }
 
 extension Descriptor {
+  /// Whether a file whose size is 0 has contents.
+  var holdsMoreThanItsSize: Bool {
+    var byte: UInt8 = 0
+    return
+      (try? withUnsafeMutableBytes(
+        of: &byte,
+        { (there) throws(SystemError) in
+          try read(into: there.baseAddress!, count: 1, at: 0)
+        })) ?? 0 > 0
+  }
+
   /// None where they cannot be read.
   func attributesOrNone() -> [Attribute] { (try? attributes()) ?? [] }
 

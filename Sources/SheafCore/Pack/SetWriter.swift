@@ -272,6 +272,9 @@ final class SetWriter {
     try marks.copy(written, name: set.manifest, to: manifest)
   }
 
+  /// A path that would have two lines, so that the set cannot be ended.
+  var disorder: Bytes? { manifest.disorder }
+
   /// Bytes written so far.
   var bytesWritten: Int64 { archive.offset }
 

@@ -21,6 +21,8 @@ public struct KnownSeries: Sendable {
   var seen: [SeenPoint] = []
   /// The newest points of other copies of the store, with the same identity: each goes on by itself.
   var tips: [SeenPoint] = []
+  /// What was last backed up to it from here; nil: not known.
+  public var sources: [Bytes]?
 
   /// When a point's run began by the clock, as far as that is remembered where its name says something else.
   public func started(_ set: SetName) -> Timestamp {
@@ -97,6 +99,11 @@ public struct KnownStores: Sendable {
     find(uuid: series.store.uuid)?.series.first { $0.name == series.name }?.newest.time
   }
 
+  /// What was last backed up to the series from this machine; nil where that is not known.
+  func sources(of series: Series) -> [Bytes]? {
+    find(uuid: series.store.uuid)?.series.first { $0.name == series.name }?.sources
+  }
+
   /// How a series stands to what was seen of it here; the texts are for people.
   public enum State: Equatable, Sendable {
     case asKnown
@@ -155,7 +162,10 @@ public struct KnownStores: Sendable {
   }
 
   /// Remembers the series as it is now. `verified`: everything has been read and is good.
-  public func remember(_ series: Series, now: Timestamp, verified: Bool = false) throws(Failure) {
+  /// `sources`: what was just backed up to it.
+  public func remember(
+    _ series: Series, now: Timestamp, verified: Bool = false, sources: [Bytes]? = nil
+  ) throws(Failure) {
     let store = series.store
     guard let name = Self.name(store.uuid) else { return }
     let path = try system { () throws(SystemError) in try Host.resolved(store.path) }
@@ -182,6 +192,7 @@ public struct KnownStores: Sendable {
       entry.verified = verified ? now : before?.verified
       entry.points = sets
       remember(sets, newest, head, foot, of: series, before, &entry)
+      entry.sources = sources ?? before?.sources
       known.series.append(entry)
       known.series.sort { $0.name.lexicographicallyPrecedes($1.name) }
     }
@@ -263,6 +274,7 @@ public struct KnownStores: Sendable {
       // Of the series before it.
       case "seen-points": if !store.series.isEmpty { store.series[store.series.count - 1].seen = Self.points(value) }
       case "tips": if !store.series.isEmpty { store.series[store.series.count - 1].tips = Self.points(value) }
+      case "sources": Self.addSources(value, to: &store)
       default: break
       }
     }
@@ -285,6 +297,15 @@ public struct KnownStores: Sendable {
     text.split(separator: 32).compactMap { SeenPoint(Bytes($0).shown) }
   }
 
+  /// `NAME ./SOURCE...`, behind the series.
+  private static func addSources(_ text: Bytes, to store: inout KnownStore) {
+    let words = text.split(separator: 32).map { Bytes($0) }
+    guard let name = words.first.flatMap({ Escape.decode($0) }),
+      let index = store.series.firstIndex(where: { $0.name == name })
+    else { return }
+    store.series[index].sources = words.dropFirst().compactMap { Escape.decode(Bytes($0.dropFirst(2))) }
+  }
+
   private func write(_ store: KnownStore, _ name: Bytes) throws(Failure) {
     var lines = [
       "format=1", "uuid=\(store.uuid)", "label=\(Escape.encodedPath(store.label))",
@@ -299,6 +320,11 @@ public struct KnownStores: Sendable {
       for (key, points) in [("seen-points", s.seen), ("tips", s.tips)] where !points.isEmpty {
         lines.append("\(key)=\(points.map(\.text).joined(separator: " "))")
       }
+    }
+    for s in store.series {
+      guard let sources = s.sources else { continue }
+      let paths = sources.map { " ./" + Escape.encodedPath($0) }.joined()
+      lines.append("sources=\(Escape.encodedPath(s.name))\(paths)")
     }
     try makeDirectories()
     try system { () throws(SystemError) in

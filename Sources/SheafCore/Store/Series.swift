@@ -240,12 +240,15 @@ public final class Series {
     return point.line.entry()
   }
 
-  /// The names that the point has directly in `directory`.
+  /// The names that the point has directly in `directory`: those that could not be looked at, where there are any.
   func names(in directory: Bytes, of chain: [SetName]) throws(Failure) -> [Bytes] {
     let (point, _) = try tree(chain, from: directory + [47])
-    var names: [Bytes] = []
-    while try point.next(), point.line.parent.elementsEqual(directory) { names.append(Bytes(point.line.name)) }
-    return names
+    var seen: [Bytes] = []
+    var unseen: [Bytes] = []
+    while try point.next(), point.line.parent.elementsEqual(directory) {
+      if point.isUnseen { unseen.append(Bytes(point.line.name)) } else { seen.append(Bytes(point.line.name)) }
+    }
+    return unseen.isEmpty ? seen : unseen
   }
 
   /// Those of all sets whose manifests can be read.

@@ -25,6 +25,21 @@ public final class Store: Sendable {
     if let status = try? directory.status() { directory.drive?.access = Access(of: status) }
   }
 
+  /// Whether there is a store's marker in a folder, whatever it says.
+  public static func isMade(in folder: Bytes) -> Bool {
+    (try? Descriptor.open(folder, [.pathOnly, .directory]).status(of: marker)) != nil
+  }
+
+  /// Whether it lies on the file system that the system runs from.
+  public var isOnSystemDisk: Bool { isOnFileSystem(of: Bytes("/")) }
+
+  func isOnFileSystem(of path: Bytes) -> Bool {
+    guard let there = try? Descriptor.open(path, .pathOnly).status(), let here = try? directory.status() else {
+      return false
+    }
+    return there.device == here.device
+  }
+
   /// Opens the store at `path`. Throws a failure of kind `noStore` where there is none; writes nothing.
   public static func open(_ path: Bytes) throws(Failure) -> Store {
     let hint = "is the drive mounted? 'sheaf init -s \(Show.word(path))' makes a new store"

@@ -8,6 +8,11 @@ public struct BackupOptions: Sendable {
   public var changesSources = false
   /// Go on with a series that another machine made.
   public var takesOver = false
+  /// Sources that are named for the first time need not be there.
+  public var allowsMissing = false
+  /// What is not there any more and is not to be waited for, as the sources are: where a file system is not mounted, or a
+  /// source is empty.
+  public var gone: [Bytes] = []
   public var isFull = false
   /// Build on the last full set; only where everything can be looked at.
   public var isDifferential = false
@@ -47,6 +52,8 @@ public struct BackupSummary: Sendable {
   /// What lies under another path than before and was not stored again.
   public var moved: Int64 = 0
   public var excluded = 0
+  /// Mount points whose file systems were left out.
+  public var fileSystemsLeftOut = 0
   /// The options that say what is left out.
   public var exclusions: [Bytes] = []
   public var bytesRead: Int64 = 0
@@ -95,6 +102,7 @@ public struct Backup {
         .usage, "nothing to back up: the series '\(Show.path(name))' is new and remembers no sources",
         hint: "name a SOURCE")
     }
+    if isNew { try SourceCheck(options).check(remembered: []) }
     if isNew, options.isDryRun {
       // Nothing may be written, so there is no directory to lock.
       let rules = try walkRules(options.exclusions ?? ExclusionRules())
@@ -116,6 +124,7 @@ public struct Backup {
       if options.discardsInterrupted { try series.removeLeftovers() } else { try takeOver(series, progress) }
       try store.refreshHelpers()
     }
+    try SourceCheck(options).check(series, known)
     let rules = try walkRules(exclusions(of: series))
     let run = Run(self, series: series, lock: lock, name: name, host: host, rules: rules)
     var reason = options.isFull ? "asked for" : nil
@@ -129,7 +138,7 @@ public struct Backup {
     }
     var summary: BackupSummary?
     // As long as no set answers it, this is not forgotten.
-    defer { if !options.isDryRun, state == .asKnown || summary?.set != nil { remember(series) } }
+    defer { if !options.isDryRun, state == .asKnown || summary?.set != nil { remember(series, summary?.sources) } }
     guard let newest = try series.sets().last else {
       if options.isDifferential { reporter.note("a full set is written, because there is none yet to build on") }
       summary = try run.write(after: nil, fullBecause: nil)
@@ -151,8 +160,8 @@ public struct Backup {
     return summary!
   }
 
-  private func remember(_ series: Series) {
-    do throws(Failure) { try known?.remember(series, now: clock()) } catch {
+  private func remember(_ series: Series, _ sources: [Bytes]?) {
+    do throws(Failure) { try known?.remember(series, now: clock(), sources: sources) } catch {
       reporter.note("what is on this drive could not be remembered here: \(error.message)")
     }
   }
@@ -201,7 +210,7 @@ public struct Backup {
   private func sourcesReason(_ head: SetHead) throws(Failure) -> String? {
     if options.sources.isEmpty { return nil }
     let wanted = SourceTree(options.sources).sources
-    if wanted == head.sources { return nil }
+    if wanted == head.sources || SourceTree.tops(wanted) == SourceTree.tops(head.sources) { return nil }
     guard options.changesSources else {
       let before = head.sources.map { Show.path([47] + $0) }.joined(separator: " ")
       throw Failure(
@@ -320,7 +329,7 @@ private struct Run {
     let owners = OwnerNames()
     let reader = LargeReader(
       root: root, owners: owners, progress: task.progress, reporter: task.reporter, clock: task.clock)
-    let lister = Lister(root: root, rules: rules, sources: sources)
+    let lister = Lister(root: root, rules: rules, sources: sources, clock: task.clock)
 
     var time = Timestamp(seconds: started.seconds)
     // Also past what a run that was killed left without a manifest, and what was lost since.
@@ -347,10 +356,16 @@ private struct Run {
     func comparison(
       _ sink: any ComparisonSink, readsNothing: Bool = false, _ reporter: any Reporter, _ progress: Progress
     ) throws(Failure) -> Comparison {
+      let places = AbsentPlaces(
+        lister, gone: options.gone,
+        names: { (path) throws(Failure) in
+          try previous.map { (previous) throws(Failure) in try series!.names(in: path, of: previous.chain) } ?? []
+        }, reporter: reporter)
       let finder = (isFull || !usesMoves ? nil : previous).map { previous in
         MoveFinder(
           root: root, walk: { Walk(lister, threads: processorCount()) },
-          point: { () throws(Failure) in try series!.tree(previous.chain) }, spill: task.spill, progress: progress)
+          point: { () throws(Failure) in try series!.tree(previous.chain) }, spill: task.spill, progress: progress,
+          places: places)
       }
       return Comparison(
         walk: Walk(lister, threads: processorCount()),
@@ -359,7 +374,7 @@ private struct Run {
         ComparisonOptions(
           isFull: isFull, readsContents: options.readsContents, readsNothing: readsNothing,
           storesMetadata: options.storesMetadata),
-        reader: reader, finder: finder, reporter: reporter, progress: progress)
+        reader: reader, finder: finder, places: places, reporter: reporter, progress: progress)
     }
     if options.isDryRun {
       let sink = DryRunSink(task.reporter)
@@ -371,34 +386,47 @@ private struct Run {
       summary.unchanged = comparison.unchanged + sink.unchanged
       summary.moved = comparison.moved
       summary.excluded = comparison.excluded
+      summary.fileSystemsLeftOut = comparison.fileSystemsLeftOut
       if kind == .differential, summary.counts.unseen > 0 || comparison.sawUnseen { return nil }
       return summary
     }
 
     let room = Room(series!.directory, keeping: options.keepFree)
-    if room.mayBeShort(of: sources, root) {
-      // What is to be read is the most that is written; a walk more is little beside a drive that is found full.
+    func estimate() throws(Failure) -> DryRunSink {
       let sink = DryRunSink(Silence())
       _ = try comparison(sink, readsNothing: true, Silence(), Progress()).run()
-      room.needed = sink.stored
-      task.progress.expected.store(Int(sink.bytes), ordering: .relaxed)
-      if let warning = room.warning { task.reporter.note(warning) }
+      return sink
     }
+    if previous == nil, room.mayBeShort(of: sources, root) {
+      // Everything will be read, so a walk more is little beside a drive that is found full.
+      let sink = try estimate()
+      room.needed = sink.stored
+      task.progress.expected.store(Int(clamping: sink.bytes), ordering: .relaxed)
+    } else if isFull, let before = previous?.foot.counts.bytes {
+      room.needed = before
+      task.progress.expected.store(Int(clamping: before), ordering: .relaxed)
+    }
+    if let warning = room.warning { task.reporter.note(warning) }
     let set = SetName(point: PointName.text(time), kind: head.kind)
     let writer: SetWriter
     do throws(SystemError) {
       writer = try SetWriter(
         set, head: head, in: series!, .init(volume: options.volumeSize, free: options.keepFree))
     } catch { throw Failure(error, hint: error.isFull ? removable() : nil) }
+    let untold = UntoldContents()
     let packers = (0..<processorCount()).map { _ in
       Packer(
-        root: root, owners: owners, level: options.level, set: head.id, isFull: isFull, reporter: task.reporter,
-        progress: task.progress, clock: task.clock)
+        root: root, owners: owners, level: options.level, set: head.id, isFull: isFull, untold: untold,
+        reporter: task.reporter, progress: task.progress, clock: task.clock)
     }
     let line = PackLine(writer, packers: packers)
     do throws(Failure) {
       let builder = JobBuilder(
         line, reader: reader, reporter: task.reporter, progress: task.progress, isFull: isFull)
+      // A run that stores what changed is judged by what it meets on its way.
+      if room.needed == nil, let free = room.free {
+        builder.onMuch = (free, { task.reporter.note(room.warning(met: $0)) })
+      }
       let comparison = try comparison(builder, task.reporter, task.progress)
       let digest = try comparison.run()
       try builder.finish()
@@ -409,6 +437,7 @@ private struct Run {
       summary.unchanged = comparison.unchanged + writer.unchanged
       summary.moved = comparison.moved + writer.moved
       summary.excluded = comparison.excluded
+      summary.fileSystemsLeftOut = comparison.fileSystemsLeftOut
       summary.bytesRead = writer.bytesRead + reader.bytesRead
       if kind == .differential, summary.counts.unseen > 0 || comparison.sawUnseen {
         writer.discard()
@@ -422,6 +451,12 @@ private struct Run {
         return summary
       }
       task.reporter.noteInexact(comparison.inexact)
+      untold.tell(task.reporter)
+      if let path = writer.disorder {
+        throw Failure(
+          .failed, "\(Show.path([47] + path)) was found twice: the set could not be read, so nothing was saved",
+          hint: "run it again")
+      }
       if !comparison.unlisted.isEmpty {
         try writer.mark(
           UnlistedMarks(comparison.unlisted) { (path) throws(Failure) in
@@ -445,6 +480,7 @@ private struct Run {
       return summary
     } catch {
       try? line.finish()
+      if error.cause?.isFull == true, room.needed == nil { room.needed = try? estimate().stored }
       throw try ended(error, writer, room)
     }
   }
@@ -588,7 +624,7 @@ extension SetFoot.Counts {
 
 extension Series {
   /// The head of the newest set; where that cannot be read, an older one still knows.
-  fileprivate func newestHead() throws(Failure) -> SetHead? {
+  func newestHead() throws(Failure) -> SetHead? {
     for set in try sets().reversed() { if let head = try? head(set) { return head } }
     return nil
   }

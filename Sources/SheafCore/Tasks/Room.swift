@@ -3,7 +3,7 @@ import Posix
 
 final class Room {
   /// Bytes that may be written; nil where the file system does not tell.
-  private let free: Int64?
+  let free: Int64?
   private let kept: Int64
   /// Bytes that the run reads, and so writes at the most; nil: not asked, there is room for whatever it may be.
   var needed: Int64?
@@ -34,6 +34,11 @@ final class Room {
     let reserve = kept > 0 ? " beside the \(Show.size(kept)) to keep free" : ""
     return
       "up to \(Show.size(needed)) is to be saved, and \(Show.size(free)) is free on the drive\(reserve): it may not fit"
+  }
+
+  /// As above, of a run that goes on and has met so much that is to be saved.
+  func warning(met bytes: Int64) -> String {
+    "more than \(Show.size(bytes)) is to be saved, and \(Show.size(free ?? 0)) is free on the drive: it may not fit"
   }
 
   /// How much is missing, in words that follow a message; by how the bytes read so far deflated.

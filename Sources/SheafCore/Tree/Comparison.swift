@@ -34,6 +34,7 @@ final class Comparison {
   private let reader: LargeReader
   private let lister: Lister
   private let purge: LargePurge
+  private let places: AbsentPlaces
   /// Asked once, when the first name is gone or new.
   private var finder: MoveFinder?
   private let reporter: any Reporter
@@ -44,6 +45,8 @@ final class Comparison {
   private(set) var unchanged: Int64 = 0
   private(set) var moved: Int64 = 0
   private(set) var excluded = 0
+  /// Mount points whose file systems were left out.
+  private(set) var fileSystemsLeftOut = 0
   /// Directories whose deletions stock GNU tar cannot replay.
   private(set) var inexact: [Bytes] = []
 
@@ -64,6 +67,17 @@ final class Comparison {
   var sawUnseen: Bool { !unseenDirectories.isEmpty || counts.unseen > 0 }
   /// Directories that are new or have changed, whose own entries are still to come, with their attributes.
   private var changedDirectories: [Bytes: [Attribute]] = [:]
+  /// The file systems that begin at directories whose own entries are still to come.
+  private var marks: [Bytes: FileSystemMark] = [:]
+  /// Of the directory at hand.
+  private var mark: FileSystemMark?
+  private var device: UInt64?
+  /// Sources or mount points may be among its names.
+  private var mayHoldPlaces = false
+  /// Names that are gone from it and are not deleted.
+  private var kept: [Bytes] = []
+  /// Directories with such names.
+  private var keeping: Set<Bytes> = []
   private var groups: [FileIdentity: LinkGroup] = [:]
   private var lost: [Bytes] = []
   /// A name's entry was moved away; nothing is there.
@@ -85,7 +99,7 @@ final class Comparison {
 
   init(
     walk: Walk, old: PointReader?, lister: Lister, to sink: any ComparisonSink, _ options: ComparisonOptions,
-    reader: LargeReader, finder: MoveFinder?, reporter: any Reporter, progress: Progress
+    reader: LargeReader, finder: MoveFinder?, places: AbsentPlaces, reporter: any Reporter, progress: Progress
   ) {
     self.walk = walk
     self.old = old.map { OldTree($0) }
@@ -96,6 +110,7 @@ final class Comparison {
     self.options = options
     self.reader = reader
     purge = LargePurge(lister: lister)
+    self.places = places
     self.reporter = reporter
     self.progress = progress
     if options.isFull || old == nil { diverge() }
@@ -151,7 +166,7 @@ final class Comparison {
     let parent = Bytes(old!.line.parent)
     if old!.isVacated {
       addNote(ManifestSyntax.deleted, Bytes(old!.line.path))
-    } else if unseenDirectories.contains(where: { parent.isAtOrBelow($0) }) {
+    } else if places.keeps(parent) || unseenDirectories.contains(where: { parent.isAtOrBelow($0) }) {
       keepUnseen()
     } else {
       diverge()
@@ -200,7 +215,18 @@ final class Comparison {
       reporter.note("the store lies in \(Show.path([47] + listing.path)) and is not backed up into itself")
     }
     let attributes = changedDirectories.removeValue(forKey: listing.path)
-    if let failure = listing.failure {
+    mark = marks.isEmpty ? nil : marks.removeValue(forKey: listing.path)
+    device = status?.device ?? (listing.device == 0 ? nil : listing.device)
+    mayHoldPlaces = places.mayHoldPlaces(listing)
+    if listing.isBoundary {
+      fileSystemsLeftOut += 1
+      reporter.note("\(Show.path([47] + listing.path)): what is mounted there is left out")
+    }
+    var failure = listing.failure
+    if let device, listing.device != 0, listing.device != device, !places.isMounted(listing.path) {
+      failure = .replaced(listing.path)
+    }
+    if let failure {
       reporter.problem(failure.asProblem, path: listing.path)
       unseenDirectories.append(listing.path)
       return try end(unlistedEntry(listing, status, attributes))
@@ -209,7 +235,11 @@ final class Comparison {
     lostToMove = false
     swapped.removeAll(keepingCapacity: true)
     unseenNames.removeAll(keepingCapacity: true)
+    kept.removeAll(keepingCapacity: true)
     stores = false
+    if listing.isUnsettled {
+      reporter.problem("changes as fast as it is listed: what was not found there is kept", path: listing.path)
+    }
     oldIsHere = isIn(listing.path)
     for index in listing.items.indices {
       var order = try passLost(before: index, listing)
@@ -234,14 +264,14 @@ final class Comparison {
 
   /// The entry of a directory that could not be listed: it says so in the archive, as its line will in the manifest.
   private func unlistedEntry(_ listing: Listing, _ status: Status?, _ known: [Attribute]?) -> PackItem? {
-    guard let status else { return nil }
+    guard let status, !places.isHeld(listing.path) else { return nil }
     hasOwnEntry = true
     diverge()
     unlisted.append(listing.path)
     let (parent, name) = listing.path.splitAtName
     return .directory(
       path: listing.path, status: status, attributes: known ?? (try? reader.attributes(ofDirectory: name, in: parent)),
-      dumpdir: [], comment: TarHeader.comment(ofDirectory: true, nil))
+      dumpdir: [], comment: TarHeader.comment(ofDirectory: true, mark))
   }
 
   /// Passes the old names that sort before the item's, which are gone; how the next compares with it.
@@ -264,6 +294,14 @@ final class Comparison {
     let line = old!.line
     diverge()
     let path = Bytes(line.path)
+    if !old!.isVacated, listing.isUnsettled || places.keeps(listing.path) || places.isAbsent(lost: line) {
+      kept.append(Bytes(line.name))
+      if line.kind == .directory, !places.keeps(listing.path) { unseenDirectories.append(path) }
+      addUnseen(path, before: before())
+      try advance()
+      oldIsHere = isIn(listing.path)
+      return
+    }
     if !options.isFull { addNote(ManifestSyntax.deleted, path) }
     if old!.isVacated {
       lostToMove = true
@@ -284,10 +322,13 @@ final class Comparison {
   private func endDirectory(_ listing: Listing, _ status: Status?, _ attributes: [Attribute]?) throws(Failure) {
     // The top has no entry of its own that could tell what it lost.
     if status == nil, !options.isFull, !lost.isEmpty { inexact.append(listing.path) }
-    guard let status, attributes != nil || stores || lostToMove || !lost.isEmpty || options.isFull || !hasOwnEntry
-    else {
-      return try end(nil)
-    }
+    if listing.isUnsettled, status != nil { unlisted.append(listing.path) }
+    if !kept.isEmpty { keeping.insert(listing.path) }
+    let isTold =
+      attributes != nil || stores || lostToMove || !lost.isEmpty || options.isFull || !hasOwnEntry
+      || listing.isUnsettled
+    // What was not looked at has no entry: tar would set its time, and delete what is kept.
+    guard let status, isTold, !places.isHeld(listing.path) else { return try end(nil) }
     hasOwnEntry = true
     var dumpdir = Bytes()
     var before: [PackItem] = []
@@ -295,10 +336,12 @@ final class Comparison {
       if listing.isAboveSource {
         inexact.append(listing.path)
       } else {
-        dumpdir = Dumpdir.listing(listing, without: lost, unseen: unseenNames)
+        dumpdir = Dumpdir.listing(listing, without: lost, unseen: unseenNames, kept: kept)
         if dumpdir.count > Dumpdir.limit {
           dumpdir = []
-          if let entries = purge.entries(of: lost + swapped, in: listing.path) {
+          if !keeping.contains(listing.path.splitAtName.parent),
+            let entries = purge.entries(of: lost + swapped, in: listing.path)
+          {
             before = entries
           } else {
             inexact.append(listing.path)
@@ -307,7 +350,9 @@ final class Comparison {
       }
     }
     try end(
-      .directory(path: listing.path, status: status, attributes: attributes, dumpdir: dumpdir), before: before)
+      .directory(
+        path: listing.path, status: status, attributes: attributes, dumpdir: dumpdir,
+        comment: TarHeader.comment(ofDirectory: listing.isUnsettled, mark)), before: before)
   }
 
   // MARK: - One entry
@@ -346,6 +391,27 @@ final class Comparison {
   private func compare(_ index: Int, _ item: Listing.Item, _ listing: Listing) throws(Failure) {
     if item.failure != 0 || old!.isVacated { return try add(index, item, listing, before: before()) }
     let line = old!.line
+    var isMarkedAnew = false
+    if line.kind == .directory, mayHoldPlaces || line.hasFileSystem {
+      let path = Bytes(line.path)
+      let marked = line.fileSystem
+      if item.status.kind != .directory {
+        if places.isAbsent(lost: line) {
+          diverge()
+          unseenDirectories.append(path)
+          unseenNames.insert(listing.name(item))
+          return addUnseen(path, before: before())
+        }
+      } else if !item.isAbove, try places.isAbsent(path, item, around: device, before: marked, wasUnseen: old!.isUnseen)
+      {
+        diverge()
+        return addUnseen(path, before: before())
+      } else {
+        let mark = places.mark(path, item, around: device)
+        marks[path] = mark
+        isMarkedAnew = mark != marked
+      }
+    }
     if (line.kind == .directory) != (item.status.kind == .directory) {
       let entry = PackEntry(listing: listing, index: index, before: before())
       if let failure = reader.failure(opening: entry) {
@@ -357,7 +423,8 @@ final class Comparison {
       }
       swapped.append(listing.name(item))
     }
-    let verdict = verdict(line, item.status, listing.path)
+    var verdict = verdict(line, item.status, listing.path)
+    if isMarkedAnew, verdict == .same { verdict = .look }
     if options.isFull {
       // Stored all the same, but nothing that a person would call a change.
       let isSame = verdict == .same
@@ -408,6 +475,10 @@ final class Comparison {
     entry.isUnchanged = isUnchanged
     var isSame = isSame
     if item.status.kind == .directory {
+      if mayHoldPlaces {
+        entry.fileSystem = places.mark(entry.path, item, around: device)
+        marks[entry.path] = entry.fileSystem
+      }
       if !isSame {
         do throws(SystemError) {
           entry.attributes = try reader.attributes(ofDirectory: listing.name(item), in: listing.path)

@@ -11,6 +11,8 @@ final class Listing: @unchecked Sendable {
     var failure: Int32
     /// A directory that only leads to sources: it is saved for its owner and mode, but not itself asked for.
     var isAbove = false
+    /// A directory that is left out, but for what leads to a source in it.
+    var isWay = false
     /// Of no meaning where `failure` is set.
     var status: Status
   }
@@ -21,8 +23,12 @@ final class Listing: @unchecked Sendable {
   fileprivate(set) var items: [Item] = []
   /// Why the directory could not be listed; nothing is known of what is in it then.
   fileprivate(set) var failure: SystemError?
-  /// Of the directory itself.
+  /// Of the directory itself, when it was listed; 0 where it was not.
   fileprivate(set) var device: UInt64 = 0
+  /// It is on another file system, and left out for that.
+  fileprivate(set) var isBoundary = false
+  /// Its names changed while they were listed, as often as that was tried: some may be missing.
+  fileprivate(set) var isUnsettled = false
   /// Above a source: holds only what leads to sources.
   fileprivate(set) var isAboveSource = false
   /// How many names the exclusions left out.
@@ -61,15 +67,62 @@ struct Lister: Sendable {
   let root: Descriptor
   let rules: WalkRules
   let sources: SourceTree
+  /// The clock; without it nobody knows whether a directory was changed just now.
+  var clock: (@Sendable () -> Timestamp)?
 
-  /// Never throws: what could not be looked at is said in the listing. `isBoundary`: the directory belongs to another
-  /// file system and stays empty.
-  func list(_ path: Bytes, isBoundary: Bool) -> Listing {
+  /// How a directory is listed.
+  enum Extent {
+    case whole
+    /// It belongs to another file system and stays empty.
+    case boundary
+    /// It is left out, but for the names that lead to a source in it.
+    case way
+  }
+
+  /// So often a directory is listed whose names change meanwhile.
+  private static let tries = 6
+  /// Nanoseconds. Times of files count the kernel's ticks: two changes within one look like one.
+  private static let tick: Int64 = 20_000_000
+
+  /// Never throws: what could not be looked at is said in the listing. `status`: of the directory, as it was found.
+  /// Where names come and go while they are read, the system may leave out others (and give some twice), so the
+  /// directory is listed again, and opened anew for it: not every file system can be read again from its beginning.
+  func list(_ path: Bytes, _ extent: Extent = .whole, status: Status? = nil) -> Listing {
+    var before = status
+    for _ in 1..<Self.tries {
+      let (listing, after) = look(path, extent)
+      guard let after, listing.failure == nil else { return listing }
+      let isFresh = isFresh(after)
+      if !isFresh, before.map({ $0.modified == after.modified && $0.changed == after.changed }) ?? true {
+        return listing
+      }
+      before = after
+      if isFresh { Thread.sleep(nanoseconds: Self.tick) }
+    }
+    let (listing, after) = look(path, extent)
+    listing.isUnsettled =
+      after.map { $0.modified != before?.modified || $0.changed != before?.changed || isFresh($0) } ?? false
+    return listing
+  }
+
+  /// Whether a change that is not over may show the same times.
+  private func isFresh(_ status: Status) -> Bool {
+    guard let now = clock?() else { return false }
+    let last = max(status.modified, status.changed)
+    let (seconds, isFar) = now.seconds.subtractingReportingOverflow(last.seconds)
+    guard !isFar, abs(seconds) <= 1 else { return false }
+    return abs(seconds * 1_000_000_000 + Int64(now.nanoseconds) - Int64(last.nanoseconds)) < Self.tick
+  }
+
+  /// Lists once; with the directory's status afterwards, where the listing depends on its names.
+  private func look(_ path: Bytes, _ extent: Extent) -> (Listing, Status?) {
     let listing = Listing(path: path)
-    if isBoundary { return listing }
+    listing.isBoundary = extent == .boundary
+    if listing.isBoundary { return (listing, nil) }
     do throws(SystemError) {
-      if let wanted = sources.names(above: path) {
-        listing.isAboveSource = true
+      let above = sources.names(above: path)
+      listing.isAboveSource = above != nil
+      if let wanted = above ?? (extent == .way ? sources.names(inside: path) : nil) {
         // The way to a source is looked up, not listed: the directory need not be readable.
         let directory = try root.openBeneath(path, [.pathOnly, .directory])
         var list = [Int32]()
@@ -77,19 +130,23 @@ struct Lister: Sendable {
           list.append(Int32(listing.names.count))
           listing.names += name + [0]
         }
-        fill(listing, list, directory)
-      } else {
-        let directory = try root.openBeneath(path, [.read, .directory, .noAccessTime])
-        let names = try directory.names()
-        listing.names = names.bytes
         if rules.exclusions.oneFileSystem { listing.device = try directory.status().device }
-        fill(listing, names.starts.map { Int32($0) }, directory)
+        fill(listing, list, directory, isWay: extent == .way)
+        return (listing, nil)
       }
+      let directory = try root.openBeneath(path, [.read, .directory, .noAccessTime])
+      let names = try directory.names()
+      listing.names = names.bytes
+      if rules.exclusions.oneFileSystem { listing.device = try directory.status().device }
+      fill(listing, names.starts.map { Int32($0) }, directory)
+      let after = try directory.status()
+      listing.device = after.device
+      return (listing, after)
     } catch { listing.failure = error }
-    return listing
+    return (listing, nil)
   }
 
-  private func fill(_ listing: Listing, _ starts: [Int32], _ directory: Descriptor) {
+  private func fill(_ listing: Listing, _ starts: [Int32], _ directory: Descriptor, isWay: Bool = false) {
     listing.names.withUnsafeBytes { raw in
       guard let base = raw.baseAddress?.assumingMemoryBound(to: CChar.self) else { return }
       let bytes = raw.bindMemory(to: UInt8.self)
@@ -110,18 +167,28 @@ struct Lister: Sendable {
           UnsafeBufferPointer(rebasing: bytes[Int(b.start)..<Int(b.start + b.length)])) < 0
       }
       let kept =
-        listing.isAboveSource || !rules.exclusions.hasMarkers
+        listing.isAboveSource || isWay || !rules.exclusions.hasMarkers
         ? nil
         : rules.exclusions.keptAlone(
           of: sorted.map { UnsafeBufferPointer(rebasing: bytes[Int($0.start)..<Int($0.start + $0.length)]) },
           in: directory)
+      let ways = listing.isAboveSource ? [] : sources.names(inside: listing.path)
       listing.items.reserveCapacity(sorted.count)
+      var previous: UnsafeBufferPointer<UInt8>?
       for (start, length, _) in sorted {
         let name = UnsafeBufferPointer(rebasing: bytes[Int(start)..<Int(start + length)])
+        // Names that come and go while they are read may be given twice.
+        if let previous, previous.count == name.count, previous.elementsEqual(name) { continue }
+        previous = name
+        let leadsToSource = !ways.isEmpty && ways.contains { $0.elementsEqual(name) }
+        var isLeftOut = isWay
         if let kept, !kept.contains(where: { $0.elementsEqual(name) }) {
-          listing.excluded += 1
-          listing.leftOut.append(Bytes(name))
-          continue
+          isLeftOut = true
+          if !leadsToSource {
+            listing.excluded += 1
+            listing.leftOut.append(Bytes(name))
+            continue
+          }
         }
         var item = Listing.Item(nameStart: start, nameLength: length, failure: 0, status: .unknown)
         if let status = directory.status(of: base + Int(start)) {
@@ -137,7 +204,11 @@ struct Lister: Sendable {
             listing.leftOut.append(Bytes(name))
             continue
           }
-          if !listing.isAboveSource, rules.exclusions.leavesOut(name, status, of: listing.path) {
+          if leadsToSource {
+            isLeftOut = isLeftOut || rules.exclusions.leavesOut(name, status, of: listing.path)
+            if rules.exclusions.oneFileSystem, status.device != listing.device { isLeftOut = true }
+            item.isWay = isLeftOut && !sources.isSource(listing.path.joined(Bytes(name)))
+          } else if !listing.isAboveSource, rules.exclusions.leavesOut(name, status, of: listing.path) {
             listing.excluded += 1
             listing.leftOut.append(Bytes(name))
             continue

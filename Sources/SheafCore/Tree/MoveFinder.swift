@@ -16,6 +16,7 @@ struct MoveFinder {
   /// Where a file without a name may be made; nil: all stays in memory.
   let spill: Descriptor?
   let progress: Progress
+  let places: AbsentPlaces
 
   struct Found {
     let lines: MovedLines
@@ -34,7 +35,7 @@ struct MoveFinder {
   /// nil where nothing was moved, or GNU tar could not be told.
   func find(_ lister: Lister) throws(Failure) -> Found? {
     let look = Look()
-    try look.run(walk(), try point(), root, progress)
+    try look.run(walk(), try point(), root, progress, places)
     guard let moves = Moves(look.moves(root)), !moves.all.isEmpty else { return nil }
     let lines = try MovedLines(moves, of: try point(), namesOf: look.carriers, spillingTo: spill)
     for carrier in look.carriers {
@@ -83,19 +84,28 @@ struct MoveFinder {
     private var unseen: [Bytes] = []
     private var stableInodes: [UInt64: Bool] = [:]
 
-    func run(_ walk: Walk, _ old: PointReader, _ root: Descriptor, _ progress: Progress) throws(Failure) {
+    func run(
+      _ walk: Walk, _ old: PointReader, _ root: Descriptor, _ progress: Progress, _ places: AbsentPlaces
+    ) throws(Failure) {
       var hasOld = try old.next()
       func lose() throws(Failure) {
-        if !unseen.contains(where: { Bytes(old.line.parent).isAtOrBelow($0) }) { add(gone: old.line) }
+        if places.isAbsent(lost: old.line) { unseen.append(Bytes(old.line.path)) }
+        let parent = Bytes(old.line.parent)
+        if !unseen.contains(where: { Bytes(old.line.path).isAtOrBelow($0) || parent.isAtOrBelow($0) }),
+          !places.keeps(parent)
+        {
+          add(gone: old.line)
+        }
         hasOld = try old.next()
       }
-      while let (listing, _) = walk.next() {
+      while let (listing, status) = walk.next() {
         try progress.checkCancelled()
         func order() -> Int {
           listing.path.withUnsafeBufferPointer { PathOrder.compareDirectories(old.line.parent, $0) }
         }
         while hasOld, order() < 0 { try lose() }
-        if listing.failure != nil {
+        let mayHoldPlaces = places.mayHoldPlaces(listing)
+        if listing.failure != nil || listing.isUnsettled {
           unseen.append(listing.path)
           continue
         }
@@ -107,6 +117,13 @@ struct MoveFinder {
             if names >= 0 { break }
             try lose()
             isHere = hasOld && order() == 0
+          }
+          if isHere, names == 0, item.failure == 0, old.line.kind == .directory, item.status.kind == .directory,
+            !item.isAbove, mayHoldPlaces || old.line.hasFileSystem
+          {
+            _ = try places.isAbsent(
+              Bytes(old.line.path), item, around: status?.device, before: old.line.fileSystem,
+              wasUnseen: old.isUnseen)
           }
           if item.failure != 0 {
             unseen.append(listing.path.joined(listing.name(item)))

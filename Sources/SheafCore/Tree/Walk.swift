@@ -10,16 +10,16 @@ final class Walk {
     let path: Bytes
     /// As the directory above it tells; nil for the root.
     let status: Status?
-    let isBoundary: Bool
+    let extent: Lister.Extent
     /// Guarded by the walk's monitor.
     var state = State.waiting
     var listing: Listing?
     var children: [Node] = []
 
-    init(_ path: Bytes, _ status: Status?, isBoundary: Bool) {
+    init(_ path: Bytes, _ status: Status?, _ extent: Lister.Extent) {
       self.path = path
       self.status = status
-      self.isBoundary = isBoundary
+      self.extent = extent
     }
   }
 
@@ -45,7 +45,7 @@ final class Walk {
 
   init(_ lister: Lister, threads count: Int) {
     self.lister = lister
-    let root = Node([], nil, isBoundary: false)
+    let root = Node([], nil, .whole)
     stack = [root]
     shared.change { $0.waiting.append(root) }
     for _ in 0..<count {
@@ -127,12 +127,14 @@ final class Walk {
   }
 
   private static func list(_ node: Node, _ lister: Lister) -> (Listing, [Node]) {
-    let listing = lister.list(node.path, isBoundary: node.isBoundary)
+    let listing = lister.list(node.path, node.extent, status: node.status)
     var children: [Node] = []
     for item in listing.items where item.failure == 0 && item.status.kind == .directory {
+      let path = node.path.joined(listing.name(item))
       let isBoundary =
         lister.rules.exclusions.oneFileSystem && !listing.isAboveSource && item.status.device != listing.device
-      children.append(Node(node.path.joined(listing.name(item)), item.status, isBoundary: isBoundary))
+        && !lister.sources.isSource(path)
+      children.append(Node(path, item.status, item.isWay ? .way : isBoundary ? .boundary : .whole))
     }
     return (listing, children)
   }

@@ -1,0 +1,73 @@
+/// Whether the sources of a run are what its user wants: a slip of the keyboard, a stream and what somebody wrote into a
+/// drive's newest manifest are none.
+import Posix
+
+struct SourceCheck {
+  private let options: BackupOptions
+
+  init(_ options: BackupOptions) { self.options = options }
+
+  /// Of a series that is there.
+  func check(_ series: Series, _ known: KnownStores?) throws(Failure) {
+    let told = try series.newestHead()?.sources
+    if options.sources.isEmpty, let told {
+      try checkRemembered(told, known?.sources(of: series), series)
+    } else {
+      try check(remembered: told ?? [])
+    }
+  }
+
+  /// Those that were named, where the series remembers others.
+  func check(remembered: [Bytes]) throws(Failure) {
+    for source in options.sources {
+      let (parent, name) = source.splitAtName
+      let folder = try? Descriptor.open([47] + parent, [.pathOnly, .directory])
+      guard let folder, !source.isEmpty, let status = try? folder.status(of: name) else {
+        if source.isEmpty || options.allowsMissing || remembered.contains(source) { continue }
+        throw Failure(
+          .usage, "the source \(Show.path([47] + source)) is not there",
+          hint: "look at its name, and whether it is mounted; --allow-missing takes it all the same")
+      }
+      if isStream(source, status, in: folder) {
+        throw Failure(
+          .usage, "the source \(Show.path([47] + source)) is a stream, which has no contents of its own to save",
+          hint: "write it to a file, and back that up")
+      }
+    }
+  }
+
+  /// A pipe or a socket, or a link to what this process has open.
+  private func isStream(_ source: Bytes, _ status: Status, in folder: Descriptor) -> Bool {
+    func isOpened(_ path: Bytes) -> Bool {
+      let parts = path.split(separator: 47)
+      return parts.count >= 3 && parts[0] == Bytes("proc")[...] && parts[parts.count - 2] == Bytes("fd")[...]
+        || parts.count == 3 && parts[0] == Bytes("dev")[...] && parts[1] == Bytes("fd")[...]
+    }
+    if isOpened(source) || status.kind == .fifo || status.kind == .socket { return true }
+    guard status.kind == .symlink else { return false }
+    if let target = try? folder.readLink(source.splitAtName.name), isOpened(target) { return true }
+    let there = try? Descriptor.open([47] + source, .pathOnly).status()
+    return there?.kind == .fifo || there?.kind == .socket
+  }
+
+  /// Nobody named them: they stand in the newest manifest on the drive, and should be those of the last run from here.
+  private func checkRemembered(_ told: [Bytes], _ known: [Bytes]?, _ series: Series) throws(Failure) {
+    func refuse(_ what: String) -> Failure {
+      Failure(
+        .usage,
+        "the series '\(Show.path(series.name))' \(what): \(told.map { Show.path([47] + $0) }.joined(separator: " "))",
+        hint: "if these are to be backed up from here, name each SOURCE, with --change-sources")
+    }
+    let isSound =
+      Set(told).count == told.count
+      && told.allSatisfy { path in path.isEmpty || path.withUnsafeBufferPointer { Line.isPlain($0) } }
+    guard isSound else { throw refuse("remembers sources that cannot be any") }
+    if let known {
+      guard Set(known) == Set(told) else {
+        throw refuse("remembers other sources than it had when it was last written to from here")
+      }
+    } else if told.contains([]) {
+      throw refuse("remembers the whole file system as its source, and this machine does not know of it")
+    }
+  }
+}

@@ -1,0 +1,130 @@
+/// Finds out where a file system that was there for the point before is not there any more: what a directory held is
+/// unseen then, and not deleted.
+import Posix
+
+/// Shared by a comparison and its look for what was moved, one after the other.
+final class AbsentPlaces {
+  private let lister: Lister
+  /// What the user says is gone for good.
+  private let gone: [Bytes]
+  /// The names that the point before has directly in a directory; those alone that it could not look at, where there are
+  /// such: others may have been put there while what belongs there was away.
+  private let names: (Bytes) throws(Failure) -> [Bytes]
+  private let reporter: any Reporter
+  private let rootDevice: UInt64?
+  private var mounts: MountTable?
+  /// What was found out of a directory.
+  private var judged: [Bytes: Bool] = [:]
+  /// Directories of which something that is gone now was not deleted.
+  private(set) var held: [Bytes] = []
+
+  init(
+    _ lister: Lister, gone: [Bytes], names: @escaping (Bytes) throws(Failure) -> [Bytes], reporter: any Reporter
+  ) {
+    self.lister = lister
+    self.gone = gone
+    self.names = names
+    self.reporter = reporter
+    rootDevice = try? lister.root.status().device
+    mounts = MountTable.current()
+  }
+
+  /// Whether names in this directory may have to be looked at more closely: sources or mount points are among them.
+  func mayHoldPlaces(_ listing: Listing) -> Bool {
+    listing.isAboveSource || !lister.sources.names(inside: listing.path).isEmpty
+      || (mounts.map { $0.hasMounts(in: listing.path) } ?? true)
+  }
+
+  /// Whether what is gone from a directory, at whatever depth below one that is held, is to be kept.
+  func keeps(_ directory: Bytes) -> Bool {
+    !held.isEmpty && held.contains { directory.isAtOrBelow($0) } && !isGone(directory)
+  }
+
+  func isGone(_ path: Bytes) -> Bool { gone.contains { path.isAtOrBelow($0) } }
+
+  func isHeld(_ path: Bytes) -> Bool { !held.isEmpty && held.contains(path) }
+
+  /// Which file system begins at an entry of a directory, or holds it where it is a source; nil where there is nothing
+  /// to be said. `around`: the device of the directory it is in.
+  func mark(_ path: Bytes, _ item: Listing.Item, around device: UInt64?) -> FileSystemMark? {
+    guard item.failure == 0, item.status.kind == .directory, !item.isAbove else { return nil }
+    // Subvolumes of btrfs have devices of their own and are no mount points: they come and go with their data.
+    let isTop = mounts.map { $0.mount(at: path) != nil } ?? (device.map { $0 != item.status.device } ?? false)
+    let isElsewhere = lister.sources.isSource(path) && item.status.device != rootDevice
+    guard isTop || isElsewhere, let here = try? lister.root.openBeneath(path, [.pathOnly, .directory]) else {
+      return nil
+    }
+    let mount = mounts?.mount(of: path)
+    var identity = here.fileSystemIdentity(mount?.0)
+    // Where only the type is known, what lies on the next mount point below would look the same.
+    if !isTop, !identity.contains(UInt8(ascii: "-")), let mount { identity += Bytes("@/") + mount.at }
+    return FileSystemMark(isTop: isTop, identity: identity)
+  }
+
+  /// Whether what `item` held is not there, though nobody deleted it. Says so the first time. `before`, `wasUnseen`: what
+  /// the point before tells of it.
+  func isAbsent(
+    _ path: Bytes, _ item: Listing.Item, around device: UInt64?, before: FileSystemMark?, wasUnseen: Bool
+  ) throws(Failure) -> Bool {
+    if let known = judged[path] { return known }
+    if isGone(path) { return false }
+    if before != nil { mounts = MountTable.current() }
+    let reason = try reason(path, mark(path, item, around: device), before, wasUnseen)
+    judged[path] = reason != nil
+    if let reason {
+      held.append(path)
+      report(path, reason)
+    }
+    return reason != nil
+  }
+
+  private func reason(
+    _ path: Bytes, _ now: FileSystemMark?, _ before: FileSystemMark?, _ wasUnseen: Bool
+  ) throws(Failure) -> String? {
+    if let before, now?.identity != before.identity || before.isTop && now?.isTop == false {
+      // What was a source and is part of another one now.
+      if !before.isTop, !lister.sources.isSource(path) { return nil }
+      let known = try names(path)
+      if known.isEmpty { return nil }
+      if before.isTop, now?.isTop != true { return "was a file system of its own and is not mounted" }
+      if now == nil { return "lay on another file system, which is not mounted" }
+      return holds(path, anyOf: known)
+        ? nil : "is on another file system than before, and nothing of what it held is there"
+    }
+    guard lister.sources.isSource(path), wasUnseen || isEmpty(path) else { return nil }
+    let known = try names(path)
+    if known.isEmpty || holds(path, anyOf: known) { return nil }
+    return isEmpty(path) ? "is empty, and was not in the point before" : "holds nothing of what it once held"
+  }
+
+  private func isEmpty(_ path: Bytes) -> Bool {
+    (try? lister.root.openBeneath(path, [.read, .directory]).holdsNothing()) == true
+  }
+
+  private func holds(_ path: Bytes, anyOf names: [Bytes]) -> Bool {
+    guard let folder = try? lister.root.openBeneath(path, [.pathOnly, .directory]) else { return true }
+    return names.contains { $0 != Bytes("lost+found") && (try? folder.status(of: $0)) != nil }
+  }
+
+  private func report(_ path: Bytes, _ reason: String) {
+    let name = Show.word([47] + path)
+    reporter.problem("\(reason): what was in it is kept (if it is gone for good: --gone \(name))", path: path)
+  }
+
+  /// Of a mount point that is gone with what was mounted there: whether it is to be kept. Says so the first time.
+  func isAbsent(lost line: Line) -> Bool {
+    guard line.hasFileSystem, line.kind == .directory, line.fileSystem?.isTop == true else { return false }
+    let path = Bytes(line.path)
+    if let known = judged[path] { return known }
+    judged[path] = !isGone(path)
+    if !isGone(path) { report(path, "was a file system of its own and is not there") }
+    return !isGone(path)
+  }
+
+  /// Whether a directory that lies on another device than it did when its name was looked at was mounted, and not
+  /// unmounted, meanwhile.
+  func isMounted(_ path: Bytes) -> Bool {
+    mounts = MountTable.current()
+    return mounts.map { $0.mount(at: path) != nil } ?? true
+  }
+}
