@@ -132,7 +132,7 @@ struct MovesTests {
   @Test func whatCannotBeToldIsStored() throws {
     let f = try Fixture(TestTree(["one": .file("1"), "two": .file(size: 70_000, seed: 1)]))
     let sources: [Raw] = ["one", "two", "three"].map { Raw(f.source.joined(Bytes($0.utf8))) }
-    try f.save(sources: sources, status: 3)
+    try f.save(["--allow-missing"], sources: sources, status: 3)
     try f.edit("mv two three")
     let summary = try f.save(sources: sources, status: 3)
     #expect(summary.moved == 0 && summary.bytesWritten > 70_000)
