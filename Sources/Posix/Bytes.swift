@@ -58,6 +58,18 @@ extension Array where Element == UInt8 {
     return count == directory.count || self[directory.count] == UInt8(ascii: "/")
   }
 
+  /// How many bytes both begin with.
+  public func commonPrefix(with other: Bytes) -> Int {
+    withUnsafeBufferPointer { a in
+      other.withUnsafeBufferPointer { b in
+        let limit = Swift.min(a.count, b.count)
+        var count = 0
+        while count < limit, a[count] == b[count] { count += 1 }
+        return count
+      }
+    }
+  }
+
   /// For showing only: invalid UTF-8 becomes U+FFFD.
   public var shown: String { String(decoding: self, as: UTF8.self) }
 }

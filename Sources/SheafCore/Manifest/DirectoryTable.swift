@@ -3,48 +3,50 @@
 import Posix
 
 struct DirectoryTable<Value> {
-  /// In order; those before `first` have been passed.
-  private var known: [(path: Bytes, value: Value)] = []
-  private var first = 0
+  /// In order; those before `next` have been passed. Of one directory what was added last is last.
+  private var ahead: [(path: Bytes, value: Value)] = []
+  private var next = 0
+  /// Those at or above the directory asked for last, from the top down.
+  private var above: [(path: Bytes, value: Value)] = []
+  private var asked: Bytes?
 
-  var isEmpty: Bool { first == known.count }
+  var isEmpty: Bool { next == ahead.count && above.isEmpty }
 
   /// Adds to what is known of `path`, which need not be the last in order.
   mutating func add(_ path: Bytes, _ value: Value) {
-    known.insert((path, value), at: place(of: path))
+    guard let asked, PathOrder.compareDirectories(path, asked) <= 0 else {
+      return ahead.insert((path, value), at: place(behind: path))
+    }
+    // Nobody asks for what lies before that any more.
+    guard asked.isAtOrBelow(path) else { return }
+    above.insert((path, value), at: above.firstIndex { $0.path.count > path.count } ?? above.count)
   }
 
   /// What is first known of `directory` or of one above it, the nearest first, that `body` gives something for. Nobody
   /// asks for a directory before this one any more.
   mutating func first<R>(above directory: Bytes, _ body: (Bytes, Value) -> R?) -> R? {
+    asked = directory
     guard !isEmpty else { return nil }
-    while first < known.count, PathOrder.compareDirectories(known[first].path, directory) < 0,
-      !directory.isAtOrBelow(known[first].path)
-    {
-      first += 1
+    while let last = above.last, !directory.isAtOrBelow(last.path) { above.removeLast() }
+    while next < ahead.count, PathOrder.compareDirectories(ahead[next].path, directory) <= 0 {
+      if directory.isAtOrBelow(ahead[next].path) { above.append(ahead[next]) }
+      next += 1
     }
-    if first > 1024 || first == known.count {
-      known.removeFirst(first)
-      first = 0
+    if next > 1024 || next == ahead.count {
+      ahead.removeFirst(next)
+      next = 0
     }
-    var path = directory
-    while true {
-      for (found, value) in known[place(of: path)...] {
-        guard found == path else { break }
-        if let result = body(path, value) { return result }
-      }
-      guard !path.isEmpty else { return nil }
-      path = path.splitAtName.parent
-    }
+    for (path, value) in above.reversed() { if let result = body(path, value) { return result } }
+    return nil
   }
 
-  /// Where the first that is not before `path` stands.
-  private func place(of path: Bytes) -> Int {
-    var low = first
-    var high = known.count
+  /// Where what is added of `path` belongs.
+  private func place(behind path: Bytes) -> Int {
+    var low = next
+    var high = ahead.count
     while low < high {
       let middle = (low + high) / 2
-      if PathOrder.compareDirectories(known[middle].path, path) < 0 { low = middle + 1 } else { high = middle }
+      if PathOrder.compareDirectories(ahead[middle].path, path) <= 0 { low = middle + 1 } else { high = middle }
     }
     return low
   }

@@ -7,8 +7,8 @@ final class ManifestMerge {
   let readers: [ManifestReader]
   /// Those that have a line of the path at hand, newest first.
   private(set) var here: [Int]
-  /// The others that are not at their end, by the path they stand at; of equal paths the newest first.
-  private var order: [Int] = []
+  /// The others that are not at their end: a binary heap, by the path they stand at, of equal paths the newest first.
+  private var others: [Int] = []
   /// Called with a manifest that cannot be read on, and why: it counts as ended then. nil: the failure is thrown.
   var onDamage: ((Int, Failure) -> Void)?
 
@@ -18,7 +18,7 @@ final class ManifestMerge {
   }
 
   /// Whether no manifest but those at hand is being read.
-  var isAlone: Bool { order.isEmpty }
+  var isAlone: Bool { others.isEmpty }
 
   /// Goes to the next path; false at the end.
   func next() throws(Failure) -> Bool {
@@ -26,7 +26,7 @@ final class ManifestMerge {
       // Most often it stays first: the oldest, largest manifest has long runs of its own.
       let reader = here[0]
       if try advance(reader) {
-        if order.isEmpty || compare(reader, order[0]) < 0 { return true }
+        if others.isEmpty || compare(reader, others[0]) < 0 { return true }
         insert(reader)
       }
     } else {
@@ -45,30 +45,43 @@ final class ManifestMerge {
 
   private func take() -> Bool {
     here.removeAll(keepingCapacity: true)
-    guard let first = order.first else { return false }
+    guard !others.isEmpty else { return false }
+    let first = removeFirst()
     here.append(first)
-    var count = 1
-    while count < order.count, compare(order[count], first) == 0 {
-      here.append(order[count])
-      count += 1
-    }
-    order.removeFirst(count)
+    while let next = others.first, compare(next, first) == 0 { here.append(removeFirst()) }
     return true
   }
 
   private func insert(_ reader: Int) {
-    var low = 0
-    var high = order.count
-    if high > 0 {
-      let c = compare(reader, order[0])
-      if c < 0 || (c == 0 && reader < order[0]) { high = 0 }
+    others.append(reader)
+    var at = others.count - 1
+    while at > 0, isBefore(reader, others[(at - 1) / 2]) {
+      others[at] = others[(at - 1) / 2]
+      at = (at - 1) / 2
     }
-    while low < high {
-      let middle = (low + high) / 2
-      let c = compare(order[middle], reader)
-      if c < 0 || (c == 0 && order[middle] < reader) { low = middle + 1 } else { high = middle }
+    others[at] = reader
+  }
+
+  private func removeFirst() -> Int {
+    let first = others[0]
+    let reader = others.removeLast()
+    guard !others.isEmpty else { return first }
+    var at = 0
+    while true {
+      var child = 2 * at + 1
+      guard child < others.count else { break }
+      if child + 1 < others.count, isBefore(others[child + 1], others[child]) { child += 1 }
+      guard isBefore(others[child], reader) else { break }
+      others[at] = others[child]
+      at = child
     }
-    order.insert(reader, at: low)
+    others[at] = reader
+    return first
+  }
+
+  private func isBefore(_ a: Int, _ b: Int) -> Bool {
+    let order = compare(a, b)
+    return order < 0 || (order == 0 && a < b)
   }
 
   @inline(__always)
@@ -79,14 +92,14 @@ final class ManifestMerge {
 
   /// Goes before the first line that is not before `path`; `indexes` are the manifests'.
   func seek(to path: Bytes, _ indexes: [ManifestIndex]) throws(Failure) {
-    order.removeAll()
+    others.removeAll()
     here.removeAll()
     for age in readers.indices where try readers[age].seek(to: path, indexes[age]) { insert(age) }
   }
 
   /// Goes to `path` where some manifest has a line of it and all stand before it.
   func take(at path: Bytes) -> Bool {
-    guard let first = order.first, PathOrder.compare(Bytes(readers[first].line.path), path) == 0 else { return false }
+    guard let first = others.first, PathOrder.compare(Bytes(readers[first].line.path), path) == 0 else { return false }
     return take()
   }
 }

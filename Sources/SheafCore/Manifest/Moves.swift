@@ -16,6 +16,7 @@ struct Move: Hashable, Sendable {
   var depth: Int { old.count { $0 == UInt8(ascii: "/") } }
 }
 
+/// Not for use from several threads.
 final class Moves {
   /// In the order of the new paths.
   let all: [Move]
@@ -50,15 +51,36 @@ final class Moves {
 
   func isOld(_ path: Bytes) -> Bool { byOld[path] != nil }
   /// Whether something lies there, after all moves, because it was moved.
-  func isMoved(_ path: Bytes) -> Bool { Self.deepest(byNew, atOrAbove: path) != nil }
+  func isMoved(_ path: Bytes) -> Bool { newTrail.deepest(in: byNew, atOrAbove: path) != nil }
   func isNew(_ path: Bytes) -> Bool { byNew[path] != nil }
-  private static func deepest(_ places: [Bytes: Int], atOrAbove path: Bytes) -> Int? {
-    var path = path
-    while !path.isEmpty {
-      if let place = places[path] { return place }
-      path = path.splitAtName.parent
+
+  private var oldTrail = Trail()
+  private var newTrail = Trail()
+
+  /// The path asked for last, and the answer for each directory on the way to it: mostly the next path has most of that
+  /// way in common, and a tree may be thousands deep.
+  private struct Trail {
+    private var path = Bytes()
+    /// So long is the directory's part of `path`; what is the deepest there. The shortest first.
+    private var steps: [(length: Int, found: Int?)] = []
+
+    mutating func deepest(in places: [Bytes: Int], atOrAbove wanted: Bytes) -> Int? {
+      guard !places.isEmpty else { return nil }
+      let common = path.commonPrefix(with: wanted)
+      while let last = steps.last,
+        last.length > common || (last.length < wanted.count && wanted[last.length] != UInt8(ascii: "/"))
+      {
+        steps.removeLast()
+      }
+      path = wanted
+      while (steps.last?.length ?? 0) < wanted.count {
+        let start = steps.last.map { $0.length + 1 } ?? 0
+        let end =
+          start < wanted.count ? wanted[start...].firstIndex(of: UInt8(ascii: "/")) ?? wanted.count : wanted.count
+        steps.append((end, places[Bytes(wanted[..<end])] ?? steps.last?.found))
+      }
+      return steps.last?.found
     }
-    return nil
   }
 
   /// What the moves mean for the names of one directory of the older point.
@@ -77,9 +99,9 @@ final class Moves {
 
   func place(_ directory: Bytes) -> Place {
     var place = Place(directory: directory, after: directory)
-    place.owner = Self.deepest(byOld, atOrAbove: directory)
+    place.owner = oldTrail.deepest(in: byOld, atOrAbove: directory)
     if let owner = place.owner { place.after = all[owner].new + directory.dropFirst(all[owner].old.count) }
-    place.gaveWay = Self.deepest(byNew, atOrAbove: place.after) != place.owner
+    place.gaveWay = newTrail.deepest(in: byNew, atOrAbove: place.after) != place.owner
     place.holdsOld = holdOld.contains(directory)
     place.holdsNew = holdNew.contains(place.after)
     place.holdsWays = holdWays.contains(place.after)
@@ -115,13 +137,13 @@ final class Moves {
 
   /// Where a path of the older point is after all moves.
   func after(_ path: Bytes) -> Bytes {
-    guard let owner = Self.deepest(byOld, atOrAbove: path) else { return path }
+    guard let owner = oldTrail.deepest(in: byOld, atOrAbove: path) else { return path }
     return all[owner].new + path.dropFirst(all[owner].old.count)
   }
 
   /// Where what lies at a path after all moves was in the older point; nil where it was not moved.
   func before(_ path: Bytes) -> Bytes? {
-    guard let owner = Self.deepest(byNew, atOrAbove: path) else { return nil }
+    guard let owner = newTrail.deepest(in: byNew, atOrAbove: path) else { return nil }
     let old = all[owner].old + path.dropFirst(all[owner].new.count)
     return after(old) == path ? old : nil
   }
