@@ -10,4 +10,15 @@ extension Int64 {
     let (sum, isTooLarge) = addingReportingOverflow(more)
     self = isTooLarge ? .max : sum
   }
+
+  /// What is left, between the smallest and the largest number.
+  @inlinable public func subtracting(saturating less: Int64) -> Int64 {
+    let (rest, isOutOfRange) = subtractingReportingOverflow(less)
+    return isOutOfRange ? (less > 0 ? .min : .max) : rest
+  }
+}
+
+extension Sequence where Element == Int64 {
+  /// The sum of sizes, or the largest number where it would be larger.
+  @inlinable public var saturatedSum: Int64 { reduce(into: 0) { $0.add(saturating: $1) } }
 }

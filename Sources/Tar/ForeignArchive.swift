@@ -11,8 +11,9 @@ public final class ForeignArchive {
     public var path: Bytes = []
     public var kind = FileKind.file
     public var mode: UInt16 = 0
-    public var uid: UInt32 = 0
-    public var gid: UInt32 = 0
+    /// Other programs write numbers that no Linux has.
+    public var uid: Int64 = 0
+    public var gid: Int64 = 0
     public var userName: Bytes = []
     public var groupName: Bytes = []
     public var size: Int64 = 0
@@ -32,7 +33,10 @@ public final class ForeignArchive {
 
   public init(_ file: Descriptor) throws(Failure) {
     self.file = file
-    guard archive_read_support_filter_gzip(handle) == ARCHIVE_OK, archive_read_support_format_tar(handle) == ARCHIVE_OK,
+    // One layer of gzip: libarchive would look for more below it, and there are files that inflate to themselves.
+    let isGzip = (try? file.read(count: 2, at: 0)) == [0x1f, 0x8b]
+    guard archive_read_append_filter(handle, isGzip ? ARCHIVE_FILTER_GZIP : ARCHIVE_FILTER_NONE) == ARCHIVE_OK,
+      archive_read_support_format_tar(handle) == ARCHIVE_OK,
       archive_read_open_fd(handle, file.raw, 1 << 18) == ARCHIVE_OK
     else { throw failure() }
   }
@@ -55,17 +59,41 @@ public final class ForeignArchive {
     }
   }
 
-  /// Calls `body` with the entry's data, holes as zeros.
-  public func data<E: Error>(_ body: (UnsafeRawBufferPointer) throws(E) -> Void) throws(Failure) -> Result<Void, E> {
-    let buffer = UnsafeMutableRawPointer.allocate(byteCount: 1 << 18, alignment: 16)
-    defer { buffer.deallocate() }
-    while true {
-      let count = archive_read_data(handle, buffer, 1 << 18)
-      if count == 0 { return .success(()) }
-      guard count > 0 else { throw failure() }
-      do throws(E) { try body(UnsafeRawBufferPointer(start: buffer, count: Int(count))) } catch {
-        return .failure(error)
+  /// Calls `body` with the data of an entry of so many bytes, holes as zeros, also one at the end.
+  public func data<E: Error>(
+    size: Int64, _ body: (UnsafeRawBufferPointer) throws(E) -> Void
+  ) throws(Failure) -> Result<Void, E> {
+    var position: Int64 = 0
+    let zeros = Bytes(repeating: 0, count: 1 << 16)
+    func fill(to end: Int64) throws(E) {
+      while position < end {
+        let count = Int(min(Int64(zeros.count), end - position))
+        var result: Result<Void, E> = .success(())
+        zeros.withUnsafeBytes { all in
+          do throws(E) { try body(UnsafeRawBufferPointer(rebasing: all[..<count])) } catch { result = .failure(error) }
+        }
+        try result.get()
+        position += Int64(count)
       }
+    }
+    while true {
+      var start: UnsafeRawPointer?
+      var count = 0
+      var offset: Int64 = 0
+      let code = archive_read_data_block(handle, &start, &count, &offset)
+      guard code == ARCHIVE_OK || code == ARCHIVE_WARN || code == ARCHIVE_EOF else { throw failure() }
+      if code == ARCHIVE_EOF {
+        do throws(E) { try fill(to: size) } catch { return .failure(error) }
+        return .success(())
+      }
+      guard offset >= position, offset <= size, Int64(count) <= size - offset else {
+        throw Failure(message: "data of an entry lies outside it")
+      }
+      do throws(E) {
+        try fill(to: offset)
+        if let start, count > 0 { try body(UnsafeRawBufferPointer(start: start, count: count)) }
+      } catch { return .failure(error) }
+      position += Int64(count)
     }
   }
 
@@ -91,8 +119,8 @@ public final class ForeignArchive {
     entry.path = bytes(archive_entry_pathname(e))
     entry.kind = FileKind(archiveType: UInt32(archive_entry_filetype(e)))
     entry.mode = UInt16(truncatingIfNeeded: archive_entry_perm(e))
-    entry.uid = UInt32(truncatingIfNeeded: archive_entry_uid(e))
-    entry.gid = UInt32(truncatingIfNeeded: archive_entry_gid(e))
+    entry.uid = archive_entry_uid(e)
+    entry.gid = archive_entry_gid(e)
     entry.userName = bytes(archive_entry_uname(e))
     entry.groupName = bytes(archive_entry_gname(e))
     entry.size = archive_entry_size(e)

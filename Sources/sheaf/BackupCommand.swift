@@ -148,7 +148,7 @@ struct BackupCommand: ParsableCommand {
         || !(exclude.isEmpty && excludeFrom.isEmpty && excludeIfPresent.isEmpty)
     else { return nil }
     var rules = ExclusionRules()
-    let texts = try excludeFrom.map { try Sources.read($0.bytes) }
+    let texts = try excludeFrom.map { try Sources.read($0.bytes, atMost: Sources.listLimit) }
     do throws(PatternError) {
       for pattern in exclude { try rules.add(pattern: pattern.bytes) }
       for text in texts { try rules.add(file: text) }
@@ -166,7 +166,7 @@ struct BackupCommand: ParsableCommand {
 
   private func listedSources() throws -> [Bytes] {
     guard let filesFrom0 else { return [] }
-    return try Sources.read(filesFrom0.bytes).split(separator: 0).map { Bytes($0) }
+    return try Sources.read(filesFrom0.bytes, atMost: Sources.listLimit).split(separator: 0).map { Bytes($0) }
   }
 
   private func printJSON(_ s: BackupSummary, _ report: RunReport) {

@@ -28,15 +28,15 @@ struct ListCommand: ParsableCommand {
     let (long, output) = (long, output)
     var shown: Int64 = 0
     var bytes: Int64 = 0
-    func show(_ entry: Entry, isUnseen: Bool, whole: Bool) {
+    func show(_ entry: Entry, isUnseen: Bool, whole: Bool, owner: LoneArchive.Owner? = nil) {
       shown += 1
       bytes.add(saturating: entry.hardLink == nil ? entry.size : 0)
-      if output.json { return Self.printJSON(entry, isUnseen) }
+      if output.json { return Self.printJSON(entry, isUnseen, owner) }
       if output.quiet { return }
       var name = whole ? entry.path : entry.path.splitAtName.name
       if entry.kind == .directory { name.append(47) }
       let console = Console.shared
-      var line = long ? Bytes(LongLine.text(entry).utf8) : []
+      var line = long ? Bytes(LongLine.text(entry, owner).utf8) : []
       line += console.path(name)
       if long, entry.kind == .symlink { line += Bytes(" -> ".utf8) + console.path(entry.linkTarget) }
       if long, let first = entry.hardLink { line += Bytes(" link to ".utf8) + console.path(first) }
@@ -45,7 +45,9 @@ struct ListCommand: ParsableCommand {
       console.write(line + [10])
     }
     if let path, let archive = LoneArchive(path.bytes) {
-      try archive.list { (entry) throws(Failure) in show(entry, isUnseen: false, whole: true) }
+      try archive.list { (entry, owner) throws(Failure) in
+        show(entry, isUnseen: false, whole: true, owner: owner)
+      }
     } else {
       let series = try store.openSeries()
       let wanted = path?.storePath ?? []
@@ -62,9 +64,9 @@ struct ListCommand: ParsableCommand {
     }
   }
 
-  static func printJSON(_ e: Entry, _ isUnseen: Bool) {
+  static func printJSON(_ e: Entry, _ isUnseen: Bool, _ owner: LoneArchive.Owner? = nil) {
     var json = JSON("entry")
-    json.addEntry(e)
+    json.addEntry(e, owner)
     if isUnseen { json.add("unseen", true) }
     json.print()
   }
@@ -72,9 +74,11 @@ struct ListCommand: ParsableCommand {
 
 /// A line like one of `ls -l`.
 enum LongLine {
-  static func text(_ e: Entry) -> String {
-    let owner = e.userName.isEmpty ? String(e.uid) : Show.path(e.userName)
-    let group = e.groupName.isEmpty ? String(e.gid) : Show.path(e.groupName)
+  /// `owner`: in the place of the entry's.
+  static func text(_ e: Entry, _ owner: LoneArchive.Owner? = nil) -> String {
+    let (uid, gid) = owner ?? (Int64(e.uid), Int64(e.gid))
+    let owner = e.userName.isEmpty ? String(uid) : Show.path(e.userName)
+    let group = e.groupName.isEmpty ? String(gid) : Show.path(e.groupName)
     let size = e.kind == .characterDevice || e.kind == .blockDevice ? "\(e.major), \(e.minor)" : String(e.size)
     let time = Words.time(e.modified).dropLast(3)
     return "\(mode(e)) \(Words.left(owner, 8)) \(Words.left(group, 8)) \(Words.right(size, 12)) \(time) "
@@ -116,12 +120,12 @@ enum LongLine {
 
 extension JSON {
   /// What is known of an entry.
-  mutating func addEntry(_ e: Entry) {
+  mutating func addEntry(_ e: Entry, _ owner: LoneArchive.Owner? = nil) {
     add("path", e.path)
     add("kind", LongLine.word(e.kind))
     add("mode", "0" + String(e.mode, radix: 8))
-    add("uid", e.uid)
-    add("gid", e.gid)
+    add("uid", owner?.uid ?? Int64(e.uid))
+    add("gid", owner?.gid ?? Int64(e.gid))
     add("user", e.userName)
     add("group", e.groupName)
     add("size", e.size)

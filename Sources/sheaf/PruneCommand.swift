@@ -66,11 +66,9 @@ struct PruneCommand: ParsableCommand {
   private func rules(_ series: Series) throws -> KeepRules {
     var rules = KeepRules()
     for name in drop {
-      // A date would mean some point near it: nothing is removed by that. A set may have been replaced by another one
-      // for the same point.
+      // A date would mean some point near it: nothing is removed by that.
       let words = name.bytes.shown
-      let point = SetName(words)?.point ?? words
-      guard let set = try series.sets().first(where: { $0.point == point }) else {
+      guard let set = try series.sets().first(where: { $0.text == words || $0.point == words }) else {
         throw Failure(.usage, "there is no point \(Show.path(name.bytes))", hint: "see 'sheaf points'")
       }
       rules.drops.insert(set.point)
@@ -122,7 +120,7 @@ struct PruneCommand: ParsableCommand {
       // What is folded goes, too, and so does what it is folded into, which is written anew.
       let heads = Set(s.plan.folds.compactMap(\.first))
       let going = s.plan.rows.filter { $0.fate != .keep || heads.contains($0.set) }
-      let bytes = going.reduce(Int64(0)) { $0 + $1.bytes }
+      let bytes = going.map(\.bytes).saturatedSum
       var text = "would remove \(Words.count(going.count, "set")), \(Words.size(bytes))"
       if !s.plan.folds.isEmpty { text += ", and write \(Words.count(s.plan.folds.count, "set")) anew" }
       return console.print(text)

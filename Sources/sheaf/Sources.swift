@@ -3,6 +3,9 @@ import Posix
 import SheafCore
 
 enum Sources {
+  /// Bytes of a file of patterns or of sources.
+  static let listLimit = 16 << 20
+
   /// Without the leading slash. Symbolic links on the way are followed, one at the end is itself the source unless the
   /// name ends with a slash, as with tar and rsync. What is not there keeps the name it was given.
   static func absolute(_ given: [Bytes]) throws -> [Bytes] {
@@ -33,11 +36,15 @@ enum Sources {
     do throws(SystemError) { return try Host.resolved(Bytes(".")) } catch { throw Failure(error) }
   }
 
-  /// A file's contents; `-` is standard input.
-  static func read(_ path: Bytes) throws -> Bytes {
+  /// A file's contents; `-` is standard input. Throws `usage` where that is more than `limit` bytes: a device or a pipe
+  /// need not end.
+  static func read(_ path: Bytes, atMost limit: Int) throws -> Bytes {
+    let text: Bytes
     do throws(SystemError) {
-      if path == Bytes("-") { return try Descriptor.standardInput.readAll() }
-      return try Descriptor.open(path, .read).readAll()
+      let file = path == Bytes("-") ? Descriptor.standardInput : try Descriptor.open(path, .read)
+      text = try file.readAll(atMost: limit + 1)
     } catch { throw Failure(error) }
+    guard text.count <= limit else { throw Failure(.usage, "\(Show.path(path)) holds more than \(Words.size(limit))") }
+    return text
   }
 }

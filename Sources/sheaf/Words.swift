@@ -38,7 +38,7 @@ enum Words {
 
   /// `3 min`, `5 h`, `12 d`: how long ago it was, in the largest unit.
   static func age(_ time: Timestamp) -> String {
-    let seconds = max(0, Timestamp.now().seconds - time.seconds)
+    let seconds = max(0, Timestamp.now().seconds.subtracting(saturating: time.seconds))
     if seconds < 60 { return "now" }
     if seconds < 3600 { return "\(seconds / 60) min" }
     if seconds < 2 * 86400 { return "\(seconds / 3600) h" }

@@ -63,6 +63,37 @@ extension Attack {
           }
         }
       },
+      .set("a run that began before all time", 0) { set, _ in
+        set.head[7] = "started: -9223372036854775808.000000000"
+      },
+      .set("a run that began after all time", 0) { set, _ in set.head[7] = "started: \(huge).999999999" },
+      .set("a tar stream of all numbers", 0) { set, _ in set.tar = "\(huge) \(huge)" },
+      .set("counts of all numbers", 0) { set, _ in
+        set.counts = Raw(Array(repeating: huge, count: 7).joined(separator: " "))
+      },
+      Attack("sets whose sizes overflow when added", 4) { stage in
+        for day in 1...3 {
+          var set = ForgedSet("2026-01-0\(day)T000000Z-full", id: UInt64(day))
+          set.directory("box")
+          set.volumes = ["\(set.name).tar.gz 6000000000000000000 \(String(repeating: "0", count: 64))"]
+          set.end()
+          try stage.store.write(set)
+        }
+      },
+      Attack("a set of the greatest number", 0) { stage in
+        var set = ForgedSet()
+        set.directory("box")
+        set.end()
+        try stage.store.write(set)
+        for number in [huge, "1000000000", "999999999"] {
+          set.name = "2026-01-01T000000Z-full-\(number)"
+          try stage.store.write(set)
+        }
+      },
+      .set("a length beyond all numbers of a file that is copied as it is", 4) { set, _ in
+        set.lines[1].extents = [set.extent(0, 0, 0, huge)]
+        set.lines[1].size = Raw(huge)
+      },
       .set("a size beyond all disks", 4, says: "cannot be read") { set, _ in set.lines[1].size = Raw(huge) },
       .set("a hole that no one could hash in a year", 4, says: "cannot be read") { set, _ in
         let size = 1 << 50 + 1
@@ -74,7 +105,13 @@ extension Attack {
       .set("a size in too many digits", 4, says: "cannot be read") { set, _ in
         set.lines[1].size = "99999999999999999999"
       },
-      .set("sizes that overflow when added", 4, says: "outside") { set, _ in
+      .set("more holes than anyone could hash in a day", 4, says: "cannot be read") { set, _ in
+        let size = 1 << 44 + 9
+        set.lines[1].size = "\(size)"
+        set.lines[1].tags = "h:8:\(size - 8),"
+        set.lines[1].local = "c:1.000000000,i:1,k"
+      },
+      .set("sizes that overflow when added", 4, says: "cannot be read") { set, _ in
         let most: Raw = "1125899906842624"
         for number in 0..<8200 {
           var line = set.lines[1]

@@ -118,6 +118,16 @@ final class Stage: Sendable {
     let source = Raw(stage.outside)
     try run(attack, ["backup", "-s", store, "--series", "forged", "--change-sources", source], [0, 1, 3, 4, 10])
     expectSame(attack, before, try stage.snapshot(), "backup", skipping: ["store"])
+    let writers: [[Raw]] = [
+      ["prune", "-n", "--keep-last", "1", "--fold"], ["prune", "-n", "--keep-within", "3d"],
+      ["prune", "-n", "--keep-weekly", "2", "--keep-yearly", "1"], ["consolidate"],
+      ["prune", "--keep-last", "1", "--fold"], ["rebuild"], ["backup"],
+    ]
+    for arguments in writers {
+      try run(
+        attack, [arguments[0], "-s", store, "--series", "forged"] + arguments.dropFirst(), [0, 1, 3, 4, 10, 64])
+    }
+    expectSame(attack, before, try stage.snapshot(), "writing", skipping: ["store"])
   }
 
   private func expectSame(

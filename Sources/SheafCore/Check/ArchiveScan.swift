@@ -164,6 +164,7 @@ extension Entry {
     } else {
       holes = Self.holes(comment: header.comment, size: size)
     }
+    guard attributes.count <= Self.attributeLimit, size - storedSize <= Self.holeLimit else { return nil }
   }
 
   private static func holes(comment: Bytes, size: Int64) -> [Range<Int64>] {

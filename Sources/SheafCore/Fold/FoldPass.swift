@@ -468,6 +468,7 @@ final class FoldPass {
   }
 
   private func read(_ entry: Entry, _ give: (UnsafeRawBufferPointer) throws(Failure) -> Void) throws(Failure) {
+    try shelf.take(entry.extents)
     let hash = LogicalHash(entry, progress)
     for extent in entry.extents {
       try content.read(extent, of: try shelf.archive(extent.set)) { bytes throws(Failure) in

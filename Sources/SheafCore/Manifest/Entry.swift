@@ -16,6 +16,16 @@ public struct Extent: Equatable, Sendable {
   public var length: Int64
 }
 
+extension Extent {
+  /// As a manifest tells it; nil where no file can lie there, so that places may be added up.
+  init?(set: SetID, told n: [Int64]) {
+    guard n.count == 4, n[0] <= 1 << 62, n[1] <= 1 << 62, n[2] <= Int64(GzipMember.inflatedLimit),
+      n[3] <= Entry.sizeLimit
+    else { return nil }
+    self.init(set: set, offset: n[0], member: n[1], inner: n[2], length: n[3])
+  }
+}
+
 /// What tells one set from all others: 64 random bits, shown as 16 hexadecimal digits.
 public struct SetID: Hashable, Sendable {
   public var value: UInt64
@@ -62,6 +72,11 @@ public struct Entry: Equatable, Sendable {
 
   /// Of a file, in bytes: 1 PiB, holes included. Its digest is computed over all of them, which takes days already.
   static let sizeLimit: Int64 = 1 << 50
+  /// Of a file's holes that are not stored, in bytes: 16 TiB. A few bytes of a manifest can tell of any hole, and the
+  /// digest is computed over its zeros, which takes hours already.
+  static let holeLimit: Int64 = 1 << 44
+  /// No file system takes more: Linux lists at most 64 KiB of names.
+  static let attributeLimit = 1 << 16
 
   /// Holes that a line tells of: beyond, the small ones are stored as the zeros they read as, from those below 64 KiB on.
   /// So a `comment` that tells of them stays below what libarchive takes.

@@ -294,6 +294,7 @@ struct Line {
           let data = Base64.decoded(UnsafeBufferPointer(rebasing: value[(colon + 1)...]))
         else { return true }
         e.attributes.append(Attribute(name: name, value: data))
+        if e.attributes.count > Entry.attributeLimit { return true }
       case UInt8(ascii: "h"):
         let n = Self.numbers(value)
         guard n.count == 2, n[1] > 0, n[0] >= (e.holes.last?.upperBound ?? 0), n[0] <= size, n[1] <= size - n[0] else {
@@ -315,9 +316,10 @@ struct Line {
         guard value.count > 17, value[16] == UInt8(ascii: ":"), let set = SetID(text: Bytes(value[..<16])) else {
           return true
         }
-        let n = Self.numbers(UnsafeBufferPointer(rebasing: value[17...]))
-        guard n.count == 4 else { return true }
-        e.extents.append(Extent(set: set, offset: n[0], member: n[1], inner: n[2], length: n[3]))
+        guard let extent = Extent(set: set, told: Self.numbers(UnsafeBufferPointer(rebasing: value[17...]))) else {
+          return true
+        }
+        e.extents.append(extent)
       default: break
       }
       return nil
@@ -330,7 +332,9 @@ struct Line {
         if over { return nil }
         stored = sum
       }
-      guard stored == e.storedSize, size == 0 || !e.extents.isEmpty else { return nil }
+      guard stored == e.storedSize, e.size - stored <= Entry.holeLimit, size == 0 || !e.extents.isEmpty else {
+        return nil
+      }
     }
     return e
   }
@@ -346,8 +350,7 @@ struct Line {
       at += 1
     }
     guard at + 20 < text.count, let set = SetID(text: Bytes(text[(at + 3)..<(at + 19)])) else { return nil }
-    let n = Self.numbers(UnsafeBufferPointer(rebasing: text[(at + 20)...]))
-    return n.count == 4 ? (at, Extent(set: set, offset: n[0], member: n[1], inner: n[2], length: n[3])) : nil
+    return Extent(set: set, told: Self.numbers(UnsafeBufferPointer(rebasing: text[(at + 20)...]))).map { (at, $0) }
   }
 
   /// Whether no component is empty, `.` or `..`.

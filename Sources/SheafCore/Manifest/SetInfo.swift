@@ -188,7 +188,7 @@ public struct SetFoot: Sendable, Equatable {
   public init() {}
 
   /// Bytes of the stored archive.
-  public var storedBytes: Int64 { volumes.reduce(0) { $0 + $1.size } }
+  public var storedBytes: Int64 { volumes.map(\.size).saturatedSum }
 
   func text() -> Bytes {
     var lines = ["# layers: gzip"]
@@ -241,8 +241,11 @@ public struct SetFoot: Sendable, Equatable {
 struct Fields {
   private var values: [String: [Bytes]] = [:]
   private var count = 0
+  private var bytes = 0
   /// More than anyone has, and still no load for the memory.
   private static let limit = 1 << 20
+  /// Of all lines.
+  static let byteLimit = 48 << 20
 
   /// False: more lines than there may be, or one that no writer writes.
   private(set) var isSound = true
@@ -255,7 +258,8 @@ struct Fields {
       let colon = line.firstIndex(of: UInt8(ascii: ":"))
     else { return }
     count += 1
-    isSound = isSound && count <= Self.limit && ManifestSyntax.isPlain(line)
+    bytes += line.count
+    isSound = isSound && count <= Self.limit && bytes <= Self.byteLimit && ManifestSyntax.isPlain(line)
     guard isSound else { return }
     let key = String(decoding: line[2..<colon], as: UTF8.self)
     values[key, default: []].append(colon + 2 < line.count ? Bytes(line[(colon + 2)...]) : [])

@@ -70,6 +70,8 @@ final class SourceLook {
     var entry = entry(path, status)
     keep(try file.attributes(), in: &entry)
     entry.holes = try file.holes(status)
+    // No more than a reader takes.
+    guard entry.holes.map({ Int64($0.count) }).saturatedSum <= Entry.holeLimit else { throw SystemError.tooLarge(path) }
     entry.isRacy =
       max(status.modified, status.changed)
       >= Timestamp(seconds: opened.seconds - Self.racySeconds, nanoseconds: opened.nanoseconds)

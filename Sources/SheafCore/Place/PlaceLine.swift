@@ -39,8 +39,6 @@ final class PlaceLine: Placing {
   private var laterHead = 0
   private var sequence = 0
   private var pending: [SetID: PlaceJob] = [:]
-  /// Bytes of files handed out so far.
-  private var taken: [SetID: Int64] = [:]
   /// Where the first name of an inode is not restored: the first of its other names, as called in the target.
   private var standIns: [Bytes: Bytes] = [:]
 
@@ -250,7 +248,7 @@ final class PlaceLine: Placing {
     let archive: ArchiveReader
     do throws(Failure) {
       archive = try shelf.archive(extent.set)
-      if !isCopy { for extent in entry.extents { try take(extent) } }
+      if !isCopy { try shelf.take(entry.extents) }
     } catch {
       if error.kind == .damaged { isDamaged.change { $0 = true } }
       miss(entry, error.message)
@@ -260,17 +258,6 @@ final class PlaceLine: Placing {
     let job = pending[extent.set] ?? PlaceJob(archive, extent.offset)
     job.add(.init(entry: entry, name: name, directory: directory, sequence: sequence))
     pending[extent.set] = job
-  }
-
-  /// No byte of an archive belongs to two files: else a small manifest could fill a disk with one of them.
-  private func take(_ extent: Extent) throws(Failure) {
-    let archive = try shelf.archive(extent.set)
-    taken[extent.set, default: 0].add(saturating: extent.length)
-    // A file that was moved while a run went on may have been seen at both places.
-    guard taken[extent.set]! / 2 <= archive.capacity else {
-      throw .damaged(
-        archive.shortfalls.first ?? "\(archive.set.archive): more is said to lie in it than it can hold")
-    }
   }
 
   /// An empty file lies in no member: it goes with whatever is at hand.

@@ -67,7 +67,7 @@ extension Timestamp {
   /// to 100 nanoseconds, a microsecond, 10 milliseconds, a second or two.
   func isKept(as other: Timestamp) -> Bool {
     if self == other { return true }
-    if other.nanoseconds == 0, seconds == other.seconds || (other.seconds % 2 == 0 && seconds == other.seconds + 1) {
+    if other.nanoseconds == 0, seconds == other.seconds || (other.seconds % 2 == 0 && seconds == other.seconds &+ 1) {
       return true
     }
     return seconds == other.seconds

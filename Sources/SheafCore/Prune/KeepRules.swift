@@ -59,7 +59,7 @@ public struct KeepRules: Sendable {
       }
     }
     for point in newestFirst {
-      if let within, point.started.seconds >= newest.started.seconds - within {
+      if let within, point.started.seconds >= newest.started.seconds.subtracting(saturating: within) {
         reasons[point.set, default: []].append("within")
       }
       let words = point.comment.split(separator: 32).map { Bytes($0) } + [point.comment]

@@ -80,10 +80,11 @@ final class ArchiveReader: ByteSource {
   }
 }
 
-/// The archives that a restore or a look into a file needs, opened once each.
+/// The archives that files are read from, opened once each, and how much was taken out of each.
 final class ArchiveShelf: @unchecked Sendable {
   private let series: Series
   private let open = Monitor<[SetID: Result<ArchiveReader, Failure>]>([:])
+  private let taken = Monitor<[SetID: Int64]>([:])
 
   init(_ series: Series) { self.series = series }
 
@@ -95,6 +96,23 @@ final class ArchiveShelf: @unchecked Sendable {
       known[id] = result
       return result
     }.get()
+  }
+
+  /// What whoever writes files out does before each. No byte of an archive belongs to two files: else a small manifest
+  /// could fill a disk with one of them. Throws `damaged` where more is taken than the archive can hold.
+  func take(_ extents: [Extent]) throws(Failure) {
+    for extent in extents {
+      let archive = try archive(extent.set)
+      let sum = taken.look { taken in
+        taken[extent.set, default: 0].add(saturating: extent.length)
+        return taken[extent.set]!
+      }
+      // A file that was moved while a run went on may have been seen at both places.
+      guard sum / 2 <= archive.capacity else {
+        throw .damaged(
+          archive.shortfalls.first ?? "\(archive.set.archive): more is said to lie in it than it can hold")
+      }
+    }
   }
 
   private func find(_ id: SetID) -> Result<ArchiveReader, Failure> {

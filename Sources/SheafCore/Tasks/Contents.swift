@@ -51,6 +51,7 @@ public struct Contents {
     let entry = try find(path).entry
     guard entry.kind == .file else { throw Failure(.failed, "\(Show.path(path)) is no file") }
     let shelf = ArchiveShelf(series)
+    try shelf.take(entry.extents)
     let content = ContentReader()
     let hasher = SHA256()
     func give(_ bytes: UnsafeRawBufferPointer) throws(Failure) {

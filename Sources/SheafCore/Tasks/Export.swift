@@ -73,8 +73,9 @@ private final class Archiver {
   private let progress: Progress
   private(set) var summary: ExportSummary
 
-  /// The directory whose names are coming.
+  /// The directory whose names are coming, and whether the point has one there.
   private var directory = Bytes()
+  private var isDirectory = true
   /// The directories in it, and those whose names come later, the next one last.
   private var children: [Entry] = []
   private var waiting: [Entry] = []
@@ -110,6 +111,11 @@ private final class Archiver {
   func add(_ entry: Entry, isUnseen: Bool) throws(Failure) {
     let parent = entry.path.splitAtName.parent
     if parent != directory { try enter(parent) }
+    // Whoever unpacks it would follow what stands there instead.
+    guard isDirectory else {
+      missed.insert(entry.path)
+      return damaged("lies in no directory of the point; it is left out", path: entry.path)
+    }
     if isUnseen { summary.unseen += 1 }
     if entry.kind == .directory { return children.append(entry) }
     try addOther(entry, isUnseen: isUnseen)
@@ -118,8 +124,10 @@ private final class Archiver {
   private func enter(_ path: Bytes) throws(Failure) {
     waiting += children.reversed()
     children.removeAll()
+    isDirectory = path.isEmpty
     while let next = waiting.last, PathOrder.compareDirectories(next.path, path) <= 0 {
       waiting.removeLast()
+      isDirectory = next.path == path
       try append(next, TarHeader(next, attributes: next.attributes))
       summary.directories += 1
     }
@@ -183,6 +191,7 @@ private final class Archiver {
   private func read(
     _ entry: Entry, _ body: (UnsafeRawBufferPointer) throws(Failure) -> Void
   ) throws(Failure) {
+    try shelf.take(entry.extents)
     let hash = LogicalHash(entry, progress)
     for extent in entry.extents {
       try content.read(extent, of: try shelf.archive(extent.set)) { bytes throws(Failure) in

@@ -30,9 +30,17 @@ public struct LoneArchive {
     do throws(ForeignArchive.Failure) { return try archive.next().map(Entry.init) } catch { throw damaged(error) }
   }
 
-  public func list(_ body: (Entry) throws(Failure) -> Void) throws(Failure) {
+  /// Owner and group as the archive has them: another program's numbers may be larger than any that Linux has.
+  public typealias Owner = (uid: Int64, gid: Int64)
+
+  public func list(_ body: (Entry, Owner) throws(Failure) -> Void) throws(Failure) {
     let archive = try open()
-    while let entry = try next(archive) { try body(entry) }
+    while true {
+      let found: ForeignArchive.Entry?
+      do throws(ForeignArchive.Failure) { found = try archive.next() } catch { throw damaged(error) }
+      guard let found else { return }
+      try body(Entry(found), (found.uid, found.gid))
+    }
   }
 
   public func read(_ wanted: Bytes, _ body: (UnsafeRawBufferPointer) throws(Failure) -> Void) throws(Failure) {
@@ -52,7 +60,9 @@ public struct LoneArchive {
         return try read(Entry.plain(first), body, links: links + 1)
       }
       let result: Result<Void, Failure>
-      do throws(ForeignArchive.Failure) { result = try archive.data(body) } catch { throw damaged(error) }
+      do throws(ForeignArchive.Failure) { result = try archive.data(size: entry.size, body) } catch {
+        throw damaged(error)
+      }
       return try result.get()
     }
     throw Failure(
@@ -78,7 +88,7 @@ public struct LoneArchive {
     while let entry = try next(archive) {
       entries += 1
       do throws(ForeignArchive.Failure) {
-        bytes += try archive.skipData()
+        bytes.add(saturating: try archive.skipData())
       } catch {
         throw .damaged("\(Show.path(path)): \(Show.path(entry.path)): \(Show.path(Bytes(error.message.utf8)))")
       }
@@ -95,7 +105,9 @@ extension Entry {
   }
 
   fileprivate init(_ e: ForeignArchive.Entry) {
-    self.init(path: Self.plain(e.path), kind: e.kind, mode: e.mode, uid: e.uid, gid: e.gid, modified: e.modified)
+    self.init(
+      path: Self.plain(e.path), kind: e.kind, mode: e.mode, uid: UInt32(clamping: e.uid), gid: UInt32(clamping: e.gid),
+      modified: e.modified)
     userName = e.userName
     groupName = e.groupName
     size = e.kind == .file ? max(0, e.size) : 0

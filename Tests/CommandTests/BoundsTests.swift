@@ -1,0 +1,102 @@
+/// Numbers, lists and files without bounds, met where they come from: other programs' archives, devices, long chains.
+import Posix
+import TestSupport
+import Testing
+
+@Suite struct BoundsTests {
+  /// Every form in which GNU tar keeps holes, of files that end in data, in a hole, or are nothing else.
+  @Test(arguments: ["--format=gnu", "--sparse-version=0.0", "--sparse-version=0.1", "--sparse-version=1.0"])
+  func aHoleAtTheEndOfAForeignFile(form: String) throws {
+    let f = try Fixture()
+    try f.edit(
+      """
+      truncate -s 300000 hole; truncate -s 1M tail; printf data | dd of=tail bs=1 seek=4096 conv=notrunc 2>/dev/null
+      cp tail middle; printf end >>middle; printf whole >whole
+      """)
+    let format: Raw = form.hasPrefix("--format") ? Raw(form) : "--format=posix"
+    let more: [Raw] = form.hasPrefix("--format") ? [] : [Raw(form)]
+    let archive = f.scratch.path("foreign.tar")
+    try Command("tar", ["-S", format] + more + ["-cf", Raw(archive), "hole", "tail", "middle", "whole"], in: f.source)
+      .run().checked()
+    for name in ["hole", "tail", "middle", "whole"] {
+      let output = try f.sheaf(["cat", "--archive", Raw(archive), Raw(name)])
+      #expect(try output.stdout == Bytes.read(f.source.joined(Bytes(name.utf8))), "\(name) by \(form)")
+    }
+  }
+
+  /// Our own archives have holes, too.
+  @Test func aHoleAtTheEndOfAFileOfOurs() throws {
+    let f = try Fixture()
+    try f.edit("truncate -s 1M tail; printf data | dd of=tail bs=1 seek=4096 conv=notrunc 2>/dev/null")
+    try f.save()
+    let output = try f.sheaf(["cat", "--archive", Raw(f.archive(f.newest)), "\(f.inside)/tail"])
+    #expect(try output.stdout == Bytes.read(f.source.joined(Bytes("tail"))))
+  }
+
+  /// A number that Linux has not is not shown as another.
+  @Test func ownersBeyondAllOfLinux() throws {
+    let f = try Fixture()
+    let archive = f.scratch.path("foreign.tar")
+    let script = """
+      import sys, tarfile
+      with tarfile.open(sys.argv[1], "w", format=tarfile.GNU_FORMAT) as out:
+          info = tarfile.TarInfo("file")
+          info.uid, info.gid = 2**33 + 7, 2**32
+          out.addfile(info)
+      """
+    try Reader.python(script, [Raw(archive)]).checked()
+    let entry = try #require(try f.sheaf(["ls", "--json", Raw(archive)]).json().first)
+    #expect(entry["uid"] as? Int == 1 << 33 + 7 && entry["gid"] as? Int == 1 << 32)
+    #expect(try f.sheaf(["ls", "-l", Raw(archive)]).text.contains("8589934599 4294967296"))
+  }
+
+  @Test(arguments: ["--exclude-from", "--files-from0"]) func aListWithoutEnd(option: String) throws {
+    let f = try Fixture(TestTree(["a": .file("a\n")]))
+    let output = try f.sheaf(["backup", "-s", Raw(f.store), Raw(option), "/dev/zero", Raw(f.source)], status: 64)
+    #expect(output.errorText.contains("/dev/zero holds more than"))
+  }
+
+  /// A chain of many points: each manifest is opened a few times, whatever the number of points that build on it.
+  @Test func readersOpenEachManifestAFewTimes() throws {
+    let stage = try Stage()
+    let count = 60
+    for number in 0..<count {
+      let name = "2026-01-01T00\(number < 10 ? "0" : "")\(number)00Z-full"
+      var set = ForgedSet(name, id: UInt64(number + 1))
+      set.directory("box")
+      if number > 0 {
+        // Every point has the same tree: so each digest is right.
+        let parent = "2026-01-01T00\(number - 1 < 10 ? "0" : "")\(number - 1)00Z"
+        set.name = String(name.dropLast(4)) + "incr"
+        set.head[3] = "kind: incremental"
+        set.head.insert("parent: \(parent) \(set.point)", at: 8)
+      }
+      set.end()
+      try stage.store.write(set)
+    }
+    for command in [["points"], ["verify", "--quick"], ["verify"], ["ls"]] as [[Raw]] {
+      let trace = stage.scratch.path("trace")
+      let output = try Command.sheaf(command + ["-s", Raw(stage.store.path)])
+        .wrapped(["strace", "-f", "-qq", "-e", "trace=openat", "-o", Raw(trace)]).run()
+      #expect(output.status == 0, "\(output)")
+      let opens = try Bytes.read(trace).shown.split(separator: "\n").count { $0.contains(".mtree.gz") }
+      #expect(opens >= count && opens <= 6 * count, "\(command): \(opens) opens")
+    }
+  }
+
+  /// What lies below something that is no directory is in no archive: who unpacks it would follow a link.
+  @Test func exportLeavesOutWhatIsBelowALink() throws {
+    let stage = try Stage()
+    var set = ForgedSet()
+    set.directory("box")
+    set.symlink("box/link", "/etc")
+    set.file("box/link/file", "contents")
+    set.end()
+    try stage.store.write(set)
+    let tar = stage.scratch.path("out.tar")
+    let output = try Command.sheaf(["export", "-s", Raw(stage.store.path), "-o", Raw(tar)]).run()
+    #expect(output.status == 4 && output.errorText.contains("lies in no directory"), "\(output)")
+    let names = try Command("tar", ["-tf", Raw(tar)]).run().checked().lines
+    #expect(names == ["box/", "box/link"])
+  }
+}
