@@ -69,26 +69,21 @@ private struct Points {
   init(_ series: Series) throws(Failure) {
     self.series = series
     let protected = try series.protectedPoints()
-    let sets = try series.sets()
-    var needs: [SetName: [SetName]] = [:]
-    for (set, others) in try zip(sets, series.needs(of: sets)) {
+    var needs = try PointNeeds(series)
+    for set in needs.lineage.sets {
       var row = Row(set: set)
       row.isProtected = protected.contains(set.point)
       do throws(Failure) {
         row.head = try series.head(set)
         row.foot = try series.foot(set)
-        needs[set] = try others.get()
+        _ = try needs.holders(for: set)
         if let shortfall = try series.shortfalls(of: set).first { row.failure = Failure(.damaged, shortfall) }
       } catch { row.failure = error }
       rows.append(row)
     }
     let damaged = Set(rows.filter { $0.failure != nil }.map(\.set))
-    for index in rows.indices where rows[index].failure == nil {
-      let suspects = needs[rows[index].set]?.filter(damaged.contains) ?? []
-      if !suspects.isEmpty {
-        rows[index].needsDamaged = try? series.firstNeeded(by: rows[index].set, among: suspects)
-      }
-    }
+    let needed = needs.needed(by: rows.filter { $0.failure == nil }.map(\.set), among: damaged)
+    for index in rows.indices { rows[index].needsDamaged = needed[rows[index].set] }
   }
 
   func printJSON() {

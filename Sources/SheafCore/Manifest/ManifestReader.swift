@@ -38,7 +38,7 @@ final class ManifestReader {
     self.name = name
     digest = checked ? SHA256() : nil
     let size = try system { () throws(SystemError) in try file.status().size }
-    chunks = ChunkStream(file, name: name, from: 0, ahead: ahead && size > 1 << 20)
+    chunks = ChunkStream(file, name: name, size: size, ahead: ahead && size > 1 << 20)
     var fields = Fields()
     var first: Buffer
     do {
@@ -215,14 +215,16 @@ private final class ChunkStream {
   private let inflater = Decompressor()
   private var queue: BoundedQueue<Result<Chunk, Failure>>?
   private var thread: Thread?
-  /// Members are mostly smaller, and there are as many windows as sets in a chain.
-  private static let windowSize = 64 << 10
+  /// Members are mostly smaller than 64 KiB, and there are as many windows as sets in a chain; most of these are smaller
+  /// still.
+  private let windowSize: Int
 
-  init(_ file: Descriptor, name: String, from offset: Int64, ahead: Bool) {
+  init(_ file: Descriptor, name: String, size: Int64, ahead: Bool) {
+    windowSize = Int(max(512, min(64 << 10, size)))
     self.file = file
     self.name = name
     self.ahead = ahead
-    reader = MemberReader(file, from: offset, windowSize: Self.windowSize)
+    reader = MemberReader(file, windowSize: windowSize)
   }
 
   deinit { stop() }
@@ -236,7 +238,7 @@ private final class ChunkStream {
 
   func restart(from offset: Int64) {
     stop()
-    reader = MemberReader(file, from: offset, windowSize: Self.windowSize)
+    reader = MemberReader(file, from: offset, windowSize: windowSize)
   }
 
   /// nil at the end. The first is always read at once: often nothing more than the head is wanted.
@@ -252,8 +254,8 @@ private final class ChunkStream {
     let queue = BoundedQueue<Result<Chunk, Failure>>(limit: 8)
     self.queue = queue
     let offset = reader.offset
-    thread = Thread { [file, name] in
-      let reader = MemberReader(file, from: offset, windowSize: Self.windowSize)
+    thread = Thread { [file, name, windowSize] in
+      let reader = MemberReader(file, from: offset, windowSize: windowSize)
       let inflater = Decompressor()
       defer { queue.close() }
       do throws(Failure) {
@@ -307,7 +309,7 @@ struct ManifestIndex {
     let footOffset = Self.number(places[8..<16])
     guard footOffset >= 0, footOffset <= indexOffset, indexOffset < size else { throw cut() }
 
-    let reader = MemberReader(file, from: footOffset, windowSize: 16 << 10)
+    let reader = MemberReader(file, from: footOffset, windowSize: Int(max(512, min(16 << 10, size - footOffset))))
     let inflated = Buffer()
     do {
       guard let (_, bytes) = try reader.next() else { throw cut() }

@@ -6,11 +6,18 @@ import Tar
 final class PointDigest {
   private let hasher = SHA256()
   /// Lines are short: hashed one by one they would cost more for the calls than for the bytes.
-  private let text = Buffer(capacity: 1 << 16)
+  private let text: Buffer
+  private let limit: Int
+
+  /// `capacity`: bytes held before they are hashed.
+  init(capacity: Int = 1 << 16) {
+    text = Buffer(capacity: capacity)
+    limit = capacity - capacity / 8
+  }
 
   func add(_ canonical: UnsafeRawBufferPointer) {
     // Before, not after: the last line stays at hand for `fork`.
-    if text.count > 60_000 { flush() }
+    if text.count > limit { flush() }
     text.append(canonical.baseAddress!, canonical.count)
     text.append(UInt8(ascii: "\n"))
   }

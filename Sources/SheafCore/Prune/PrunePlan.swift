@@ -51,9 +51,9 @@ struct PrunePlanner {
   private let folds: Bool
   private let isSound: (SetName) throws(Failure) -> Bool
 
-  /// The sets that count, oldest first, and what each builds on, down to its full set; nil: that cannot be told.
+  /// The sets that count, oldest first, and what each builds on.
   private let points: [SetName]
-  private var chains: [SetName: [SetName]] = [:]
+  private let lineage: Lineage
   /// Why a set stays, of itself.
   private var reasons: [SetName: [String]] = [:]
   /// What stays for the sake of others, and why.
@@ -84,12 +84,8 @@ struct PrunePlanner {
     self.rules = rules
     self.folds = folds
     self.isSound = isSound
-    points = try series.sets()
-    for (point, chain) in try zip(points, series.chains(of: points)) {
-      do throws(Failure) { chains[point] = try chain.get() } catch {
-        guard error.kind == .damaged || error.kind == .failed else { throw error }
-      }
-    }
+    lineage = try Lineage(series)
+    points = lineage.sets
   }
 
   mutating func plan() throws(Failure) -> PrunePlan {
@@ -100,6 +96,7 @@ struct PrunePlanner {
     try keepWhatIsNeeded()
     var plan = PrunePlan()
     let folded = try foldable(&plan)
+    let counting = Set(points)
     for set in try series.allSets() {
       var row = PrunePlan.Row(set: set, fate: .remove, reasons: [], bytes: series.size(of: set))
       if let own = reasons[set] {
@@ -111,7 +108,7 @@ struct PrunePlanner {
         row.fate = .keep
         row.reasons = [reason.text]
         row.isOnlyNeeded = true
-      } else if !points.contains(set) {
+      } else if !counting.contains(set) {
         let successor = points.first { $0.point == set.point }
         if (try? series.head(set)) == nil {
           row.fate = .keep
@@ -162,7 +159,7 @@ struct PrunePlanner {
 
   /// What cannot be read may be mended by a rebuild, and may need whatever is older, down to a full set.
   private mutating func keepWhatCannotBeJudged() throws(Failure) {
-    for (index, set) in points.enumerated() where chains[set] == nil {
+    for (index, set) in points.enumerated() where !lineage.isKnown(set) {
       reasons[set, default: []].append("damaged")
       guard set.kind != .full else { continue }
       for older in points[..<index].reversed() {
@@ -174,7 +171,7 @@ struct PrunePlanner {
 
   /// The newest point whose whole chain is as it should be never goes; one that is complete and wanted, where there is.
   private mutating func keepLastSound() throws(Failure) {
-    let newestFirst = points.reversed().filter { chains[$0] != nil }
+    let newestFirst = points.reversed().filter(lineage.isKnown)
     func isSecond(_ set: SetName) -> Bool { rules.drops.contains(set.point) || isIncomplete(set) }
     for set in newestFirst.filter({ !isSecond($0) }) + newestFirst.filter(isSecond) {
       if try isSound(set) {
@@ -187,18 +184,19 @@ struct PrunePlanner {
   /// What the newest point could not look at, and knows no copy of, may be in an older chain: the last point of the
   /// first that has any of it stays.
   private mutating func keepLastCopies() throws(Failure) {
-    guard let newest = points.last(where: { chains[$0] != nil }), try series.foot(newest).counts.unseen > 0 else {
+    guard let newest = points.last(where: lineage.isKnown), try series.foot(newest).counts.unseen > 0 else {
       return
     }
     var missing: [Bytes] = []
-    let tree = try series.tree(chains[newest]!)
+    let chain = try lineage.chain(of: newest)
+    let tree = try series.tree(chain)
     tree.onUnseen = { missing.append($0) }
     while try tree.next() {}
-    var seen = Set(chains[newest]!)
+    var seen = Set(chain)
     for set in points.reversed() {
       guard !missing.isEmpty else { return }
       // Also what branches off below the newest.
-      guard !seen.contains(set), let chain = chains[set] else { continue }
+      guard !seen.contains(set), let chain = try? lineage.chain(of: set) else { continue }
       seen.formUnion(chain)
       let older = try series.tree(chain)
       var found: Set<Bytes> = []
@@ -218,11 +216,15 @@ struct PrunePlanner {
   private mutating func keepWhatIsNeeded() throws(Failure) {
     var open = Array(reasons.keys) + Array(needed.keys)
     var looked: Set<SetName> = []
+    var walked: Set<SetName> = []
     while let set = open.popLast() {
-      guard looked.insert(set).inserted, let chain = chains[set] else { continue }
-      for older in chain.dropFirst() {
-        if needed[older] == nil { needed[older] = .builtOn(set) }
-        open.append(older)
+      guard looked.insert(set).inserted, lineage.isKnown(set) else { continue }
+      // Where another came by before, so it did at all that is further down.
+      var older = try lineage.parent(of: set)
+      while let one = older {
+        if needed[one] == nil { needed[one] = .builtOn(set) }
+        open.append(one)
+        older = walked.insert(one).inserted ? try lineage.parent(of: one) : nil
       }
       // A set that is written anew takes along what it has elsewhere.
       guard set.kind == .full, !folds else { continue }
@@ -241,14 +243,15 @@ struct PrunePlanner {
     var folded: [SetName: SetName] = [:]
     let staying = points.filter { reasons[$0] != nil || needed[$0] != nil }
     var children: [SetName: Int] = [:]
-    for set in staying { if let chain = chains[set], chain.count > 1 { children[chain[1], default: 0] += 1 } }
+    for set in staying { if let parent = try? lineage.parent(of: set) { children[parent, default: 0] += 1 } }
     func isFoldable(_ set: SetName) -> Bool {
       guard reasons[set] == nil, case .builtOn? = needed[set] else { return false }
       return children[set] == 1
     }
     for set in staying where !isFoldable(set) {
-      guard let chain = chains[set] else { continue }
-      let rest = chain.dropFirst().prefix(while: isFoldable)
+      guard lineage.isKnown(set) else { continue }
+      var rest: [SetName] = []
+      while let older = try lineage.parent(of: rest.last ?? set), isFoldable(older) { rest.append(older) }
       let elsewhere: Set<SetID> = set.kind == .full ? try series.idsElsewhere(set) : []
       guard !rest.isEmpty || !elsewhere.isEmpty else { continue }
       plan.folds.append([set] + rest)
@@ -259,9 +262,6 @@ struct PrunePlanner {
 }
 
 extension Series {
-  /// Whether what the point builds on can be told.
-  func isReadable(_ set: SetName) -> Bool { (try? chain(of: set)) != nil }
-
   /// Whether all that a point needs is there in its size, its manifests can be read to their ends, and they fit together.
   func isSound(_ set: SetName) throws(Failure) -> Bool {
     do throws(Failure) {

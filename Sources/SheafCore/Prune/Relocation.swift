@@ -24,12 +24,14 @@ struct Relocation {
     for set in going { ids[try series.head(set).id] = set }
     // A set and its rewritten manifest are one archive.
     let all = try series.allSets()
-    let staying = try series.sets().filter { !going.contains($0) && series.isReadable($0) }
+    let lineage = try Lineage(series)
+    let leaving = Set(going)
+    let staying = lineage.sets.filter { !leaving.contains($0) && lineage.isKnown($0) }
     for set in staying { if let id = (try? series.head(set))?.id { ids[id] = nil } }
     var places: [Key: [Extent]?] = [:]
     var touched: [SetName] = []
     for set in staying {
-      guard try mayTell(set, of: ids) else { continue }
+      guard try mayTell(set, of: ids, lineage) else { continue }
       var isTouched = false
       try visit(set) { entry in
         for extent in entry.extents where ids[extent.set] != nil {
@@ -64,8 +66,10 @@ struct Relocation {
 
   /// Manifests that cannot tell of such places need not be read. A chain tells of what came with it, unless it was
   /// written anew or began with something unseen.
-  private func mayTell(_ set: SetName, of ids: [SetID: SetName]) throws(Failure) -> Bool {
-    guard let full = try series.chain(of: set).last else { return false }
+  private func mayTell(
+    _ set: SetName, of ids: [SetID: SetName], _ lineage: Lineage
+  ) throws(Failure) -> Bool {
+    let full = try lineage.full(of: set)
     let unseen = try series.foot(full).counts.unseen
     let isOwn = full.number == 1 && unseen == 0
     if set == full, isOwn { return false }

@@ -53,13 +53,12 @@ extension Series {
   /// The volumes that manifests name. What one that cannot be read names is not known: that may be all of its point's.
   private func volumes() throws(Failure) -> Set<String> {
     var names: Set<String> = []
+    var unread: Set<String> = []
     for set in try allSets() {
-      if let foot = try? foot(set) {
-        names.formUnion(foot.volumes.map(\.name))
-      } else {
-        names.formUnion(try archives().filter { $0.set.point == set.point }.flatMap { $0.volumes.map(\.shown) })
-      }
+      if let foot = try? foot(set) { names.formUnion(foot.volumes.map(\.name)) } else { unread.insert(set.point) }
     }
+    guard !unread.isEmpty else { return names }
+    for (set, volumes) in try archives() where unread.contains(set.point) { names.formUnion(volumes.map(\.shown)) }
     return names
   }
 

@@ -185,9 +185,9 @@ public struct KnownStores: Sendable {
       entry.chainLength = (try? series.chain(of: newest).count) ?? 1
       // Mostly only the newest is new.
       let isOneMore = before.map { $0.points == Array(sets.dropLast()) } ?? false
-      entry.storedBytes = (isOneMore ? [newest] : sets).reduce(isOneMore ? before!.storedBytes : 0) { sum, set in
-        let (total, isTooLarge) = sum.addingReportingOverflow((try? series.foot(set).storedBytes) ?? 0)
-        return isTooLarge ? .max : total
+      entry.storedBytes = isOneMore ? before!.storedBytes : 0
+      for set in isOneMore ? [newest] : sets {
+        entry.storedBytes.add(saturating: (try? series.foot(set).storedBytes) ?? 0)
       }
       entry.verified = verified ? now : before?.verified
       entry.points = sets

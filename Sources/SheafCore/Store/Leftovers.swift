@@ -24,7 +24,7 @@ struct Leftovers {
   var isUnpublished: Bool { volumes.allSatisfy(\.isPartial) }
 
   /// Of the volumes that have partial names.
-  var partialBytes: Int64 { volumes.filter(\.isPartial).reduce(0) { $0 + $1.size } }
+  var partialBytes: Int64 { volumes.filter(\.isPartial).map(\.size).saturatedSum }
 
   init(_ set: SetName) { self.set = set }
 }
@@ -71,7 +71,7 @@ extension Series {
   /// How many runs left something under partial names, and its bytes.
   public func interrupted() throws(Failure) -> (sets: Int, bytes: Int64) {
     let sets = try leftovers().sets
-    return (sets.count, sets.reduce(0) { $0 + $1.partialBytes })
+    return (sets.count, sets.map(\.partialBytes).saturatedSum)
   }
 
   /// Removes what interrupted runs left. An archive that has its final name stays: a manifest can be made for it.
@@ -92,7 +92,7 @@ extension Series {
 extension SetName {
   /// The set that a file's name begins with, and what follows.
   static func parse(_ name: Bytes) -> (set: SetName, rest: Bytes)? {
-    guard let dot = name.firstIndex(of: UInt8(ascii: ".")), let set = SetName(Bytes(name[..<dot]).shown) else {
+    guard let dot = name.firstIndex(of: UInt8(ascii: ".")), let set = SetName(name[..<dot]) else {
       return nil
     }
     return (set, Bytes(name[dot...]))

@@ -12,19 +12,33 @@ enum PointName {
   }
 
   /// nil where it is not such a text.
-  static func time(_ text: String) -> Timestamp? {
-    let t = Bytes(text.utf8)
-    guard t.count == 18, t[4] == 45, t[7] == 45, t[10] == UInt8(ascii: "T"), t[17] == UInt8(ascii: "Z") else {
-      return nil
-    }
-    func number(_ range: Range<Int>) -> Int? {
-      t[range].allSatisfy { (48...57).contains($0) } ? t[range].reduce(0) { $0 * 10 + Int($1 - 48) } : nil
+  static func time(_ text: String) -> Timestamp? { time(Bytes(text.utf8)[...]) }
+
+  /// By hand, as a directory may hold very many names.
+  static func time(_ text: ArraySlice<UInt8>) -> Timestamp? {
+    guard text.count == 18 else { return nil }
+    func isAt(_ offset: Int, _ byte: UInt8) -> Bool { text[text.startIndex + offset] == byte }
+    guard isAt(4, 45), isAt(7, 45), isAt(10, UInt8(ascii: "T")), isAt(17, UInt8(ascii: "Z")) else { return nil }
+    func number(_ range: Range<Int>) -> Int64? {
+      var value: Int64 = 0
+      for offset in range {
+        let digit = text[text.startIndex + offset] &- 48
+        guard digit <= 9 else { return nil }
+        value = value * 10 + Int64(digit)
+      }
+      return value
     }
     guard let year = number(0..<4), let month = number(5..<7), let day = number(8..<10), let hour = number(11..<13),
-      let minute = number(13..<15), let second = number(15..<17)
+      let minute = number(13..<15), let second = number(15..<17),
+      (1...12).contains(month), hour < 24, minute < 60, second < 60
     else { return nil }
-    let time = Timestamp(year: year, month: month, day: day, hour: hour, minute: minute, second: second)
-    return Self.text(time) == text ? time : nil
+    let isLeap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0)
+    let lengths: [Int64] = [31, isLeap ? 29 : 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31]
+    guard (1...lengths[Int(month) - 1]).contains(day) else { return nil }
+    // Days since 0000-01-01, of which 1970-01-01 is number 719,528.
+    let leaps = year == 0 ? 0 : (year - 1) / 4 - (year - 1) / 100 + (year - 1) / 400 + 1
+    let days = year * 365 + leaps + lengths[..<(Int(month) - 1)].reduce(0, +) + day - 1
+    return Timestamp(seconds: (days - 719_528) * 86400 + hour * 3600 + minute * 60 + second)
   }
 }
 
@@ -34,6 +48,8 @@ public struct SetName: Hashable, Comparable, Sendable {
   public var kind: SetKind
   /// 1 for the first; the highest committed one counts.
   public var number = 1
+  /// A file with a higher one in its name is no set's: nobody folds as often, and there is always a next number.
+  static let greatestNumber = 999_999_999
 
   init(point: String, kind: SetKind, number: Int = 1) {
     self.point = point
@@ -42,19 +58,20 @@ public struct SetName: Hashable, Comparable, Sendable {
   }
 
   /// From `2026-11-24T060000Z-full` or `…-full-2`; nil for anything else.
-  public init?(_ text: String) {
-    let point = String(text.prefix(18))
-    guard PointName.time(point) != nil else { return nil }
-    let rest = text.dropFirst(18).split(separator: "-", omittingEmptySubsequences: false)
-    guard rest.count == 2 || rest.count == 3, rest[0].isEmpty, let kind = SetKind(suffix: String(rest[1])) else {
-      return nil
-    }
-    self.init(point: point, kind: kind)
+  public init?(_ text: String) { self.init(Bytes(text.utf8)[...]) }
+
+  init?(_ text: ArraySlice<UInt8>) {
+    guard text.count > 18, PointName.time(text.prefix(18)) != nil else { return nil }
+    let rest = text.dropFirst(18).split(separator: UInt8(ascii: "-"), omittingEmptySubsequences: false)
+    guard rest.count == 2 || rest.count == 3, rest[0].isEmpty,
+      let kind = SetKind(suffix: String(decoding: rest[1], as: UTF8.self))
+    else { return nil }
+    self.init(point: String(decoding: text.prefix(18), as: UTF8.self), kind: kind)
     if rest.count == 3 {
-      guard let n = Int(rest[2]), n >= 2, String(n) == rest[2] else { return nil }
+      let digits = String(decoding: rest[2], as: UTF8.self)
+      guard let n = Int(digits), (2...Self.greatestNumber).contains(n), String(n) == digits else { return nil }
       number = n
     }
-    guard self.text == text else { return nil }
   }
 
   public var text: String { "\(point)-\(kind.suffix)" + (number > 1 ? "-\(number)" : "") }

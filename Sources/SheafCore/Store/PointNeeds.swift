@@ -22,22 +22,6 @@ extension Series {
     return holders.sorted()
   }
 
-  /// What each of the points may need, other than itself: its chain, and what holds files for the full set of that; or
-  /// why that cannot be told.
-  public func needs(of points: [SetName]) throws(Failure) -> [Result<[SetName], Failure>] {
-    var holders: [SetName: [SetName]] = [:]
-    return try chains(of: points).map { (result) throws(Failure) in
-      guard case .success(let chain) = result, let full = chain.last else { return result }
-      do throws(Failure) {
-        if holders[full] == nil { holders[full] = try self.holders(for: full) }
-      } catch {
-        guard error.kind == .damaged || error.kind == .failed else { throw error }
-        return .failure(error)
-      }
-      return .success(chain.dropFirst() + holders[full]!)
-    }
-  }
-
   /// The first of `sets` that a point needs, out of those that it may need.
   public func firstNeeded(by point: SetName, among sets: [SetName]) throws(Failure) -> SetName? {
     let chain = try chain(of: point)
@@ -50,5 +34,49 @@ extension Series {
     let tree = try tree(chain)
     while try tree.next() { if let extent = tree.line.place?.extent, let set = ids[extent.set] { return set } }
     return nil
+  }
+}
+
+/// What the points of a series need, asked of all of them in one go.
+public struct PointNeeds {
+  public let lineage: Lineage
+  private let series: Series
+  private var holders: [SetName: Result<[SetName], Failure>] = [:]
+
+  public init(_ series: Series) throws(Failure) {
+    self.series = series
+    lineage = try Lineage(series)
+  }
+
+  /// What holds files for the full set that the point's chain begins with. Throws where its chain, or that, cannot be
+  /// told.
+  public mutating func holders(for point: SetName) throws(Failure) -> [SetName] {
+    let full = try lineage.full(of: point)
+    if holders[full] == nil {
+      do throws(Failure) { holders[full] = .success(try series.holders(for: full)) } catch {
+        holders[full] = .failure(error)
+      }
+    }
+    return try holders[full]!.get()
+  }
+
+  /// For each of the points that needs one of `damaged`, other than itself, that one. What cannot be told counts as
+  /// needed.
+  public mutating func needed(by points: [SetName], among damaged: Set<SetName>) -> [SetName: SetName] {
+    guard !damaged.isEmpty else { return [:] }
+    let inChain = lineage.nearest(damaged)
+    var needed: [SetName: SetName] = [:]
+    for point in points {
+      if let set = inChain[point] {
+        needed[point] = set
+        continue
+      }
+      let suspects = ((try? holders(for: point)) ?? []).filter { damaged.contains($0) && $0 != point }
+      guard let first = suspects.first else { continue }
+      do throws(Failure) { needed[point] = try series.firstNeeded(by: point, among: suspects) } catch {
+        needed[point] = first
+      }
+    }
+    return needed
   }
 }

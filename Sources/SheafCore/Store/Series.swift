@@ -6,10 +6,12 @@ public final class Series {
   let directory: Descriptor
   public let name: Bytes
   let store: Store
+  private static let manifestSuffix = Bytes(".mtree.gz")
   private var heads: [SetName: SetHead] = [:]
   /// Other places where volumes may lie, of sets that are spread over media.
   private var volumeDirectories: [Descriptor] = []
   private var feet: [SetName: SetFoot] = [:]
+  private var indexes: [SetName: ManifestIndex] = [:]
 
   init(_ name: Bytes, in store: Store) throws(Failure) {
     self.name = name
@@ -75,10 +77,8 @@ public final class Series {
 
   /// With those that do not count any more.
   func allSets() throws(Failure) -> [SetName] {
-    let suffix = ".mtree.gz"
-    return try system { () throws(SystemError) in try directory.sortedNames() }.compactMap { name in
-      let text = name.shown
-      return text.hasSuffix(suffix) ? SetName(String(text.dropLast(suffix.utf8.count))) : nil
+    try system { () throws(SystemError) in try directory.sortedNames() }.compactMap { name in
+      SetName.parse(name).flatMap { set, rest in rest == Self.manifestSuffix ? set : nil }
     }
   }
 
@@ -92,10 +92,8 @@ public final class Series {
   func archives() throws(Failure) -> [(set: SetName, volumes: [Bytes])] {
     var found: [SetName: [Bytes]] = [:]
     for name in try system({ () throws(SystemError) in try directory.sortedNames() }) {
-      let parts = name.shown.components(".tar.gz")
-      guard parts.count == 2, let set = SetName(parts[0]) else { continue }
-      let isVolume = parts[1].first == "." && parts[1].dropFirst().allSatisfy { $0.isASCII && $0.isNumber }
-      if parts[1].isEmpty || isVolume { found[set, default: []].append(name) }
+      guard let (set, rest) = SetName.parse(name), SetName.volumeNumber(rest) != nil else { continue }
+      found[set, default: []].append(name)
     }
     return found.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }
   }
@@ -105,7 +103,7 @@ public final class Series {
   public func withoutManifest() throws(Failure) -> [SetName] {
     // Mostly there are none, which the names alone tell.
     let names = try system { () throws(SystemError) in try directory.sortedNames() }
-    let suffix = Bytes(".mtree.gz")
+    let suffix = Self.manifestSuffix
     let manifests = Set(names.filter { $0.suffix(suffix.count).elementsEqual(suffix) }.map { $0.prefix(18) })
     guard names.contains(where: { !manifests.contains($0.prefix(18)) && SetName.parse($0) != nil }) else { return [] }
     let points = Set(try allSets().map(\.point))
@@ -138,8 +136,15 @@ public final class Series {
   public func shortfalls(of set: SetName) throws(Failure) -> [String] { try ArchiveReader(set, in: self).shortfalls }
 
   func index(_ set: SetName) throws(Failure) -> ManifestIndex {
-    let index = try ManifestIndex(manifestFile(set), name: set.manifest)
+    if let known = indexes[set] { return known }
+    return try index(set, manifestFile(set))
+  }
+
+  private func index(_ set: SetName, _ file: Descriptor) throws(Failure) -> ManifestIndex {
+    let index = try ManifestIndex(file, name: set.manifest)
     feet[set] = index.foot
+    // Most manifests of a long chain are small; of a large one the index is read again where it is needed.
+    if index.count <= 16 { indexes[set] = index }
     return index
   }
 
@@ -150,10 +155,20 @@ public final class Series {
 
   public func head(_ set: SetName) throws(Failure) -> SetHead {
     if let known = heads[set] { return known }
-    let head = try ManifestReader(manifestFile(set), name: set.manifest).head
+    let file = try manifestFile(set)
+    let head = try ManifestReader(file, name: set.manifest, ahead: false).head
     try check(head, set)
     heads[set] = head
+    // Who asks for the one asks for the other, mostly, and the file is open now.
+    if feet[set] == nil { _ = try? index(set, file) }
     return head
+  }
+
+  /// What a set says of itself is read anew when it is asked for again: its manifest was replaced.
+  func forget(_ set: SetName) {
+    heads[set] = nil
+    feet[set] = nil
+    indexes[set] = nil
   }
 
   private func check(_ head: SetHead, _ set: SetName) throws(Failure) {
@@ -166,29 +181,21 @@ public final class Series {
   }
 
   /// The sets that make a point, newest first, down to its full set.
-  public func chain(of set: SetName) throws(Failure) -> [SetName] { try chain(of: set, among: byPoint()) }
-
-  /// Those of many points, each as `chain(of:)` gives it, or why it cannot be told.
-  public func chains(of wanted: [SetName]) throws(Failure) -> [Result<[SetName], Failure>] {
-    let all = try byPoint()
-    return wanted.map { set in
-      do throws(Failure) { return .success(try chain(of: set, among: all)) } catch { return .failure(error) }
-    }
-  }
-
-  private func byPoint() throws(Failure) -> [String: SetName] {
-    Dictionary(uniqueKeysWithValues: try sets().map { ($0.point, $0) })
-  }
-
-  private func chain(of set: SetName, among all: [String: SetName]) throws(Failure) -> [SetName] {
+  public func chain(of set: SetName) throws(Failure) -> [SetName] {
     var chain = [set]
-    while let parent = try head(chain.last!).parent {
-      guard let next = all[parent.point], next < chain.last! else {
-        throw .damaged("\(chain.last!.text) builds on the point \(parent.point), which is not in the store")
-      }
-      chain.append(next)
-    }
+    guard try head(set).parent != nil else { return chain }
+    let all = Dictionary(uniqueKeysWithValues: try sets().map { ($0.point, $0) })
+    while let parent = try parent(of: chain.last!, among: all) { chain.append(parent) }
     return chain
+  }
+
+  /// nil: it is a full set.
+  func parent(of set: SetName, among all: [String: SetName]) throws(Failure) -> SetName? {
+    guard let parent = try head(set).parent else { return nil }
+    guard let found = all[parent.point], found < set else {
+      throw .damaged("\(set.text) builds on the point \(parent.point), which is not in the store")
+    }
+    return found
   }
 
   /// Says where a set of the chain was made on another state of its parent's point than the one that is there.
@@ -259,18 +266,5 @@ public final class Series {
     if let known = heads.first(where: { $0.value.id == id })?.key { return known }
     for set in try allSets().reversed() where (try? head(set))?.id == id { return set }
     return nil
-  }
-}
-
-extension String {
-  /// What stands before and after the first `separator`; itself alone where there is none.
-  fileprivate func components(_ separator: String) -> [String] {
-    let text = Bytes(utf8)
-    let wanted = Bytes(separator.utf8)
-    guard text.count >= wanted.count else { return [self] }
-    for at in 0...(text.count - wanted.count) where text[at..<(at + wanted.count)].elementsEqual(wanted) {
-      return [Bytes(text[..<at]).shown, Bytes(text[(at + wanted.count)...]).shown]
-    }
-    return [self]
   }
 }

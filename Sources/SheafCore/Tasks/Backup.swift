@@ -137,9 +137,11 @@ public struct Backup {
       reason = "the store is not as it was left"
     }
     var summary: BackupSummary?
+    let newest = try series.sets().last
+    if state == .asKnown { try tellOfLostManifests(series, newest) }
     // As long as no set answers it, this is not forgotten.
     defer { if !options.isDryRun, state == .asKnown || summary?.set != nil { remember(series, summary?.sources) } }
-    guard let newest = try series.sets().last else {
+    guard let newest else {
       if options.isDifferential { reporter.note("a full set is written, because there is none yet to build on") }
       summary = try run.write(after: nil, fullBecause: nil)
       return summary!
@@ -158,6 +160,19 @@ public struct Backup {
       summary = try run.write(after: nil, fullBecause: "the chain is damaged")
     }
     return summary!
+  }
+
+  /// Archives that are newer than the newest point, if there is one, hold points that this run knows nothing of.
+  private func tellOfLostManifests(_ series: Series, _ newest: SetName?) throws(Failure) {
+    let lost = try series.withoutManifest().filter { set in newest.map { $0 < set } ?? true }
+    guard let last = lost.last else { return }
+    let what =
+      lost.count == 1
+      ? "\(last.text) has no manifest, so it is no point"
+      : "\(lost.count) archives up to \(last.text) have no manifests"
+    let hint = "'sheaf rebuild' makes a manifest again out of its archive"
+    if newest == nil, options.sources.isEmpty { throw Failure(.damaged, what, hint: hint) }
+    reporter.problem("\(what): \(hint)", path: nil)
   }
 
   private func remember(_ series: Series, _ sources: [Bytes]?) {
@@ -341,6 +356,9 @@ private struct Run {
       },
     ].compactMap { $0 }.max()
     if let taken, taken >= time { time = Timestamp(seconds: taken.seconds + 1) }
+    guard PointName.time(PointName.text(time)) != nil else {
+      throw Failure(.failed, "no point can be named after \(PointName.text(started)): the clock is wrong, or a name is")
+    }
     var head = SetHead(
       id: .random(), kind: kind, series: name, host: host, time: time, started: started,
       parent: isFull ? nil : previous.map { ($0.set.point, $0.foot.point) }, sources: sources.sources,
@@ -547,9 +565,7 @@ private struct Run {
     guard let series, let sets = try? series.sets(), let newest = sets.last,
       let chain = try? Set(series.chain(of: newest))
     else { return "make room on the drive" }
-    let old = sets.filter { !chain.contains($0) }.reduce(Int64(0)) { sum, set in
-      sum + ((try? series.foot(set).storedBytes) ?? 0)
-    }
+    let old = sets.filter { !chain.contains($0) }.map { (try? series.foot($0).storedBytes) ?? 0 }.saturatedSum
     return old > 0
       ? "older chains take \(Show.size(old)), which 'sheaf prune' gives back" : "there is no older chain to prune"
   }

@@ -45,7 +45,7 @@ public struct Rebuild {
     for (set, volumes) in try series.archives() {
       try progress.checkCancelled()
       if !named.contains(set), others.isSuperset(of: volumes.map(\.shown)) { continue }
-      if isGood(set) {
+      if isGood(set, of: volumes) {
         summary.good += 1
         continue
       }
@@ -78,13 +78,26 @@ public struct Rebuild {
     }
   }
 
-  /// Whether the manifest is there and can be read to its end, where its own digest matches.
-  private func isGood(_ set: SetName) -> Bool {
-    guard let reader = try? series.manifest(set, checked: true) else { return false }
+  /// Whether nothing that reads it would call the manifest damaged: it is there, and is its archive's, every line can be
+  /// read, its own digest matches, and so does its index.
+  private func isGood(_ set: SetName, of volumes: [Bytes] = []) -> Bool {
     do throws(Failure) {
-      while try reader.next() {}
-      return true
-    } catch { return false }
+      if try isReadable(set, volumes) { return true }
+    } catch {}
+    // What is known of it is not to be relied on.
+    series.forget(set)
+    return false
+  }
+
+  private func isReadable(_ set: SetName, _ volumes: [Bytes]) throws(Failure) -> Bool {
+    let reader = try series.manifest(set, checked: true)
+    if let first = volumes.first, let told = try? head(set, first), told.id != reader.head.id { return false }
+    var isIndexed = true
+    reader.compare(try series.index(set)) { _ in isIndexed = false }
+    while try reader.next() {
+      if reader.line.what == .entry, reader.line.entry() == nil { return false }
+    }
+    return isIndexed
   }
 
   private func rebuild(_ set: SetName, _ names: [Bytes], _ summary: inout RebuildSummary) throws(Failure) -> Int64 {
@@ -158,6 +171,7 @@ public struct Rebuild {
         }
         try file.publish()
       }
+      series.forget(set)
     } catch {
       file.discard()
       throw error

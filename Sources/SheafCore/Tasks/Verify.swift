@@ -32,37 +32,29 @@ public struct Verify {
   /// One point, or all of the series where `set` is nil.
   public func run(_ set: SetName?) throws(Failure) -> VerifySummary {
     var summary = VerifySummary()
-    let damages = Monitor<[Damage]>([])
-    func found(_ damage: Damage) {
-      // A manifest that several points need is looked at for each, and told of once.
-      let isKnown = damages.change { all in
-        if all.contains(where: { $0.message == damage.message && $0.path == damage.path }) {
-          if !all.contains(where: { $0.set == damage.set }) { all.append(damage) }
-          return true
-        }
-        all.append(damage)
-        return false
-      }
-      if !isKnown { report(damage) }
-    }
-    let points = set == nil ? try series.sets() : [set!]
-    var chains: [SetName: [SetName]] = [:]
-    /// With those that hold last good copies for a full set.
-    var needed: [SetName: [SetName]] = [:]
+    let findings = Monitor(Findings())
+    func found(_ damage: Damage) { if findings.change({ $0.add(damage) }) { report(damage) } }
+    var needs = try PointNeeds(series)
+    let lineage = needs.lineage
+    let points = set.map { [$0] } ?? lineage.sets
+    /// Those whose chain can be told.
+    var known: [SetName] = []
     var sets: Set<SetName> = []
-    for (point, (chain, others)) in try zip(points, zip(series.chains(of: points), series.needs(of: points))) {
+    var walked: Set<SetName> = []
+    for point in points {
       try attempt(point, found) { () throws(Failure) in
-        let chain = try chain.get()
-        chains[point] = chain
-        needed[point] = [point]
-        for other in try others.get() {
+        let holders = try needs.holders(for: point)
+        known.append(point)
+        var next: SetName? = point
+        while let set = next, walked.insert(set).inserted { next = try lineage.parent(of: set) }
+        for holder in holders where !walked.contains(holder) && !sets.contains(holder) {
           // One point: no set is read that it has no files in.
-          if set != nil, !chain.contains(other), try series.firstNeeded(by: point, among: [other]) == nil { continue }
-          needed[point]!.append(other)
+          if set != nil, try series.firstNeeded(by: point, among: [holder]) == nil { continue }
+          sets.insert(holder)
         }
-        sets.formUnion(needed[point]!)
       }
     }
+    sets.formUnion(walked)
     var expected: Int64 = 0
     for set in sets { expected.add(saturating: (try? series.foot(set).storedBytes) ?? 0) }
     progress.expected.store(isQuick ? 0 : Int(expected), ordering: .relaxed)
@@ -79,21 +71,20 @@ public struct Verify {
         summary.bytes.add(saturating: bytes)
       }
     }
-    for point in points {
-      guard let chain = chains[point] else { continue }
-      summary.points += 1
-      try progress.checkCancelled()
-      try attempt(point, found) { () throws(Failure) in try checkPoint(point, chain) }
+    summary.points = known.count
+    let wrong = isQuick ? [:] : try ChainCheck(series, lineage, progress).run(known)
+    for point in known {
+      try attempt(point, found) { () throws(Failure) in
+        let pair = try [point, lineage.parent(of: point)].compactMap { $0 }
+        if let mismatch = try series.mismatches(in: pair).first { throw .damaged(mismatch) }
+        _ = try series.foot(point)
+        if let failure = wrong[point] { throw failure }
+      }
     }
-    summary.damages = damages.look { $0 }
+    summary.damages = findings.look { $0.all }
     let damaged = Set(summary.damages.map(\.set))
-    summary.touched = points.filter { point in
-      if damaged.contains(point) { return true }
-      let suspects = (needed[point] ?? []).filter(damaged.contains)
-      guard !suspects.isEmpty else { return false }
-      // What cannot be told counts as touched.
-      do throws(Failure) { return try series.firstNeeded(by: point, among: suspects) != nil } catch { return true }
-    }
+    let needed = needs.needed(by: points, among: damaged)
+    summary.touched = points.filter { damaged.contains($0) || needed[$0] != nil }
     return summary
   }
 
@@ -103,26 +94,24 @@ public struct Verify {
       found(Damage(set: set, path: nil, message: error.message))
     }
   }
+}
 
-  /// The merged tree is the one the set was written for, and its parent's is the one it was written on.
-  private func checkPoint(_ point: SetName, _ chain: [SetName]) throws(Failure) {
-    if let mismatch = try series.mismatches(in: Array(chain.prefix(2))).first { throw .damaged(mismatch) }
-    let foot = try series.foot(point)
-    if isQuick { return }
-    let tree = try series.tree(chain)
-    let digest = PointDigest()
-    let ids = try series.identities()
-    var missing: Set<SetID> = []
-    while try tree.next() {
-      digest.add(tree.line.canonical)
-      if let place = tree.line.place, !ids.contains(place.extent.set) { missing.insert(place.extent.set) }
-    }
-    if let id = missing.first {
-      throw .damaged(
-        "\(point.text): files of it lie in the set with the identity \(id.text), which is not in the store")
-    }
-    if digest.finish() != foot.point {
-      throw .damaged("the manifests up to \(point.text) do not add up to the point it was written for")
-    }
+/// What was found. A manifest that several points need is looked at for each, and told of once.
+private struct Findings {
+  private(set) var all: [Damage] = []
+  private var known: Set<Told> = []
+  private var sets: Set<SetName> = []
+
+  private struct Told: Hashable {
+    var path: Bytes?
+    var message: String
+  }
+
+  /// False: it is to be told no more.
+  mutating func add(_ damage: Damage) -> Bool {
+    let isNew = known.insert(Told(path: damage.path, message: damage.message)).inserted
+    let isFirst = sets.insert(damage.set).inserted
+    if isNew || isFirst { all.append(damage) }
+    return isNew
   }
 }

@@ -1,0 +1,197 @@
+/// Whether manifests add up to the points they were written for: those of all points that build on one full set are
+/// read once, side by side, with a digest for each point.
+import Posix
+import Tar
+
+struct ChainCheck {
+  private let series: Series
+  private let lineage: Lineage
+  private let progress: Progress
+
+  init(_ series: Series, _ lineage: Lineage, _ progress: Progress) {
+    self.series = series
+    self.lineage = lineage
+    self.progress = progress
+  }
+
+  /// What is wrong with each of the points; those that are as they should be are missing. What each builds on must be
+  /// known.
+  func run(_ points: [SetName]) throws(Failure) -> [SetName: Failure] {
+    var families: [SetName: [SetName]] = [:]
+    for point in points { families[try lineage.full(of: point), default: []].append(point) }
+    let ids = try series.identities()
+    var wrong: [SetName: Failure] = [:]
+    for (_, points) in families.sorted(by: { $0.key < $1.key }) {
+      try progress.checkCancelled()
+      let family = try Family(points, series, lineage, ids)
+      try family.read(progress)
+      for (point, failure) in family.outcome() { wrong[point] = failure }
+    }
+    return wrong
+  }
+}
+
+/// All points that build on one full set, and all that is between them and that.
+private final class Family {
+  /// Oldest first: what a set builds on comes before it.
+  private var members: [Member] = []
+  private let merge: ManifestMerge
+  /// The places of the readers' sets in `members`.
+  private let places: [Int]
+  private let ids: Set<SetID>
+  /// Directories that went away or became something else, and the place of the set that says so.
+  private var hidden = DirectoryTable<Int>()
+  private var directory: Bytes?
+  private let foots: [SetName: Digest]
+
+  private struct Member {
+    let set: SetName
+    let parent: Int?
+    /// How many sets it builds on.
+    let depth: Int
+    /// Of a point that was asked for.
+    var digest: PointDigest?
+    /// Why its manifest cannot be read.
+    var failure: Failure?
+    /// A set that is not in the store and holds files of the point.
+    var missing: SetID?
+
+    // Of the path at hand.
+    var told: Told?
+    /// The place of the set that tells of the point's entry; nil: the point has none.
+    var winner: Int?
+    /// It or what it builds on tells of a directory.
+    var hasDirectory = false
+    /// The depth of the newest set in its chain that hides what older ones hold in the directory at hand; -1: none does.
+    var hiding = -1
+  }
+
+  private struct Told {
+    var what: Line.What
+    var canonical: UnsafeRawBufferPointer
+    var isDirectory: Bool
+    var isFresh: Bool
+    /// The set its file lies in is not in the store.
+    var missing: SetID?
+  }
+
+  init(_ points: [SetName], _ series: Series, _ lineage: Lineage, _ ids: Set<SetID>) throws(Failure) {
+    self.ids = ids
+    var all: Set<SetName> = []
+    for point in points {
+      var next: SetName? = point
+      while let set = next, all.insert(set).inserted { next = try lineage.parent(of: set) }
+    }
+    let wanted = Set(points)
+    // Of thousands of points each has the less memory.
+    let capacity = max(4 << 10, min(64 << 10, (16 << 20) / points.count))
+    var family: [Member] = []
+    var known: [SetName: Int] = [:]
+    var readers: [ManifestReader] = []
+    var places: [Int] = []
+    var foots: [SetName: Digest] = [:]
+    for set in all.sorted() {
+      let parent = try lineage.parent(of: set).flatMap { known[$0] }
+      var member = Member(set: set, parent: parent, depth: parent.map { family[$0].depth + 1 } ?? 0)
+      if wanted.contains(set) { member.digest = PointDigest(capacity: capacity) }
+      do throws(Failure) {
+        foots[set] = try series.foot(set).point
+        // The oldest are the largest.
+        readers.append(try series.manifest(set, ahead: family.count < 4))
+        places.append(family.count)
+      } catch { member.failure = error }
+      known[set] = family.count
+      family.append(member)
+    }
+    members = family
+    self.foots = foots
+    self.places = places.reversed()
+    merge = ManifestMerge(readers.reversed())
+  }
+
+  func read(_ progress: Progress) throws(Failure) {
+    merge.onDamage = { [unowned self] reader, failure in members[places[reader]].failure = failure }
+    var count = 0
+    while try merge.next() {
+      count += 1
+      if count % 1024 == 0 { try progress.checkCancelled() }
+      try enter(merge.readers[merge.here[0]].line)
+      for reader in merge.here { members[places[reader]].told = told(merge.readers[reader].line) }
+      settle()
+      for reader in merge.here { members[places[reader]].told = nil }
+    }
+  }
+
+  private func told(_ line: Line) -> Told {
+    let isEntry = line.what == .entry
+    var missing: SetID?
+    if isEntry, let place = line.place, !ids.contains(place.extent.set) { missing = place.extent.set }
+    return Told(
+      what: line.what, canonical: line.canonical, isDirectory: isEntry && line.kind == .directory,
+      isFresh: line.isFresh, missing: missing)
+  }
+
+  /// The directory of the path at hand: what is hidden in it is the same for all of its names.
+  private func enter(_ line: Line) throws(Failure) {
+    if let directory, line.parent.elementsEqual(directory) { return }
+    let path = Bytes(line.parent)
+    directory = path
+    var hiders: Set<Int> = []
+    let _: Bool? = hidden.first(above: path) { _, place in
+      hiders.insert(place)
+      return nil
+    }
+    for place in members.indices {
+      let above = members[place].parent.map { members[$0].hiding } ?? -1
+      members[place].hiding = hiders.contains(place) ? members[place].depth : above
+    }
+  }
+
+  /// As `PointReader` does it for one point: what the lines at hand, all of one path, come to for each.
+  private func settle() {
+    for place in members.indices {
+      var winner: Int?
+      var hasDirectory = false
+      if let parent = members[place].parent {
+        (winner, hasDirectory) = (members[parent].winner, members[parent].hasDirectory)
+      }
+      if let told = members[place].told, told.what != .unseen {
+        // What was a directory and went away, or became something else or another one, takes all below it along.
+        if hasDirectory, !told.isDirectory || told.isFresh {
+          hidden.add(Bytes(merge.readers[merge.here[0]].line.path), place)
+        }
+        winner = told.what == .entry ? place : nil
+        hasDirectory = hasDirectory || told.isDirectory
+      }
+      members[place].winner = winner
+      members[place].hasDirectory = hasDirectory
+      guard let winner, let digest = members[place].digest, members[place].hiding <= members[winner].depth,
+        let told = members[winner].told
+      else { continue }
+      digest.add(told.canonical)
+      if let id = told.missing { members[place].missing = id }
+    }
+  }
+
+  /// What is wrong with the points that were asked for.
+  func outcome() -> [(SetName, Failure)] {
+    var wrong: [(SetName, Failure)] = []
+    for place in members.indices {
+      if members[place].failure == nil, let parent = members[place].parent {
+        members[place].failure = members[parent].failure
+      }
+      let member = members[place]
+      guard let digest = member.digest else { continue }
+      if let failure = member.failure {
+        wrong.append((member.set, failure))
+      } else if let id = member.missing {
+        let what = "files of it lie in the set with the identity \(id.text), which is not in the store"
+        wrong.append((member.set, .damaged("\(member.set.text): \(what)")))
+      } else if digest.finish() != foots[member.set] {
+        let what = "do not add up to the point it was written for"
+        wrong.append((member.set, .damaged("the manifests up to \(member.set.text) \(what)")))
+      }
+    }
+    return wrong
+  }
+}
