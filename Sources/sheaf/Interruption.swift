@@ -9,6 +9,8 @@ enum Interruption {
   static func install() {
     // Then the calls that write give an error, which is told.
     for number in [SIGPIPE, SIGXFSZ] { signal(number, SIG_IGN) }
+    // Made now, and used once: a signal may come while memory is being asked for, and asking for it then is a crash.
+    _ = progress.isCancelled.exchange(false, ordering: .relaxed)
     for number in [SIGINT, SIGTERM, SIGHUP] {
       signal(number) { number in
         // A second signal means it.
