@@ -60,7 +60,7 @@ faults:
 	@$(MAKE) --no-print-directory packages WANTED="$(TEST_PACKAGES)"
 	$(SWIFT) build -c release --build-tests
 	SHEAF_FAULTS=all SHEAF_SEED=$${SHEAF_SEED:-11} SHEAF_SCRATCH=$(TEST_FOLDER) \
-	  $(SWIFT) test -c release --skip-build --filter 'FaultTests|DriveTests'
+	  $(SWIFT) test -c release --skip-build --filter 'FaultTests|DriveTests|HostileScriptTests'
 
 # Fuzzes what reads stored bytes, SECONDS each; findings stop it and lie in .build-fuzz.
 SECONDS ?= 600

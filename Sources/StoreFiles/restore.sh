@@ -1,57 +1,74 @@
 #!/bin/sh
-# Restores a point of a Sheaf store without Sheaf: sh, awk, tar and gzip are enough.
+# Restores a point of a Sheaf store without Sheaf: sh, awk and gzip are enough; with GNU tar or bsdtar it is quicker.
 #
-#   sh restore.sh [--series NAME] [--at POINT] --to DIR [--no-check]
+#   sh restore.sh [--series NAME] [--at POINT] --to DIR [--no-check] [PATH...]
+#   sh restore.sh [--series NAME] [--at POINT] --list [PATH...]
 #
 # POINT is a set's name, a date (2026-11-24) or the beginning of a time in UTC (2026-11-24T06): the newest set
-# not after its end is taken; without --at the newest of all. DIR must be empty or new. --no-check skips the check
-# of the archives' digests. The variable TAR names the tar to use: GNU tar, bsdtar or busybox (TAR="busybox tar").
+# not after its end is taken; without --at the newest of all. DIR must be empty or new. With PATHs only these come
+# back, with what is below them, as --list shows them. --no-check skips the check of the archives' digests. The
+# variable TAR names the tar to use.
 #
-# How it works: a set is an archive and a manifest, a text with a line for each file. A full set is unpacked as it
-# is. Before each later one, what its manifest says was renamed is renamed, and everything goes away that it says was
-# deleted or has become something else.
-# At the end directories get what tar could not give them. Nothing is ever done through a symbolic link: an
-# archive that tries is refused.
+# How it works: a set is an archive and a manifest, a text with a line for each file. The manifests together say what
+# there was, and in which archive its bytes lie. Directories are made first. Each archive is unpacked into an empty
+# directory of its own, of which nothing is kept but plain files; these are moved to their places. Symbolic links are
+# made when all files are there, so there is never one to go through. What a manifest says is data: a byte that the
+# format does not allow is refused, and no shell ever runs a text with a name in it.
 #
 # Ends with 0: all is there; 1: failed; 3: some of it could not be restored; 4: damage was found; 64: wrong usage.
 set -u
-unset CDPATH
+unset CDPATH ENV BASH_ENV TAR_OPTIONS POSIXLY_CORRECT GZIP TAPE TAR_READER_OPTIONS COPYFILE_DISABLE QUOTING_STYLE \
+  TIME_STYLE BLOCK_SIZE BLOCKSIZE LS_BLOCK_SIZE AWKPATH AWKLIBPATH
+unset -f awk gzip tar touch chmod chown mkdir mv ln rm find sort printf dd 2>/dev/null || :
 LC_ALL=C
-export LC_ALL
+TZ=UTC0
+export LC_ALL TZ
+users_mask=$(umask)
+umask 077
 
 say() { printf '%s\n' "restore.sh: $*" | tr '\001-\011\013-\037\177-\377' '?' >&2; }
 die() { status=$1; shift; say "$*"; exit "$status"; }
-usage() { die 64 "$1 (usage: sh restore.sh [--series NAME] [--at POINT] --to DIR [--no-check])"; }
+usage() { die 64 "$1 (usage: sh restore.sh [--series NAME] [--at POINT] --to DIR [--no-check] [PATH...], or --list)"; }
 have() { command -v "$1" >/dev/null 2>&1; }
 
-series='' at=latest to='' check=yes
-while [ $# -gt 0 ]; do
-  case $1 in
-  --series | --at | --to) [ $# -gt 1 ] || usage "$1 needs a value" ;;
-  esac
-  case $1 in
-  --series) series=$2; shift ;;
-  --series=*) series=${1#*=} ;;
-  --at) at=$2; shift ;;
-  --at=*) at=${1#*=} ;;
-  --to) to=$2; shift ;;
-  --to=*) to=${1#*=} ;;
-  --no-check) check= ;;
-  -h | --help) sed -n '2,/^$/s/^# \{0,1\}//p; /^set/q' "$0"; exit 0 ;;
-  *) usage "unknown argument $1" ;;
-  esac
+# What is neither an option nor its value goes to the end of the arguments, and is all that is left of them.
+series='' at=latest to='' check=yes list='' left=$#
+while [ "$left" -gt 0 ]; do
+  word=$1 value=''
   shift
+  left=$((left - 1))
+  case $word in
+  --series | --at | --to)
+    [ "$left" -gt 0 ] || usage "$word needs a value"
+    value=$1
+    shift
+    left=$((left - 1))
+    ;;
+  --series=* | --at=* | --to=*) value=${word#*=} ;;
+  esac
+  case $word in
+  --series | --series=*) series=$value ;;
+  --at | --at=*) at=$value ;;
+  --to | --to=*) to=$value ;;
+  --no-check) check= ;;
+  --list) list=yes ;;
+  -h | --help) sed -n '2,/^set/s/^# \{0,1\}//p; /^set/q' "$0"; exit 0 ;;
+  -*) usage "unknown argument $word" ;;
+  *) set -- "$@" "$word" ;;
+  esac
 done
-[ -n "$to" ] || usage "--to is missing"
+[ -n "$to" ] || [ -n "$list" ] || usage "--to is missing"
 case $to in /*) ;; *) to=$PWD/$to ;; esac
 
 # --- Tools ---
 
-tmp=$(mktemp -d "${TMPDIR:-/tmp}/sheaf.XXXXXX") || die 1 "cannot make a directory for temporary files"
-root='' mode='' stage=''
+tmp=${TMPDIR:-/tmp}
+case $tmp in /*) ;; *) tmp=$PWD/$tmp ;; esac
+tmp=$(mktemp -d "$tmp/sheaf.XXXXXX") || die 1 "cannot make a directory for temporary files"
+root='' mode='' work=''
 clean_up() {
   cd /
-  [ -z "$stage" ] || rm -rf -- "$stage"
+  [ -z "$work" ] || rm -rf -- "$work"
   [ -z "$mode" ] || chmod "$mode" "$root"
   rm -rf -- "$tmp"
 }
@@ -59,30 +76,31 @@ trap clean_up EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
-for tool in awk gzip; do have "$tool" || die 1 "needs $tool, which is not installed"; done
+for tool in awk gzip sort find od; do have "$tool" || die 1 "needs $tool, which is not installed"; done
 [ "$(awk 'BEGIN { printf "%c", 200 }' | wc -c)" -eq 1 ] ||
   die 1 "this awk cannot write single bytes; install mawk, gawk or busybox"
 
-# Which tar: gnu, bsd, busybox, or other, which is treated like busybox's.
+# Which tar: gnu, bsd, or none. Others go through links that an archive brings: without one of these two the bytes of
+# each file are taken out of the archive by what the manifest says of their place.
 kind_of_tar() {
   case $($1 --version 2>/dev/null) in
   *GNU*) echo gnu ;;
   *bsdtar*) echo bsd ;;
-  *) case $($1 --help 2>&1) in *BusyBox*) echo busybox ;; *) echo other ;; esac ;;
+  *) echo none ;;
   esac
 }
+reader=none
 if [ -n "${TAR:-}" ]; then
   tar=$TAR reader=$(kind_of_tar "$TAR")
 else
-  tar='' reader=''
-  for program in tar gtar bsdtar; do
-    have "$program" || continue
-    kind=$(kind_of_tar "$program")
-    case $reader/$kind in
-    /* | other/* | busybox/gnu | busybox/bsd) tar=$program reader=$kind ;;
-    esac
+  for tar in tar gtar bsdtar; do
+    ! have "$tar" || reader=$(kind_of_tar "$tar")
+    [ "$reader" = none ] || break
   done
-  [ -n "$tar" ] || die 1 "needs tar, which is not installed"
+fi
+if [ "$reader" = none ]; then
+  printf 12345 | { dd bs=3 count=1 iflag=fullblock; } >"$tmp/three" 2>/dev/null
+  [ "$(cat "$tmp/three")" = 123 ] || die 1 "needs GNU tar, bsdtar, or a dd that knows iflag=fullblock"
 fi
 
 if [ "$(id -u)" = 0 ]; then superuser=yes; else superuser=; fi
@@ -92,6 +110,7 @@ sums=${sums:-yes}
 if touch -d @1.5 "$tmp/touched" 2>/dev/null; then times=nano
 elif touch -d @1 "$tmp/touched" 2>/dev/null; then times=seconds
 else times=calendar; fi
+if ln -P "$tmp/touched" "$tmp/linked" 2>/dev/null; then physical=-P; else physical=; fi
 
 # --- Which sets ---
 
@@ -103,7 +122,7 @@ here=$PWD
 if [ -z "$series" ]; then
   known=
   for manifest in "$here"/*/*.mtree.gz; do
-    [ -e "$manifest" ] || continue
+    [ -f "$manifest" ] || continue
     manifest=${manifest%/*}
     [ "${manifest##*/}" = "$series" ] && continue
     series=${manifest##*/} known="$known${known:+, }${manifest##*/}"
@@ -117,6 +136,7 @@ case $series in */* | .*) usage "$series is no series' name" ;; esac
 
 # All sets by name. Of several for one point (-full, -full-2) the highest number counts.
 for manifest in "$dir"/*.mtree.gz; do
+  [ -f "$manifest" ] || continue
   manifest=${manifest##*/}
   printf '%s\n' "${manifest%.mtree.gz}"
 done | awk -v days="[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T[0-9][0-9][0-9][0-9][0-9][0-9]Z" \
@@ -127,10 +147,8 @@ done | awk -v days="[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T[0-9][0-9][0-9][0
 find_set() {
   awk -v what="$1" '
     { point = substr($0, 1, 18); split($0, part, "-"); number = part[5] + 0 }
-    $0 == what { named = $0 }
     !(point in best) || number >= most[point] { best[point] = $0; most[point] = number }
     END {
-      if (named != "") { print named; exit }
       exact = substr(what, 1, 1) == "="
       if (exact) what = substr(what, 2)
       for (point in best) {
@@ -142,25 +160,29 @@ find_set() {
 }
 
 case $at in
-latest | *-full | *-incr | *-diff | *-full-* | *-incr-* | *-diff-*) ;;
+latest) set=$(find_set latest) ;;
+*-full | *-incr | *-diff | *-full-* | *-incr-* | *-diff-*)
+  # It may have been replaced by another set for the same point.
+  set=$(find_set "=${at%%Z-*}Z")
+  [ -n "$set" ] || die 1 "the set $at is not in $dir"
+  ;;
 *)
   # 2026-11-24T06:00:00Z is written 2026-11-24T060000Z in names.
   at=$(printf '%s' "$at" | tr -d ':Z')
   printf '%s\n' "$at" | awk '{ exit !/^[0-9][0-9][0-9][0-9](-[0-9][0-9](-[0-9][0-9](T[0-9]*)?)?)?$/ }' ||
     usage "--at takes a set's name, a date like 2026-11-24 or a time like 2026-11-24T06"
+  set=$(find_set "$at")
+  [ -n "$set" ] || die 1 "there is no point at or before $at; the oldest is $(head -n 1 "$tmp/sets")"
   ;;
-esac
-set=$(find_set "$at")
-case $at in
-*-full* | *-incr* | *-diff*) [ "$set" = "$at" ] || die 1 "the set $at is not in $dir" ;;
-*) [ -n "$set" ] || die 1 "there is no point at or before $at; the oldest is $(head -n 1 "$tmp/sets")" ;;
 esac
 target=$set
 
+manifest() { [ -f "$dir/$1.mtree.gz" ] && gzip -dc <"$dir/$1.mtree.gz"; }
+
 # read_head SET: its kind, what it builds on, what one must understand to read it.
 read_head() {
-  gzip -dc <"$dir/$1.mtree.gz" 2>/dev/null | awk -v name="$1" '
-    NR == 1 && $0 != "#mtree" { exit }
+  manifest "$1" 2>/dev/null | awk -v name="$1" '
+    length($0) > 1000000 || NR > 100000 || (NR == 1 && $0 != "#mtree") { exit }
     /^\./ { complete = 1; exit }
     $2 == "sheaf:" { format = $3 }
     $2 == "requires:" { sub(/^# requires: */, ""); requires = $0 }
@@ -173,13 +195,15 @@ read_head() {
       if (!complete || substr(name, 1, length(own)) != own || own == "" || (kind == "full") != (parent == ""))
         print "damaged"
       else if (format != "1" || requires != "") print "unknown", requires
+      else if (id !~ /^[0-9a-f]+$/ || length(id) != 16) print "damaged"
       else if (kind == "full") print "full", id
-      else if (parent >= time "") print "damaged"
+      else if (parent !~ /^[0-9TZ-]+$/ || digest !~ /^[0-9a-f]+$/ || parent >= time "") print "damaged"
       else print "more", id, parent, digest
     }'
 }
 
-chain=
+# From the newest to the full one.
+chain='' ids=''
 : >"$tmp/parents"
 while :; do
   read -r what id parent digest <<END
@@ -190,394 +214,49 @@ END
   unknown) die 1 "$set needs a newer restore.sh: it uses $id $parent $digest" ;;
   *) die 4 "$set.mtree.gz is damaged" ;;
   esac
-  chain="$set${chain:+ }$chain"
+  chain="$chain${chain:+ }$set" ids="$ids${ids:+ }$id"
   [ "$what" = more ] || break
-  echo "$set $digest" >>"$tmp/parents"
   child=$set
   set=$(find_set "=$parent")
   [ -n "$set" ] || die 1 "a set is missing: $child builds on the point $parent, and there is no $parent-* in $dir"
+  echo "$child $set $digest" >>"$tmp/parents"
 done
 
-# --- What is to be done, from the manifests ---
+# --- What there was, from the manifests ---
 
-# In the files that this awk program writes, names stand between single quotes, decoded.
-for set in $chain; do
-  gzip -dc <"$dir/$set.mtree.gz" || say "$set.mtree.gz cannot be read to its end"
-done | (cd "$tmp" && awk -v chain="$chain" -v reader="$reader" -v superuser="$superuser" -v times="$times" '
-  BEGIN {
-    for (i = 1; i < 256; i++) byte[sprintf("%03o", i)] = sprintf("%c", i)
-    quote = "\047"
-    byte["047"] = quote "\\" quote quote
-    sets = split(chain, set, " ")
-    # What must be escaped in names that the tar takes for patterns.
-    for (i in byte) pattern[i] = byte[i]
-    if (reader != "gnu") {
-      pattern["052"] = "\\*"
-      pattern["077"] = "\\?"
-      pattern["133"] = "\\["
-      pattern["134"] = "\\\\"
-    }
-  }
-  function fail(text) {
-    if (!failed) print set[n] ".mtree.gz: " text >"error"
-    failed = 1
-    exit 1
-  }
-  function decoded(text, byte,   part, count, i, out) {
-    if (!index(text, "\\")) return text
-    count = split(text, part, /\\/)
-    out = part[1]
-    for (i = 2; i <= count; i++) {
-      if (!(substr(part[i], 1, 3) in byte)) fail("line " NR " cannot be read")
-      out = out byte[substr(part[i], 1, 3)] substr(part[i], 4)
-    }
-    return out
-  }
-  # The path as it stands between quotes. Never leads upward.
-  function path(text,   p) {
-    p = decoded(text, byte)
-    if (("/" p "/") ~ /\/(\.|\.\.)?\//) fail("line " NR " names an unsafe path")
-    return p
-  }
-  function parent(p) { return match(p, /\/[^\/]*$/) ? substr(p, 1, RSTART - 1) : "." }
-  function name(p) { return match(p, /\/[^\/]*$/) ? substr(p, RSTART + 1) : p }
-  function quoted(text) { return quote text quote }
-  # Whether something above it, or itself, went away after set number `since`.
-  function hidden(p, since) {
-    if (!any_gone) return 0
-    while (p != ".") {
-      if (p in gone && gone[p] > since) return 1
-      p = parent(p)
-    }
-    return 0
-  }
-  # (Here and there a "" follows an element of an array: gawk 5.2 cannot hand a missing one to a function.)
-  function present(p) { return p in directory && !hidden(p, directory[p]) }
-
-  # Collects work on names of one directory into one line.
-  function queue(work, p,   above) {
-    above = parent(p)
-    if (above != queue_above || work != queue_work || queue_length > 30000) {
-      end_queue()
-      printf "enter %s && %s", quoted(above), work >before
-      queue_above = above
-      queue_work = work
-    }
-    printf " %s", quoted("./" name(p)) >before
-    queue_length += length(p)
-  }
-  function end_queue() {
-    if (queue_above != "") printf "\n" >before
-    queue_above = ""
-    queue_length = 0
-  }
-  function went(p) {
-    queue("remove", p)
-    gone[p] = n
-    any_gone = 1
-    forget(p)
-  }
-  function forget(p) {
-    delete directory[p]; delete mode_of[p]; delete time_of[p]; delete owner_of[p]; delete attributes[p]
-    delete had[p]; delete defaults[p]; delete closed[p]; delete changes_bits[p]; delete made[p]; delete stamped[p]
-  }
-
-  # A manifest begins.
-  /^#mtree$/ {
-    if (n && !ended) fail("is cut short")
-    if (++n > sets) fail("cannot be read")
-    ended = 0
-    before = "before." n
-    if (n > 1) open_directories()
-    next
-  }
-  # Lets a later archive into directories that their owner may not write to, the outer ones first; and takes away
-  # the access lists that new files would inherit.
-  function open_directories(   p, length_, most, count, i) {
-    if (!superuser) {
-      for (p in closed) if (present(p)) {
-        length_ = length(p)
-        if (length_ > most) most = length_
-        list[length_, ++count[length_]] = p
+# What was asked for, written as a manifest writes it.
+: >"$tmp/asked"
+for word; do
+  printf '%s' "$word" | od -An -v -to1 | awk '
+    BEGIN {
+      for (i = 33; i < 127; i++) {
+        c = sprintf("%c", i)
+        if (c ~ "[A-Za-z0-9_.,/+:@%-]") plain[sprintf("%03o", i)] = c
       }
-      for (length_ = 1; length_ <= most; length_++)
-        for (i = 1; i <= count[length_]; i++) print "enter " quoted(list[length_, i]) " && chmod u+rwx ." >before
     }
-    if (reader == "bsd") for (p in defaults)
-      if (present(p)) print "enter " quoted(p) " && without . system.posix_acl_default" >before
-  }
+    { for (i = 1; i <= NF; i++) out = out (($i in plain) ? plain[$i] : "\\" $i) }
+    END {
+      # What --list shows as three digits.
+      while (match(out, /\\134[0-3][0-7][0-7]/)) out = substr(out, 1, RSTART) substr(out, RSTART + 4)
+      gsub(/\/+/, "/", out)
+      sub(/^(\.?\/)+/, "", out)
+      sub(/\/$/, "", out)
+      if (out == "." ) out = ""
+      print out
+    }' >>"$tmp/asked"
+done
+if grep -q '^$' "$tmp/asked"; then : >"$tmp/asked"; fi
 
-  # What was renamed is taken out of the tree, in the order told, which is the deepest first; then all is put in
-  # place, the other way round.
-  /^# renamed / {
-    if (n < 2 || NF != 4 || $3 !~ /^\.\/./ || $4 !~ /^\.\/./) fail("line " NR " cannot be read")
-    p = path(substr($3, 3))
-    q = path(substr($4, 3))
-    if (p in target || q in came) fail("line " NR " renames what was renamed already")
-    if (!renames++) end_queue()
-    target[p] = q
-    came[q] = renames
-    print "take " quoted(parent(p)) " " quoted(name(p)) " " renames >before
-    next
-  }
-  renames && !settled { settle_renames() }
-  function settle_renames(   p, q, depth, deepest, count, i, list, at, old) {
-    for (q in came) {
-      depth = gsub(/\//, "/", q)
-      if (depth > deepest) deepest = depth
-      list[depth, ++count[depth]] = q
-    }
-    for (depth = 0; depth <= deepest; depth++) for (i = 1; i <= count[depth]; i++) {
-      q = list[depth, i]
-      print "put " quoted(parent(q)) " " quoted(name(q)) " " came[q] >before
-    }
-    # What is known of directories goes along; the manifest has a line for each, with what is new.
-    for (p in directory) if (present(p) && (q = after(p)) != "" && !displaced(p, q)) {
-      at[q] = p
-      old["mode", q] = mode_of[p]; old["had", q] = had[p]; old["made", q] = made[p]; old["owner", q] = owner_of[p]
-    }
-    for (p in needed) if (!hidden(p, since[p]) && (q = after(p)) != "" && !displaced(p, q)) {
-      old["needed", q] = needed[p]; old["shown", q] = shown[p]
-      list["needed", q] = q
-    }
-    for (q in at) forget(at[q])
-    for (p in target) { forget(p); forget(target[p]); delete needed[p]; gone[p] = gone[target[p]] = n }
-    any_gone = 1
-    for (q in at) {
-      directory[q] = n
-      mode_of[q] = old["mode", q]
-      if (old["had", q] != "") had[q] = old["had", q]
-      if (old["made", q] != "") { made[q] = 1; owner_of[q] = old["owner", q] }
-    }
-    for (i in list) if (i ~ /^needed/) {
-      q = list[i]
-      needed[q] = old["needed", q]
-      shown[q] = old["shown", q]
-      since[q] = n
-    }
-    settled = 1
-    print "yes" >("renames." n)
-    close("renames." n)
-  }
-  # Where a path is after the renames of this set; empty where it is where it was.
-  function after(p,   q) {
-    for (q = p; q != "."; q = parent(q)) if (q in target) return target[q] substr(p, length(q) + 1)
-    return ""
-  }
-  # Whether something else came to where p, or what it lies in, would be after the renames.
-  function displaced(p, q,   a, r) {
-    for (a = p; !(a in target); a = parent(a)) continue
-    for (r = q; !(r in came); r = parent(r)) continue
-    return r != target[a]
-  }
-  function was_renamed(p) {
-    if (renames) for (; p != "."; p = parent(p)) if (p in came) return 1
-    return 0
-  }
-
-  /^\.\// {
-    tags = substr($NF, 6)
-    if (index(tags, ",k") && tags ~ /,k(,|$)/) {
-      sparse[$1] = n
-      any_sparse = 1
-    } else if (any_sparse) delete sparse[$1]
-    if ($2 == "type=dir") { entry_directory(path(substr($1, 3))); next }
-    time = substr($2 == "type=file" ? $7 : $6, 6)
-    if (index(tags, ",n:")) faces[path(substr($1, 3))] = face()
-    if (reader == "bsd" || (reader == "busybox" && superuser)) note_repair()
-    if (n == 1) {
-      if (index(tags, ",s") && tags ~ /,s(,|$)/) carry(path(substr($1, 3)))
-      next
-    }
-    p = path(substr($1, 3))
-    stamped[parent(p)] = 1
-    # Where a directory was: that goes first.
-    if (p in directory) went(p)
-    if (p in needed && substr(tags, index(tags, ",p:") + 3, 16) != needed[p]) delete needed[p]
-    if (index(tags, ",s") && tags ~ /,s(,|$)/) carry(p)
-    if (index(tags, ",m") && tags ~ /,m(,|$)/) update(p)
-    next
-  }
-  # What a file with several names is, in this set.
-  function face(   i, all) {
-    all = n
-    for (i = 2; i < NF; i++) all = all " " $i
-    return all
-  }
-  # A large file whose contents stayed as they were: the archive does not have it again.
-  function update(p,   file, list, i, count, part, late) {
-    if ($2 != "type=file" || $3 !~ /^uid=[0-9]+$/ || $4 !~ /^gid=[0-9]+$/ || $5 !~ /^mode=[0-7]+$/ || \
-      time !~ /^-?[0-9]+\.[0-9]+$/) fail("line " NR " cannot be read")
-    file = quoted("./" name(p))
-    if (superuser) list = " chown " substr($3, 5) ":" substr($4, 5) " " file ";"
-    list = list " chmod u+rw " file "; bare " file ";"
-    count = split(substr(tags, 1, index(tags, "@")), part, ",")
-    for (i = 1; i <= count; i++) if (part[i] ~ /^x:/) {
-      # An access list comes after the mode, whose group bits are its mask.
-      if (part[i] ~ /^x:system\./) late = late with(file, part[i])
-      else if (superuser || part[i] ~ /^x:user\./) list = list with(file, part[i])
-    }
-    list = list " chmod 0" substr($5, 6) " " file ";" late " " stamp(file, time)
-    print "enter " quoted(parent(p)) " && [ -f " file " ] && [ ! -L " file " ] && {" list "; }" >("updates." n)
-  }
-  # What bsdtar reads wrongly: times before 1970 with fractions, attributes with a % or = in their names. And links,
-  # which busybox leaves to root and to the group that a directory hands down.
-  function note_repair(   file, work) {
-    delete repair[$1]
-    work = ""
-    if (reader == "bsd") {
-      if (tags !~ /%|\\075/ && !reads_wrongly(time)) return
-      file = quoted("./" name(path(substr($1, 3))))
-      work = percents(file, substr(tags, 1, index(tags, "@")))
-      if (reads_wrongly(time)) work = work " " stamp(file, time) ";"
-    } else if ($2 == "type=link") {
-      file = path(substr($1, 3))
-      if (($3 $4) == "uid=0gid=0" && special(mode_of[parent(file)] "") !~ /[2367]/) return
-      if (($3 $4) !~ /^uid=[0-9]+gid=[0-9]+$/) fail("line " NR " cannot be read")
-      work = " chown -h " substr($3, 5) ":" substr($4, 5) " " quoted("./" name(file)) ";"
-    }
-    if (work == "") return
-    repair[$1] = work
-    repair_of[$1] = n
-  }
-  function reads_wrongly(time) { return time ~ /-.*[.]0*[1-9]/ }
-  function percents(file, list,   i, count, part, tag, wrong, work) {
-    if (list !~ /%|\\075/) return ""
-    count = split(list, part, ",")
-    for (i = 1; i <= count; i++) if (part[i] ~ /^x:[^:]*(%|\\075)[^:]*:/) {
-      split(part[i], tag, ":")
-      wrong = tag[2]
-      gsub(/%/, "%25", wrong)
-      gsub(/\\075/, "%3D", wrong)
-      work = work with(file, part[i]) " without " file " " quoted(decoded(wrong, byte)) ";"
-    }
-    return work
-  }
-  function entry_directory(p,   mode, i, count, part) {
-    mode = substr($5, 6)
-    if ($5 !~ /^mode=[0-7]+$/ || $6 !~ /^time=-?[0-9]+\.[0-9]+$/ || ($3 $4) !~ /^uid=[0-9]+gid=[0-9]+$/)
-      fail("line " NR " cannot be read")
-    if (!present(p)) {
-      forget(p)
-      if (n > 1) queue("make_way", p)
-      # What the directory above hands down: it may lose its own setgid bit only after this one was made.
-      if (n > 1 && special(mode) !~ /[2367]/) changes_bits[p] = 1
-    } else if (special(mode) != special(mode_of[p] "")) changes_bits[p] = 1
-    delete needed[p]
-    if (n > 1) stamped[p] = stamped[parent(p)] = 1
-    directory[p] = n
-    mode_of[p] = mode
-    if (made[p]) owner_of[p] = substr($3, 5) ":" substr($4, 5)
-    time_of[p] = substr($6, 6)
-    if (special(mode, 3) != 7) closed[p] = 1
-    else delete closed[p]
-    delete attributes[p]
-    delete defaults[p]
-    if (tags ~ /(^|,)x:/) {
-      sub(/@.*/, "", tags)
-      count = split(tags, part, ",")
-      for (i = 1; i <= count; i++) if (part[i] ~ /^x:[^:]*:[A-Za-z0-9+\/]*$/) {
-        attributes[p] = attributes[p] part[i] ","
-        had[p] = had[p] part[i] ","
-        if (part[i] ~ /^x:system\.posix_acl_default:/) defaults[p] = 1
-      }
-      tags = substr($NF, 6)
-    }
-    if (tags ~ /,s(,|$)/ && !was_renamed(p)) {
-      print "enter_new " quoted(parent(p)) " && make_directory " quoted("./" name(p)) >("carried." n)
-      owner_of[p] = substr($3, 5) ":" substr($4, 5)
-      made[p] = carries = 1
-      stamped[parent(p)] = 1
-    }
-  }
-  # The setuid, setgid and sticky bits of a mode; with `from` the digit that stands there from the right.
-  function special(mode, from) {
-    mode = "0000" mode
-    return substr(mode, length(mode) + 1 - (from ? from : 4), 1)
-  }
-
-  # What the run that made this set could not look at: the last good copy lies in an older set.
-  function carry(p,   id, where, i, count, part, first, own, holder) {
-    # It came along with a directory: it is there already.
-    if (was_renamed(p)) return
-    stamped[parent(p)] = carries = 1
-    where = "enter_new " quoted(parent(p)) " && "
-    count = split(substr(tags, 1, index(tags, "@")), part, ",")
-    for (i = 1; i <= count; i++) if (part[i] ~ /^l:/) {
-      first = path(substr(part[i], 3))
-      own = face()
-      # The first name may be something newer by now: last good copies are names of each other then.
-      if (index(faces[first], n " ") == 1 && faces[first] != own) {
-        if (!(first in copy) || faces[copy[first]] != own) {
-          # In that archive it is a link to what holds its bytes.
-          holder = " " quoted(decoded(substr(part[i], 3), pattern))
-          copy[first] = p
-          break
-        }
-        first = copy[first]
-      }
-      print "link_to " quoted(parent(first)) " " quoted(name(first)) " " quoted(parent(p)) " " quoted(name(p)) \
-        " " quoted($1) >("links." n)
-      return
-    }
-    if (index(tags, ",p:")) {
-      id = substr(tags, index(tags, ",p:") + 3, 16)
-      if (id !~ /^[0-9a-f]+$/) fail("line " NR " cannot be read")
-      if (!((n, id) in wanted)) print id >("wanted." n)
-      wanted[n, id] += length(p) + length(holder)
-      needed[p] = id
-      since[p] = n
-      shown[p] = $1
-      if (wanted[n, id] < 60000) printf " %s%s", quoted(decoded(substr($1, 3), pattern)), holder >("names." n "." id)
-      print "place " quoted(parent(p)) " " quoted(name(p)) >("places." n "." id)
-      return
-    }
-    p = quoted("./" name(p))
-    if ($2 == "type=link") {
-      for (i = 3; i < NF; i++) if ($i ~ /^link=/)
-        where = where "ln -s -- " quoted(decoded(substr($i, 6), byte)) " " p
-    } else if ($2 == "type=fifo") where = where "mkfifo " p
-    else if ($2 == "type=file") where = where ": >" p
-    else if ($2 == "type=char" || $2 == "type=block") {
-      for (i = 3; i < NF; i++) if ($i ~ /^device=native,[0-9]+,[0-9]+$/) {
-        split($i, part, ",")
-        where = where "mknod " p " " substr($2, 6, 1) " " part[2] " " part[3]
-      }
-    } else return
-    if ($3 !~ /^uid=[0-9]+$/ || $4 !~ /^gid=[0-9]+$/ || $5 !~ /^mode=[0-7]+$/ || time !~ /^-?[0-9]+\.[0-9]+$/)
-      fail("line " NR " cannot be read")
-    where = where " && {"
-    if (superuser) where = where " chown -h " substr($3, 5) ":" substr($4, 5) " " p ";"
-    if ($2 != "type=link") where = where " chmod 0" substr($5, 6) " " p ";"
-    for (i = 1; i <= count; i++) if (part[i] ~ /^x:/) where = where with(p, part[i])
-    print where " " stamp(p, time) "; }" >("carried." n)
-  }
-
-  # Shell text that sets an extended attribute (x:NAME:BASE64), or a time.
-  function with(p, tag,   part, value) {
-    split(tag, part, ":")
-    value = part[3]
-    while (length(value) % 4) value = value "="
-    return " with " p " " quoted(decoded(part[2], byte)) " " (value == "" ? quoted("") : "0s" value) ";"
-  }
-  function stamp(p, time,   part, seconds, fraction, days, era, rest, year, month, day) {
+# The calendar of a time in UTC.
+days='
+  function calendar(time,   part, days, rest, era) {
     split(time, part, ".")
-    seconds = part[1]
-    fraction = part[2]
-    if (times == "nano") {
-      # Floored seconds and what comes after: -2.5 in the manifest is one and a half before 1970.
-      if (seconds ~ /^-/ && fraction + 0 > 0) {
-        seconds = -(seconds + 1)
-        return "touch -h -d @-" sprintf("%.0f", seconds) "." sprintf("%09.0f", 1000000000 - fraction) " " p
-      }
-      return "touch -h -d @" time " " p
-    }
-    if (times == "seconds") return "touch -h -d @" seconds " " p
-    days = int(seconds / 86400)
-    if (days * 86400 > seconds) days--
-    rest = seconds - days * 86400
+    days = int(part[1] / 86400)
+    if (days * 86400 > part[1] + 0) days--
+    rest = part[1] - days * 86400
     days += 719468
     era = int(days / 146097)
+    if (era * 146097 > days) era--
     days -= era * 146097
     year = int((days - int(days / 1460) + int(days / 36524) - int(days / 146096)) / 365)
     day = days - (365 * year + int(year / 4) - int(year / 100))
@@ -585,124 +264,497 @@ done | (cd "$tmp" && awk -v chain="$chain" -v reader="$reader" -v superuser="$su
     day = day - int((153 * month + 2) / 5) + 1
     month = month < 10 ? month + 3 : month - 9
     year += era * 400 + (month <= 2)
-    return "TZ=UTC0 touch -h -t " sprintf("%04d%02d%02d%02d%02d.%02d", year, month, day, int(rest / 3600), \
-      int(rest % 3600 / 60), rest % 60) " " p
+    hour = int(rest / 3600)
+    minute = int(rest % 3600 / 60)
+    second = rest % 60
   }
+  # A time as touch takes it.
+  function stamp(time,   part, seconds) {
+    if (times == "calendar") {
+      calendar(time)
+      return sprintf("%04d%02d%02d%02d%02d.%02d", year, month, day, hour, minute, second)
+    }
+    split(time, part, ".")
+    seconds = part[1]
+    if (times == "seconds") return "@" seconds
+    # Floored seconds and what comes after: -2.5 in the manifest is one and a half before 1970.
+    if (seconds ~ /^-/ && part[2] + 0 > 0)
+      return "@-" sprintf("%.0f", -1 - seconds) "." sprintf("%09.0f", 1000000000 - part[2])
+    return "@" time
+  }
+'
 
-  /^# deleted \.\// {
+# What the programs below have in common: how a manifest is read. Paths stay as they are written, with a backslash and
+# three digits for each byte that is not plain, until a command needs them.
+# shellcheck disable=SC2016
+reading='
+  BEGIN {
+    for (i = 1; i < 256; i++) {
+      c = sprintf("%c", i)
+      if (i > 126 || i == 44 || i == 58 || i == 64 || c !~ "[A-Za-z0-9_./+%-]") byte[sprintf("%03o", i)] = c
+    }
+    word = "[A-Za-z0-9_.,/+:@%\\\\-]+"
+    start = "^\\./" word " type="
+    owner = " uid=[0-9]+ gid=[0-9]+ mode=[0-7]+"
+    time = " time=-?[0-9]+\\.[0-9]+"
+    tags = " tags=" word "$"
+    shape["type=dir"] = start "dir" owner time tags
+    shape["type=fifo"] = start "fifo" owner time tags
+    shape["type=link"] = start "link" owner time " link=" word tags
+    shape["type=char"] = shape["type=block"] = start "(char|block)" owner time " device=native,[0-9]+,[0-9]+" tags
+    shape["type=file"] = start "file" owner " size=[0-9]+" time " sha256=[0-9a-f]+" tags
+  }
+  function fail(text) {
+    if (!failed) print set[n] ".mtree.gz: line " (NR - first + 1) " " text >"error"
+    failed = 1
+    exit 1
+  }
+  # Nothing is done with a line that holds what the format does not allow.
+  length($0) > 16777216 { fail("is too long") }
+  $0 ~ "[^A-Za-z0-9_.,/+:@%\\\\ =#-]" { fail("holds a byte that may not stand there") }
+  /\\/ {
+    parts = split($0, part, /\\/)
+    for (i = 2; i <= parts; i++) if (!(substr(part[i], 1, 3) in byte)) fail("cannot be read")
+  }
+  /^\.\// { if (!($2 in shape) || $0 !~ shape[$2]) fail("cannot be read") }
+  function path(p) {
+    if (("/" p "/") ~ /\/(\.|\.\.)?\// || p ~ /\\(054|072|100)/ || p ~ / /) fail("names an unsafe path")
+    return p
+  }
+  function parent(p) { return match(p, "/[^/]*$") ? substr(p, 1, RSTART - 1) : "" }
+  # The first name of an inode is told in a tag, where three more bytes are escaped.
+  function untagged(p) {
+    if (!index(p, "\\")) return p
+    gsub(/\\054/, ",", p)
+    gsub(/\\072/, ":", p)
+    gsub(/\\100/, "@", p)
+    return p
+  }
+  # Takes the tags of a line apart: `canon` is what stands before the @; `place` the first extent, `key` where it is.
+  function read_tags(   all, at) {
+    all = substr($NF, 6)
+    at = index(all, "@")
+    if (!at) fail("cannot be read")
+    canon = substr(all, 1, at - 1)
+    local = substr(all, at + 1) ","
+    place = key = holder = ""
+    if (match(local, /,p:[0-9a-f]+:[0-9]+:[0-9]+:[0-9]+:[0-9]+,/)) {
+      split(substr(local, RSTART + 3, RLENGTH - 4), place_part, ":")
+      if (length(place_part[1]) != 16) fail("cannot be read")
+      key = place_part[1] " " place_part[2] " " place_part[4]
+    }
+    names = ""
+    if (match(canon, /(^|,)l:[^,]*,/)) {
+      names = substr(canon, RSTART, RLENGTH)
+      canon = substr(canon, 1, RSTART - 1) substr(canon, RSTART + RLENGTH - (RSTART > 1))
+      gsub(/,/, "", names)
+      names = path(untagged(substr(names, 3)))
+    }
+  }
+'
+
+# Newest first. Of each path the newest line counts; what is gone, or became something else, hides what older sets say
+# of what was below it. The lines of the point go to `tree`; what lies in an archive under a name that is not known yet
+# to `sought`.
+for set in $chain; do
+  manifest "$set" || say "$set.mtree.gz cannot be read to its end"
+done | (cd "$tmp" && awk -v sets_="$chain" -v ids_="$ids" "$reading"'
+  BEGIN {
+    sets = split(sets_, set, " ")
+    split(ids_, id, " ")
+    while ((getline line <"asked") > 0) {
+      asked[line] = 1
+      any++
+      while ((line = parent(line)) != "") above[line] = 1
+    }
+    close("asked")
+  }
+  $0 == "#mtree" {
+    if (n && !ended) fail("begins another manifest")
+    if (++n > sets) fail("cannot be read")
+    first = NR
+    ended = 0
+    last_above = "/"
+    next
+  }
+  !n || ended { fail("cannot be read") }
+  function is_hidden(p) {
+    for (; p != ""; p = parent(p)) if (p in hides && hides[p] < n) return 1
+    return 0
+  }
+  # Whether an older line for it counts no more.
+  function is_over(p,   a) {
+    if (p in seen) {
+      if (seen[p] == n) fail("tells of a path again")
+      return 1
+    }
+    if (n < sets) seen[p] = n
+    if (n == 1 || !any_hides) return 0
+    a = parent(p)
+    if (a != last_above) {
+      last_above = a
+      hidden = is_hidden(a)
+    }
+    return hidden
+  }
+  function hide(p) { if (n < sets && !(p in hides)) { hides[p] = n; any_hides = 1 } }
+  function chosen(p,   q) {
+    if (!any) return 1
+    for (q = p; q != ""; q = parent(q)) if (q in asked) { met[q] = 1; return 1 }
+    return $2 == "type=dir" && p in above
+  }
+  /^\.\// {
+    p = path(substr($1, 3))
+    over = is_over(p)
+    if ($2 != "type=dir" || $NF ~ /@.*,f(,|$)/) hide(p)
+    if (over || !chosen(p)) next
+    print n, $0 >"tree"
+    if ($2 != "type=file" && !index($NF, "l:")) next
+    read_tags()
+    if (names != "") print names >"firsts"
+    if ($2 == "type=file" && key != "" && (place_part[1] != id[n] || names != "" || local ~ /,m,/)) {
+      print key >("sought." place_part[1])
+      if (!(place_part[1] in wanted)) print place_part[1] >"wanted"
+      wanted[place_part[1]] = 1
+    }
+    next
+  }
+  /^# deleted / {
+    if (NF != 3 || $3 !~ /^\.\/./) fail("cannot be read")
     p = path(substr($3, 3))
-    if (n > 1) went(p)
-    stamped[parent(p)] = 1
-    delete needed[p]
-    delete sparse[$3]
-    delete repair[$3]
+    is_over(p)
+    hide(p)
     next
   }
   /^# volume: / {
-    if ($3 !~ /^[0-9A-Za-z][0-9A-Za-z._-]*$/ || $4 !~ /^[0-9]+$/ || $5 !~ /^[0-9a-f]+$/) fail("cannot be read")
+    if (NF != 5 || $3 !~ /^[0-9A-Za-z][0-9A-Za-z._-]*$/ || $4 !~ /^[0-9]+$/ || $5 !~ /^[0-9a-f]+$/)
+      fail("cannot be read")
     print $3, $4, $5 >("volumes." set[n])
+    next
   }
-  /^# point: / { print set[n], $3 >"points" }
-  /^# end: / {
-    if (n > 1) end_queue()
-    for (p in changes_bits) {
-      if (present(p)) print "enter " quoted(p) " && chmod 0000" mode_of[p] " ." >("bits." n)
-      delete changes_bits[p]
-    }
-    close("bits." n)
-    print $3 >("end." set[n])
-    ended = 1
-    for (p in target) { delete came[target[p]]; delete target[p] }
-    renames = settled = 0
-    close(before); close("carried." n); close("links." n); close("updates." n)
-  }
-
-  # At last: what tar could not give to directories, the deepest first.
-  function attribute_names(list,   i, count, part, tag) {
-    for (i in names) delete names[i]
-    count = split(list, part, ",")
-    for (i = 1; i < count; i++) { split(part[i], tag, ":"); names[tag[2]] = part[i] }
-  }
-  function finish(p,   work, i) {
-    work = reader == "bsd" ? percents(".", had[p] "") : ""
-    if (made[p] && superuser) work = work " chown " owner_of[p] " .;"
-    if (had[p] != attributes[p]) {
-      attribute_names(attributes[p] "")
-      for (i in names) final[i] = 1
-      attribute_names(had[p] "")
-      for (i in names) if (!(i in final) && i !~ /^security\.(selinux|ima|evm)$/)
-        if (superuser || i ~ /^(user|system)\./) work = work " without . " quoted(decoded(i, byte)) ";"
-      for (i in final) delete final[i]
-    }
-    if (made[p] || (reader == "bsd" && defaults[p])) {
-      attribute_names(attributes[p] "")
-      for (i in names) if (made[p] || i == "system.posix_acl_default") work = work with(".", names[i])
-    }
-    # GNU tar sets the times of all directories that its archive touches; the others do not.
-    if (made[p] || (stamped[p] && (reader == "bsd" || carries)) || reader == "busybox" || reader == "other" || \
-      (reader == "bsd" && reads_wrongly(time_of[p])))
-      work = work " " stamp(".", time_of[p]) ";"
-    if (made[p] || (!superuser && closed[p])) work = work " chmod 0000" mode_of[p] " .;"
-    return work
-  }
+  /^# point: / { print set[n], $3 >"points"; next }
+  /^# end: / { print $3 >("end." set[n]); ended = 1; next }
+  /^# / || /^\. type=dir/ { next }
+  { fail("cannot be read") }
   END {
     if (failed) exit 1
     if (n != sets || !ended) { print set[n] ".mtree.gz is cut short" >"error"; exit 1 }
-    for (p in repair) {
-      file = path(substr(p, 3))
-      if (!hidden(file, repair_of[p])) print "enter " quoted(parent(file)) " && {" repair[p] " }" >"after"
-    }
-    for (p in directory) if (present(p)) {
-      if (name(p) ~ /^\.sheaf-purge-[0-9]+$/) print quoted("./" p) ") return 0 ;;" >"kept"
-      if ((work = finish(p)) == "") continue
-      size = length(p)
-      if (size > most) most = size
-      last[size, ++count[size]] = "enter " quoted(p) " && {" work " }"
-    }
-    for (; most > 0; most--) for (i = 1; i <= count[most]; i++) print last[most, i] >"after"
-    for (p in needed) if (!hidden(p, since[p])) print needed[p], shown[p] >"needed"
-    for (p in sparse) if (!hidden(path(substr(p, 3)), sparse[p])) print p >"sparse"
-    if (any_gone) print "yes" >"gone"
+    for (p in asked) if (!(p in met)) print p >"missed"
   }
 ') || [ -s "$tmp/error" ] || die 1 "cannot read the manifests"
-[ ! -s "$tmp/error" ] || die 4 "$(cat "$tmp/error")"
+[ ! -s "$tmp/error" ] || die 4 "$(head -n 1 "$tmp/error")"
+[ ! -s "$tmp/missed" ] || die 1 "not in $target: $(head -n 20 "$tmp/missed" | tr '\n' ' ')"
+: >>"$tmp/tree"
 
-while read -r set digest; do
-  parent=
-  for older in $chain; do [ "$older" = "$set" ] && break; parent=$older; done
+while read -r child parent digest; do
   grep -qx "$parent $digest" "$tmp/points" ||
-    die 4 "$parent is not the set that $set builds on: they do not fit together"
+    die 4 "$parent is not the set that $child builds on: they do not fit together"
 done <"$tmp/parents"
 
-# Older sets that hold the last good copy of something.
-problems=
-cat "$tmp"/wanted.* 2>/dev/null | sort -u >"$tmp/wanted"
-while read -r id; do
-  while read -r set; do
-    read -r what own rest <<END
+if [ -n "$list" ]; then
+  awk "$days"'
+    BEGIN {
+      for (i = 32; i < 256; i++) if (i != 127 && i != 92) byte[sprintf("%03o", i)] = sprintf("%c", i)
+    }
+    function shown(text,   part, count, i, key, out) {
+      count = split(text, part, /\\/)
+      out = part[1]
+      for (i = 2; i <= count; i++) {
+        key = substr(part[i], 1, 3)
+        out = out (key in byte ? byte[key] : "\\" key) substr(part[i], 4)
+      }
+      return out
+    }
+    {
+      size = link = time = ""
+      for (i = 3; i < NF; i++) {
+        if ($i ~ /^size=/) size = substr($i, 6)
+        if ($i ~ /^link=/) link = " -> " substr($i, 6)
+        if ($i ~ /^time=/) time = substr($i, 6)
+      }
+      calendar(time)
+      printf "%-4s %12s  %04d-%02d-%02d %02d:%02d  %s\n", \
+        substr($3, 6, 4), (size == "" ? "-" : size), year, month, day, hour, minute, \
+        shown(substr($2, 3) ($3 == "type=dir" ? "/" : "") link)
+    }' "$tmp/tree" | sort -k5
+  exit
+fi
+# --- In which archive it lies, and under which name ---
+
+# Sets of this chain, or older ones that hold the last good copy of something.
+: >"$tmp/have"
+: >"$tmp/found"
+: >>"$tmp/firsts"
+set_of() {
+  # shellcheck disable=SC2086
+  printf '%s\n' "$ids" "$chain" | awk -v id="$1" '
+    NR == 1 { for (i = 1; i <= NF; i++) if ($i == id) at = i }
+    NR == 2 && at { print $at }'
+}
+for id in $ids; do echo "$id $(set_of "$id")" >>"$tmp/have"; done
+if [ -f "$tmp/wanted" ]; then
+  while read -r id; do
+    set=$(set_of "$id")
+    if [ -z "$set" ]; then
+      [ -f "$tmp/heads" ] || while read -r set; do
+        read -r what own rest <<END
 $(read_head "$set")
 END
-    case $what in full | more) [ "$own" = "$id" ] && break ;; esac
-    set=
-  done <"$tmp/sets"
-  if [ -n "$set" ]; then
-    gzip -dc <"$dir/$set.mtree.gz" 2>/dev/null | awk '
-      $2 == "volume:" && $3 ~ /^[0-9A-Za-z][0-9A-Za-z._-]*$/ { print $3, $4, $5 }' >"$tmp/volumes.$set"
-    while read -r name rest; do [ -f "$dir/$name" ] || set=; done <"$tmp/volumes.${set:-none}"
-  fi
-  if [ -n "$set" ]; then
-    echo "$set" >"$tmp/set.$id"
-  elif grep -s "^$id " "$tmp/needed" | sed 's/^[^ ]* //' >"$tmp/lost" && [ -s "$tmp/lost" ]; then
-    say "$(wc -l <"$tmp/lost" | tr -d ' ') files lie in an older set ($id) that is not here; they will be missing:"
-    head -n 20 "$tmp/lost" >&2
-    problems=yes
-  fi
-done <"$tmp/wanted"
+        case $what in full | more) echo "$own $set" ;; esac
+      done <"$tmp/sets" >"$tmp/heads"
+      set=$(awk -v id="$id" '$1 == id { set = $2 } END { print set }' "$tmp/heads")
+      [ -n "$set" ] || continue
+      manifest "$set" 2>/dev/null | (cd "$tmp" && awk -v set="$set" '
+        length($0) > 16777216 { exit }
+        $2 == "volume:" && NF == 5 && $3 ~ /^[0-9A-Za-z][0-9A-Za-z._-]*$/ && $4 ~ /^[0-9]+$/ && $5 ~ /^[0-9a-f]+$/ {
+          print $3, $4, $5 >("volumes." set)
+        }')
+      [ -s "$tmp/volumes.$set" ] || continue
+      while read -r name rest; do [ -f "$dir/$name" ] || set=; done <"$tmp/volumes.$set"
+      [ -n "$set" ] || continue
+      echo "$id $set" >>"$tmp/have"
+    fi
+    manifest "$set" 2>/dev/null | (cd "$tmp" && awk -v id="$id" -v name="$set" "$reading"'
+      BEGIN {
+        n = 1
+        set[1] = name
+        while ((getline line <("sought." id)) > 0) sought[line] = 1
+      }
+      /^\.\// && $2 == "type=file" {
+        p = path(substr($1, 3))
+        read_tags()
+        if (key == "" || !(key in sought) || place_part[1] != id || names != "" || local ~ /,m,/) next
+        print key, p, $3 $4 $5 $7, (canon == "" ? "-" : canon) >"found"
+        delete sought[key]
+      }' && cat found >>founds && : >found)
+    [ ! -s "$tmp/error" ] || die 4 "$(head -n 1 "$tmp/error")"
+  done <"$tmp/wanted"
+fi
 
+# What is to be done. Each line is one path, or begins with `!` and says what is done with those that follow; a path
+# stands as it is behind a `=`, or, where there is a line feed in it, as text for printf behind a backslash. These are
+# read by `follow`, below.
+(cd "$tmp" && : >>founds && awk -v reader="$reader" -v superuser="$superuser" -v times="$times" -v ids_="$ids" "$days"'
+  BEGIN {
+    for (i = 1; i < 256; i++) byte[sprintf("%03o", i)] = sprintf("%c", i)
+    split(ids_, id, " ")
+    while ((getline line <"firsts") > 0) is_first[line] = 1
+    while ((getline line <"have") > 0) { split(line, part, " "); have[part[1]] }
+    while ((getline line <"founds") > 0) {
+      split(line, part, " ")
+      line = part[1] " " part[2] " " part[3]
+      found[line] = part[4]
+      found_like[line] = part[5] " " part[6]
+    }
+  }
+  function parent(p) { return match(p, "/[^/]*$") ? substr(p, 1, RSTART - 1) : "" }
+  function base(p) { return match(p, "/[^/]*$") ? substr(p, RSTART + 1) : p }
+  function decoded(text,   part, count, i, out) {
+    if (!index(text, "\\")) return text
+    count = split(text, part, /\\/)
+    out = part[1]
+    for (i = 2; i <= count; i++) out = out byte[substr(part[i], 1, 3)] substr(part[i], 4)
+    return out
+  }
+  function field(text) {
+    if (!index(text, "\\012")) return "=" decoded(text)
+    gsub(/%/, "%%", text)
+    return "\\" text
+  }
+  function untagged(p) { gsub(/\\054/, ",", p); gsub(/\\072/, ":", p); gsub(/\\100/, "@", p); return p }
+  # One path for one step of the work; those of a kind are put together later.
+  function task(step, what, p) { print what "\t" field("./" p) >step }
+  # Path, kind, tags before and after the @, the first name of the inode, and where the bytes lie.
+  function read_line(   all, part) {
+    n = $1
+    p = substr($2, 3)
+    kind = substr($3, 6)
+    all = substr($NF, 6)
+    canon = substr(all, 1, index(all, "@") - 1)
+    local = substr(all, index(all, "@") + 1) ","
+    first = key = ""
+    if (match(canon, /(^|,)l:[^,]*,/)) {
+      first = substr(canon, RSTART, RLENGTH)
+      canon = substr(canon, 1, RSTART - 1) substr(canon, RSTART + RLENGTH - (RSTART > 1))
+      gsub(/,/, "", first)
+      first = untagged(substr(first, 3))
+    }
+    if (kind == "file" && match(local, /,p:[0-9a-f]+:[0-9]+:[0-9]+:[0-9]+:[0-9]+,/)) {
+      split(substr(local, RSTART + 3, RLENGTH - 4), part, ":")
+      key = part[1] " " part[2] " " part[4]
+    }
+  }
+  # For those who read without a tar: every extent, and the pieces of a file whose holes were left out.
+  function extents(   count, part, i, place, last, total, number, set, size, at, pieces, hole, digest) {
+    count = split(local, part, ",")
+    for (i = 1; i <= count; i++) if (part[i] ~ /^p:[0-9a-f]+:[0-9]+:[0-9]+:[0-9]+:[0-9]+$/) {
+      last = i
+      total++
+    }
+    for (i = 1; i <= count; i++) if (part[i] ~ /^p:[0-9a-f]+:[0-9]+:[0-9]+:[0-9]+:[0-9]+$/) {
+      split(part[i], place, ":")
+      number++
+      digest = number == total && local !~ /,k,/ ? substr($9, 8) : "-"
+      print place[2], place[3], place[5], place[6], number, p, digest >"extents"
+    }
+    if (local !~ /,k,/) return
+    size = substr($7, 6)
+    count = split(canon, part, ",")
+    for (i = 1; i <= count + 1; i++) {
+      if (i > count) { hole[2] = size; hole[3] = 0 }
+      else if (part[i] !~ /^h:[0-9]+:[0-9]+$/) continue
+      else split(part[i], hole, ":")
+      if (hole[2] > at) pieces = pieces (pieces == "" ? "" : ",") \
+        sprintf("%.0f+%.0f+%.0f", at, int((hole[2] - at) / 1048576), (hole[2] - at) % 1048576)
+      at = hole[2] + hole[3]
+    }
+    task("spread", "spread " size " " (pieces == "" ? "0+0+0" : pieces), p)
+  }
+
+  function attributes(step, p, canon,   count, i, part, tag, value) {
+    count = split(canon, part, ",")
+    for (i = 1; i <= count; i++) if (part[i] ~ /^x:/) {
+      split(part[i], tag, ":")
+      if (!superuser && tag[2] !~ /^(user|system)\./) continue
+      value = tag[3]
+      while (length(value) % 4) value = value "="
+      print "!with\n" field("./" p) "\n" field(tag[2]) "\n=" (value == "" ? "" : "0s") value >step
+    }
+  }
+  # Owner, attributes, mode and time, where the archive does not bring them or brings others.
+  function describe(step, p, kind, uid, gid, mode, time, canon) {
+    uid = substr(uid, 5); gid = substr(gid, 5); time = substr(time, 6); mode = plain_mode(mode)
+    if (superuser) task(step ".owner", "own " uid ":" gid, p)
+    attributes(step ".attributes", p, canon)
+    if (kind != "link") set_mode(step, p, uid, gid, mode)
+    task(step ".time", "stamp " stamp(time), p)
+  }
+  function plain_mode(mode) {
+    mode = substr(mode, 6)
+    sub(/^0+/, "", mode)
+    return mode == "" ? "0" : length(mode) > 4 ? substr(mode, length(mode) - 3) : mode
+  }
+  # setuid and setgid go on only where owner and group are as saved, see `special`.
+  function set_mode(step, p, uid, gid, mode) {
+    if (length(mode) > 3) task(step ".mode", "special 0" mode " " uid ":" gid, p)
+    else task(step ".mode", "change_mode 0" mode, p)
+  }
+
+  {
+    read_line()
+    for (at = parent(p); at != "" && !(at in implied); at = parent(at)) implied[at] = 1
+    if (kind == "dir") { directory[p] = $4 " " $5 " " $6 " " $7 " " canon; next }
+    if (!index(p, "/")) task("tops", "uncover", p)
+    if (first != "" || p in is_first) {
+      face = ""
+      for (i = 3; i < NF; i++) face = face $i " "
+      face = face canon key
+      if (first == "") face_of[p] = face
+    }
+    if (kind == "link") is_link[p] = 1
+    # Names of an inode come when all first names are known.
+    if (first != "") { waiting[++waits] = $0; its_face[waits] = face; next }
+    make()
+  }
+  # Uses what was just taken out of the line.
+  function make(   name, like, i, target, device, other) {
+    if (kind == "file" && key != "") {
+      split(key, part, " ")
+      if (!(part[1] in have)) { print $2 >("lost." part[1]); return }
+      if (part[1] == id[n] && first == "" && local !~ /,m,/) {
+        name = p
+        like = 1
+      } else if (key in found) {
+        name = found[key]
+        like = (found_like[key] == ($4 $5 $6 $8 " " (canon == "" ? "-" : canon)))
+        if (key in taken) {
+          print "!copy\n" field("./" taken[key]) "\n" field("./" p) >"copies"
+          like = 0
+          name = ""
+        } else taken[key] = p
+      } else { print $2 >"lost"; return }
+      if (name != "") {
+        print key, name, p >"contents"
+        if (reader == "none") extents()
+      }
+      if (like && reader == "bsd" && ($8 ~ /=-.*[.]0*[1-9]/ || canon ~ /%|\\075/)) like = 0
+      if (like && reader != "none") {
+        # What was unpacked has lost these bits.
+        if ($6 ~ /=0*[1-7][0-7][0-7][0-7]$/) set_mode("files", p, substr($4, 5), substr($5, 5), plain_mode($6))
+      } else {
+        if (reader != "none") task("files.bare", "bare", p)
+        describe("files", p, kind, $4, $5, $6, $8, canon)
+      }
+      return
+    }
+    if (kind == "file") {
+      if ($7 != "size=0") { print $2 >"lost"; return }
+      task("files", "make_empty", p)
+      describe("files", p, kind, $4, $5, $6, $8, canon)
+    } else if (kind == "fifo") {
+      task("files", "make_fifo", p)
+      describe("files", p, kind, $4, $5, $6, $7, canon)
+    } else if (kind == "char" || kind == "block") {
+      if (!superuser) { print $2 >"lost"; return }
+      split($8, part, ",")
+      task("files", "make_device " substr(kind, 1, 1) " " part[2] " " part[3], p)
+      describe("files", p, kind, $4, $5, $6, $7, canon)
+    } else {
+      print "!make_link\n" field("./" p) "\n" field(substr($8, 6)) >"links"
+      describe("links", p, kind, $4, $5, $6, $7, canon)
+    }
+  }
+  # The order of the work: how deep a path lies.
+  function depth(p) { return gsub(/\//, "/", p) }
+  END {
+    for (w = 1; w <= waits; w++) {
+      $0 = waiting[w]
+      read_line()
+      face = its_face[w]
+      if (!(first in face_of) || face_of[first] != face) {
+        # The first name is not here, or is something newer by now: last good copies are names of each other then.
+        if (!((first, face) in copy)) {
+          copy[first, face] = p
+          make()
+          continue
+        }
+        first = copy[first, face]
+      }
+      print "!join\n" field("./" first) "\n" field("./" p) >(kind == "link" ? "links.joined" : "joined")
+    }
+    for (p in is_link) if (p in implied || p in directory) { print p >"clash"; exit }
+    for (p in implied) if (p != "" && !(p in directory)) directory[p] = ""
+    for (p in directory) {
+      d = depth(p)
+      if (d > deepest) deepest = d
+      list[d, ++count[d]] = p
+    }
+    for (d = 0; d <= deepest; d++) for (i = 1; i <= count[d]; i++) {
+      p = list[d, i]
+      task("directories", "make_directory", p)
+      if (!d) task("tops", "uncover", p)
+    }
+    # The outermost last, since one may be closed to its owner.
+    for (d = deepest; d >= 0; d--) for (i = 1; i <= count[d]; i++) {
+      p = list[d, i]
+      if (directory[p] == "") continue
+      split(directory[p], part, " ")
+      describe("within", p, "dir", part[1], part[2], part[3], part[4], part[5])
+    }
+  }
+' tree) || [ -s "$tmp/clash" ] || die 1 "cannot plan the work"
+[ ! -s "$tmp/clash" ] || die 4 "a manifest is damaged: something lies below a symbolic link: $(cat "$tmp/clash")"
 # --- Is everything there, and whole? ---
 
-all_sets() { echo "$chain" | tr ' ' '\n'; cat "$tmp"/set.* 2>/dev/null; }
-for set in $(all_sets | sort -u); do
+# The sets whose archives are read; all of the chain, where all of the point is wanted.
+if [ -s "$tmp/asked" ]; then
+  cut -d ' ' -f 1 <"$tmp/contents" | sort -u | while read -r id; do
+    awk -v id="$id" '$1 == id { print $2; exit }' "$tmp/have"
+  done >"$tmp/needed"
+else
+  cut -d ' ' -f 2 <"$tmp/have" | sort -u >"$tmp/needed"
+fi
+while read -r set; do
   [ -s "$tmp/volumes.$set" ] || die 4 "$set.mtree.gz is damaged: it names no archive"
   while read -r name size digest; do
     [ -f "$dir/$name" ] || die 1 "an archive is missing: $name is not in $dir"
@@ -710,7 +762,7 @@ for set in $(all_sets | sort -u); do
     found=$(ls -lnL "$dir/$name" | awk '{ print $5; exit }')
     [ "$found" = "$size" ] || die 4 "$name is damaged: it has $found bytes and should have $size"
   done <"$tmp/volumes.$set"
-done
+done <"$tmp/needed"
 
 if [ -d "$to" ]; then
   [ -z "$(ls -A "$to")" ] || die 1 "$to is not empty"
@@ -721,40 +773,40 @@ fi
 if [ -z "$check" ] || [ "$sums" = no ]; then
   [ -z "$check" ] || say "note: sha256sum is not installed, so damage is found only where gzip notices it"
 else
-  for set in $(all_sets | sort -u); do
+  for set in $chain; do
+    read -r digest <"$tmp/end.$set"
+    found=$(manifest "$set" | sed '$d' | sum)
+    [ "${found%% *}" = "$digest" ] || die 4 "$set.mtree.gz is damaged: its digest does not match"
+  done
+  while read -r set; do
     echo "checking $set"
-    if [ -f "$tmp/end.$set" ]; then
-      read -r digest <"$tmp/end.$set"
-      found=$(gzip -dc <"$dir/$set.mtree.gz" | sed '$d' | sum)
-      [ "${found%% *}" = "$digest" ] || die 4 "$set.mtree.gz is damaged: its digest does not match"
-    fi
     while read -r name size digest; do
       found=$(sum <"$dir/$name")
       [ "${found%% *}" = "$digest" ] ||
         die 4 "$name is damaged: its digest does not match (--no-check restores what can be restored)"
     done <"$tmp/volumes.$set"
-  done
+  done <"$tmp/needed"
 fi
 
 [ "$superuser" ] || say "note: not run by root, so owners, devices and system attributes cannot be restored"
-case $reader in
-busybox | other)
-  say "note: this tar keeps no fractions of seconds, no extended attributes and access lists, no links' times and" \
-    "no paths longer than 4096 bytes; GNU tar or bsdtar do better"
-  if [ -s "$tmp/sparse" ]; then
-    say "$(wc -l <"$tmp/sparse" | tr -d ' ') files are stored with their holes left out, which this tar does not" \
-      "understand; they come out wrong:"
-    head -n 20 "$tmp/sparse" >&2
-    problems=yes
-  fi
-  ;;
-esac
+problems=
+for lost in "$tmp"/lost.*; do
+  [ -f "$lost" ] || continue
+  say "$(wc -l <"$lost" | tr -d ' ') files lie in an older set (${lost##*.}) that is not here; they will be missing:"
+  head -n 20 "$lost" >&2
+  problems=yes
+done
+if [ -s "$tmp/lost" ]; then
+  say "$(wc -l <"$tmp/lost" | tr -d ' ') files cannot be restored:"
+  head -n 20 "$tmp/lost" >&2
+  problems=yes
+fi
 
 # --- Restoring ---
 
-{ mkdir -p "$to" && cd -P "$to"; } || die 1 "cannot make $to"
+{ (umask "$users_mask" && mkdir -p "$to") && cd -P "$to"; } || die 1 "cannot make $to"
 root=$PWD
-# Nobody else comes in until all is done: who could put symbolic links into the tree could lead the rest astray.
+# Nobody else comes in until all is done.
 # shellcheck disable=SC2012
 mode=$(ls -ld . | awk '{
   for (i = 2; i <= 10; i++) {
@@ -768,339 +820,361 @@ mode=$(ls -ld . | awk '{
   print "0" out
 }')
 chmod 00700 . || die 1 "$to is not yours"
+work=$(mktemp -d "$root/.sheaf.XXXXXX") || die 1 "cannot make a directory in $to"
+# What is made in it inherits nothing of the target.
+chmod 00700 "$work"
+without_defaults() {
+  if have setfacl; then setfacl -k "$1"
+  elif have setfattr; then setfattr -x system.posix_acl_default "$1"; fi 2>/dev/null
+}
+without_defaults "$work"
+tree=$work/tree
+{ mkdir "$tree" && cd "$tree"; } || die 1 "cannot make a directory in $to"
 
-# What the files that awk wrote are made of.
-
-# Goes into a directory of the tree, and nowhere else: false where it is not there or a symbolic link on the way.
-enter() {
-  cd -P "$root" || exit 1
-  [ "$1" = . ] && return
-  if [ ${#1} -lt 3000 ]; then
-    cd -P "./$1" 2>/dev/null || return
-    [ "$PWD" = "$root/$1" ] && return
-  else
-    # Too long to be named at once.
-    way=$1/
-    while [ -n "$way" ] && [ ! -L "./${way%%/*}" ]; do
-      cd -P "./${way%%/*}" 2>/dev/null || return
-      way=${way#*/}
-    done
-    [ -z "$way" ] && return
-  fi
-  say "a symbolic link is where a directory should be, so nothing was done in it: $1"
-  : >"$tmp/problem"
-  return 1
+problem() { : >"$tmp/problem"; }
+# What the plan is made of. All of it happens in the tree, where no symbolic link is until all files are there, and none
+# above another path ever.
+lost() { problem; say "could not be restored: ${1#./}"; }
+absent() { [ ! -e "$1" ] && [ ! -L "$1" ]; }
+make_directory() { mkdir -- "$@" || die 1 "cannot make all directories"; }
+make_empty() { for file; do if absent "$file" && : >"$file"; then :; else lost "$file"; fi; done; }
+make_fifo() { for file; do if absent "$file" && mkfifo -- "$file"; then :; else lost "$file"; fi; done; }
+make_device() {
+  what=$1 major=$2 minor=$3
+  shift 3
+  for file; do if absent "$file" && mknod -- "$file" "$what" "$major" "$minor"; then :; else lost "$file"; fi; done
 }
-# The same, but makes what is not there yet.
-enter_new() {
-  cd -P "$root" || exit 1
-  [ "$1" = . ] && return
-  way=$1/
-  while [ -n "$way" ]; do
-    make_directory "./${way%%/*}" || return
-    cd -P "./${way%%/*}" 2>/dev/null || return
-    way=${way#*/}
-  done
+make_link() { if absent "$1" && ln -s -- "$2" "$1"; then :; else lost "$1"; fi; }
+# shellcheck disable=SC2086
+join() {
+  if { [ -f "$1" ] || [ -p "$1" ] || [ -L "$1" ] || [ -c "$1" ] || [ -b "$1" ]; } && absent "$2" &&
+    ln $physical -- "$1" "$2"; then :; else lost "$2"; fi
 }
-remove() { rm -rf -- "$@" || : >"$tmp/problem"; }
-# Takes something out of the tree, and puts it in its new place.
-take() {
-  enter "$1" && mv -f -- "./$2" "$stage/$3" && return
-  say "could not be renamed, for it is not there: $1/$2"
-  : >"$tmp/problem"
-}
-put() {
-  [ -e "$stage/$3" ] || [ -L "$stage/$3" ] || return 0
-  if enter_new "$1"; then
-    remove "./$2"
-    { [ -e "./$2" ] || [ -L "./$2" ]; } || { mv -- "$stage/$3" "./$2" && return; }
-  fi
-  say "could not be renamed to $1/$2"
-  : >"$tmp/problem"
-}
-make_way() {
+copy() { if [ -f "$1" ] && [ ! -L "$1" ] && absent "$2" && cp -- "$1" "$2"; then :; else lost "$2"; fi; }
+uncover() {
   for file; do
-    if [ -L "$file" ] || { [ -e "$file" ] && [ ! -d "$file" ]; }; then remove "$file"; fi
+    if absent "$file"; then continue; fi
+    mv -- "$file" "$root/" || lost "$file"
   done
 }
-make_directory() {
-  make_way "$1"
-  [ -d "$1" ] || mkdir -- "$1"
+own() { owner=$1; shift; chown -h "$owner" -- "$@" || problem; }
+change_mode() { bits=$1; shift; chmod "$bits" -- "$@" || problem; }
+special() {
+  bits=$1 owner=$2
+  shift 2
+  for file; do
+    # shellcheck disable=SC2012
+    if [ "$(ls -lnd -- "$file" | awk 'NR == 1 { print $3 ":" $4 }')" != "$owner" ]; then
+      # Whoever else has it now shall not lend it these rights. The sticky bit lends none.
+      case $bits in 0[1357]???) bits=01${bits#??} ;; *) bits=00${bits#??} ;; esac
+    fi
+    chmod "$bits" -- "$file" || problem
+  done
+}
+stamp() {
+  time=$1
+  shift
+  # (The last second before 1970 is an error to the touch of busybox.)
+  if [ "$times" = calendar ]; then touch -h -t "$time" -- "$@"
+  elif [ "$times:$time" = seconds:@-1 ]; then touch -h -d @0 -- "$@"
+  else touch -h -d "$time" -- "$@"; fi || problem
 }
 have_attributes() {
   have setfattr && return
-  [ -f "$tmp/no-setfattr" ] || say "note: setfattr is not installed, so some files and directories keep or lack attributes"
+  [ -f "$tmp/no-setfattr" ] || say "note: setfattr is not installed, so files and directories keep or lack attributes"
   : >"$tmp/no-setfattr"
   return 1
 }
-with() { have_attributes && { setfattr -h -n "$2" -v "$3" -- "$1" || : >"$tmp/problem"; }; }
-without() {
-  if have setfattr; then setfattr -h -x "$2" -- "$1" 2>/dev/null
-  elif have setfacl && [ "$2" = system.posix_acl_default ]; then setfacl -k -- "$1"
-  elif have setfacl && [ "$2" = system.posix_acl_access ]; then setfacl -m m::rwx -- "$1" && setfacl -b -- "$1"
-  else have_attributes; fi
-}
-# Takes all attributes from a file; getfattr shows odd bytes of their names in octal.
+with() { have_attributes && { setfattr -h -n "$2" -v "$3" -- "$1" || problem; }; }
+# Takes all attributes from files; getfattr shows odd bytes of their names in octal.
 bare() {
-  have getfattr || return 0
-  getfattr -h -m - -- "$1" 2>/dev/null | sed '/^# file: /d; /^$/d; /^security\.\(selinux\|ima\|evm\)$/d; s/%/%%/g' |
-    while read -r attribute; do
-      # shellcheck disable=SC2059
-      without "$1" "$(printf "$attribute")"
-    done
+  for file; do
+    chmod u+rw -- "$file"
+    have getfattr || continue
+    getfattr -h -m - -- "$file" 2>/dev/null |
+      sed '/^# file: /d; /^$/d; /^security\.\(selinux\|ima\|evm\)$/d; s/%/%%/g' |
+      while IFS= read -r attribute; do
+        # shellcheck disable=SC2059
+        setfattr -h -x "$(printf "$attribute")" -- "$file" 2>/dev/null || setfacl -b -- "$file" || problem
+      done
+  done
 }
-place() {
-  if enter_new "$1" && [ -e "$stage/$1/$2" ]; then
-    make_way "./$2" && mv -f -- "$stage/$1/$2" "./$2" && return
-  fi
-  say "could not be restored from an older set: $1/$2"
-  : >"$tmp/problem"
+# Moves files of one directory of what was unpacked to their places.
+put() {
+  from=$unpacked/$1 into=$2 names=$#
+  shift 2
+  if [ ! -d "$into" ] || [ -L "$into" ]; then lost "$into"; return; fi
+  while [ "$names" -gt 2 ]; do
+    name=$1
+    shift
+    names=$((names - 1))
+    if [ -f "$from/$name" ] && absent "$into/$name"; then set -- "$@" "$from/$name"; else lost "$into/$name"; fi
+  done
+  [ $# -eq 0 ] || mv -- "$@" "$into/" || problem
 }
-link_to() {
-  enter "$1" && [ -f "./$2" ] && [ ! -L "./$2" ] && enter "$3" && make_way "./$4" && ln -- "$root/$1/$2" "./$4" &&
-    return
-  say "could not be restored, the file it is another name of is not there: $5"
-  : >"$tmp/problem"
-}
-# Runs what awk wrote; in a shell of its own, since it goes about.
-# shellcheck disable=SC1090
-follow() {
-  [ -s "$tmp/$1" ] || return 0
-  rm -f "$tmp/done"
-  # bash 5.2 would become the last command of the list, and not come back.
-  echo : >>"$tmp/$1"
+put_as() { if [ -f "$unpacked/$1" ] && absent "$2" && mv -- "$unpacked/$1" "$2"; then :; else lost "$2"; fi; }
+# The same for a path that is too long to be named at once: all but its last name is gone through.
+far() {
   (
-    . "$tmp/$1"
-    : >"$tmp/done"
-  )
-  [ -f "$tmp/done" ] || : >"$tmp/problem"
+    for way; do :; done
+    while [ "$way" != "${way#*/}" ]; do
+      if [ -L "./${way%%/*}" ] || ! cd "./${way%%/*}"; then exit 1; fi
+      way=${way#*/}
+    done
+    case $1 in
+    own | change_mode | stamp) "$1" "$2" "./$way" ;;
+    special) "$1" "$2" "$3" "./$way" ;;
+    make_directory | make_empty | make_fifo) "$1" "./$way" ;;
+    *) lost "$way" ;;
+    esac
+  ) || problem
 }
 
-# unpack SET DIRECTORY [NAME...]
-archive() { while read -r name rest; do cat "$dir/$name" || return; done <"$tmp/volumes.$1"; }
-stream() { { archive "$1" || : >"$tmp/broken"; } | { gzip -dc || : >"$tmp/broken"; }; }
-extract() {
-  case $reader$superuser in
-  gnuyes)
-    $tar -x -p --xattrs --xattrs-include='*' --acls --numeric-owner --warning=no-timestamp \
-      --no-recursion --no-wildcards --no-unquote -f - -- "$@" ;;
-  gnu)
-    $tar -x -p --xattrs --xattrs-include='user.*' --acls --warning=no-timestamp \
-      --no-recursion --no-wildcards --no-unquote -f - -- "$@" ;;
-  bsd*) $tar -x -p -U --numeric-owner --acls --xattrs -f - -- "$@" ;;
-  busybox*) $tar -x -p --numeric-owner -f - -- "$@" ;;
-  *) $tar -x -p -f - -- "$@" ;;
-  esac
+# Does what the plan says.
+# shellcheck disable=SC2086,SC2059
+follow() {
+  [ -s "$1" ] || return 0
+  act=
+  set -- "$1"
+  while IFS= read -r line; do
+    case $line in
+    !*)
+      shift
+      [ $# -eq 0 ] || $act "$@"
+      act=${line#?}
+      set -- plan
+      ;;
+    =*) set -- "$@" "${line#?}" ;;
+    *)
+      text=$(printf "${line#?}.")
+      set -- "$@" "${text%.}"
+      ;;
+    esac
+  done <"$1"
+  shift
+  [ $# -eq 0 ] || $act "$@"
 }
+# Puts tasks of a kind that follow each other together, as many as a command may take.
+gather() {
+  [ -s "$tmp/$1" ] || return 0
+  if [ "${2:-}" = sorted ]; then sort -s -t "$(printf '\t')" -k 1,1 "$tmp/$1"; else cat "$tmp/$1"; fi | awk '
+    {
+      at = index($0, "\t")
+      what = substr($0, 1, at - 1)
+      field = substr($0, at + 1)
+      length_ = length(field)
+      if (length_ > 3000) { print "!far " what "\n" field; last = ""; next }
+      if (what != last || count == 200 || size > 30000) { print "!" what; last = what; count = size = 0 }
+      print field
+      count++
+      size += length_
+    }' >"$tmp/gathered"
+  follow "$tmp/gathered"
+}
+archive() { while read -r name rest; do cat "$dir/$name" || return; done <"$tmp/volumes.$1"; }
+
+# Unpacks what is wanted of a set into an empty directory, and takes from that whatever is no plain file of one name.
 unpack() {
-  from=$1
-  cd "$2" || exit 1
-  shift 2
-  stream "$from" | {
-    extract "$@" 2>"$tmp/said"
-    failed=$?
-    cat >/dev/null
-    exit "$failed"
-  }
+  unpacked=$work/unpacked
+  mkdir "$unpacked" && without_defaults "$unpacked"
+  # bsdtar reads other things than tar, too; one of them is a text that tells it to copy files from elsewhere.
+  if [ "$reader" = bsd ] && ! { archive "$1" | gzip -dc | head -c 512 | tr '\000' '\001'; } 2>/dev/null |
+    awk 'NR == 1 { binary = !/^#/ && gsub(/\001/, "") > 200 } END { exit !binary }'; then
+    say "$1: the archive does not begin as one does"
+    problem
+    return
+  fi
+  {
+    { archive "$1" || : >"$tmp/broken"; } | { gzip -dc || : >"$tmp/broken"; } | {
+      cd "$unpacked" || exit 1
+      # All of it where the names would be options, or so many that bsdtar is slower with them.
+      if [ -f "$tmp/unpack-all" ] || { [ "$reader" = bsd ] && [ "$(wc -l <"$tmp/names")" -gt 500 ]; }; then set --
+      elif [ "$reader" = gnu ]; then set -- --no-recursion --no-wildcards --preserve-order -T "$tmp/names"
+      else set -- -T "$tmp/names"; fi
+      case $reader$superuser in
+      gnuyes) $tar -x -p --xattrs --xattrs-include='*' --acls --numeric-owner --warning=no-timestamp -f - "$@" ;;
+      gnu) $tar -x -p --xattrs --xattrs-include='user.*' --acls --warning=no-timestamp -f - "$@" ;;
+      *) $tar -x -p -U --numeric-owner --acls --xattrs -f - "$@" ;;
+      esac
+      failed=$?
+      cat >/dev/null
+      exit "$failed"
+    }
+  } 2>"$tmp/said"
   failed=$?
   if [ -s "$tmp/said" ]; then
     grep -v ': not found in archive$' "$tmp/said" | head -n 50 | tr '\001-\011\013-\037\177-\377' '?' >&2
   fi
   if [ -f "$tmp/broken" ]; then
-    say "$from: the archive cannot be read to its end"
+    say "$1: the archive cannot be read to its end"
     rm -f "$tmp/broken"
-    problems=yes
+    problem
+  elif [ "$failed" -ne 0 ]; then
+    say "$1: not everything could be unpacked"
+    problem
   fi
-  # busybox finds names with an asterisk and then says that it did not; whether files are there is looked at anyway.
-  if [ "$failed" -ne 0 ] && { [ $# -eq 0 ] || [ "$reader" = gnu ] || [ "$reader" = bsd ]; }; then
-    say "$from: not everything could be unpacked"
-    problems=yes
-  fi
+  # (Directories first, so that all can be looked into.)
+  {
+    find "$unpacked" -type d ! -perm -700 -exec chmod u+rwx {} \; &&
+      find "$unpacked" ! -type d ! -type f -exec rm -f -- {} + &&
+      find "$unpacked" -type f -links +1 -exec rm -f -- {} + &&
+      find "$unpacked" -type f \( -perm -4000 -o -perm -2000 \) -exec chmod ug-s -- {} +
+  } || die 1 "cannot look through what was unpacked in $to"
 }
 
-# GNU tar and busybox write through symbolic links that an earlier archive made (bsdtar does not): refuses an
-# archive with an entry, or a hard link to something, below one. So that a name is a line, a backslash stands as
-# \134 in what is compared, and a line feed as \012.
-guard() {
-  [ "$reader" != bsd ] || return 0
-  cd "$root" || exit 1
-  find . -type l -exec awk '
-    function replaced(text, mark, with,   part, count, i, out) {
-      count = split(text, part, mark)
+# What is wanted of set ID, in the order of its archive: the names, as tar takes them, and where they go.
+plan_unpacking() {
+  awk -v id="$1" '$1 == id' "$tmp/contents" | sort -k 2,2n -k 3,3n | (cd "$tmp" && awk -v reader="$reader" '
+    BEGIN { for (i = 1; i < 256; i++) byte[sprintf("%03o", i)] = sprintf("%c", i) }
+    function parent(p) { return match(p, "/[^/]*$") ? substr(p, 1, RSTART - 1) : "." }
+    function base(p) { return match(p, "/[^/]*$") ? substr(p, RSTART + 1) : p }
+    function field(text,   part, count, i, out) {
+      if (index(text, "\\012")) {
+        gsub(/%/, "%%", text)
+        return "\\" text
+      }
+      count = split(text, part, /\\/)
       out = part[1]
-      for (i = 2; i <= count; i++) out = out with part[i]
-      return out
-    }
-    BEGIN {
-      for (i = 1; i < ARGC; i++) print replaced(replaced(substr(ARGV[i], 3), "\\\\", "\\134"), "\n", "\\012")
-    }' {} + >"$tmp/symlinks" || die 1 "cannot look for symbolic links in all of $to"
-  [ -s "$tmp/symlinks" ] || return 0
-  if [ "$reader" = gnu ]; then
-    stream "$1" | $tar -t -v --quoting-style=escape --numeric-owner -f - 2>/dev/null | through_links escaped
-  else
-    # Names come as they are, in as many lines as they have, and before them the owner's, which may be anything.
-    stream "$1" | $tar -t -f - 2>/dev/null | through_links names
-    [ -s "$tmp/through" ] || stream "$1" | $tar -t -v -f - 2>/dev/null | through_links links
-  fi
-  [ ! -s "$tmp/through" ] || die 1 "$1 $(cat "$tmp/through"): refused, what is restored so far stays"
-}
-# Reads what tar lists of an archive: `escaped` in full and as GNU tar escapes it, `names` alone, or, for the sake
-# of hard `links`, in full. Says why the archive is not to be unpacked.
-through_links() {
-  awk -v form="$1" '
-    BEGIN {
-      for (i = 1; i < 256; i++) byte[sprintf("%03o", i)] = sprintf("%c", i)
-      byte["a"] = byte["007"]; byte["b"] = byte["010"]; byte["t"] = byte["011"]; byte["v"] = byte["013"]
-      byte["f"] = byte["014"]; byte["r"] = byte["015"]; byte["n"] = byte["012"] = "\\012"
-      day = " -?[0-9]+-[0-9][0-9]-[0-9][0-9] [0-9][0-9]:[0-9][0-9]"
-      head = "^[^ ]+ +-?[0-9]+/-?[0-9]+ +[0-9,]+(" day "| +-?[0-9.]+) "
-      mode = "[-rwxsStT]"
-      mode = mode mode mode mode mode mode mode mode mode " "
-    }
-    function unescaped(text,   part, count, i, key, out) {
-      if (!index(text, "\\")) return text
-      count = split(text, part, "\\\\")
-      out = part[1]
-      for (i = 2; i <= count; i++) {
-        key = part[i] ~ /^[0-7]/ ? substr(part[i], 1, 3) : substr(part[i], 1, 1)
-        if (key == "") out = out "\\134" part[++i]
-        else out = out byte[key] substr(part[i], length(key) + 1)
-      }
-      return out
-    }
-    # busybox shows what is not printable as it is, or as a question mark: both are taken for the latter.
-    function shown(text) { gsub(/[^ -~]/, "?", text); return text }
-    function refuse(why) { print why; exit }
-    function below(link) { refuse("would write through the symbolic link " link) }
-    # Whether it lies below a link, after all that a tar takes off and the kernel passes over.
-    function look(name,   part, count, i, above) {
-      gsub(/\/(\.?\/)+/, "/", name)
-      sub(/^(\.?\/)+/, "", name)
-      while (match(name, /(^|\/)\.\.(\/|$)/)) name = substr(name, RSTART + RLENGTH)
-      if (!match(name, /.*\//)) return
-      name = substr(name, 1, RLENGTH - 1)
-      if (name == last) return
-      last = name
-      count = split(name, part, "/")
-      for (i = 1; i <= count; i++) {
-        above = i == 1 ? part[1] : above "/" part[i]
-        if (above in link) below(link[above])
-      }
-    }
-    function targets(text, mark) {
-      while (match(text, mark)) { text = substr(text, RSTART + RLENGTH); look(text) }
-    }
-    # Whether it goes on, below a link with line feeds in its name, what began so many lines ago.
-    function look_back(   i, k, at) {
-      for (i = 1; i <= broken; i++) {
-        if (index($0, piece[i, pieces[i]] "/") != 1) continue
-        for (k = 1; k < pieces[i] - 1 && past[FNR - k] == piece[i, pieces[i] - k]; k++) ;
-        at = length(past[FNR - k]) - length(piece[i, 1])
-        if (k < pieces[i] - 1 || at < 0 || substr(past[FNR - k], at + 1) != piece[i, 1]) continue
-        if (at == 0 || substr(past[FNR - k], at, 1) ~ /[ \/]/) below(name_of[i])
-      }
-      past[FNR] = $0
-      delete past[FNR - most]
-    }
-
-    NR == FNR && form == "escaped" { link[$0] = $0; next }
-    NR == FNR {
-      count = split($0, part, "\\\\012")
-      if (count > 1) name_of[++broken] = $0
-      for (i = 1; i <= count; i++) {
-        gsub(/\\134/, "?", part[i])
-        part[i] = shown(part[i])
-        name = i == 1 ? part[1] : name "?" part[i]
-        if (count > 1) piece[broken, i] = part[i]
-      }
-      if (count > 1) pieces[broken] = count
-      if (count > most) most = count
-      link[name] = $0
-      next
-    }
-    form == "escaped" {
-      if (!match($0, head)) refuse("cannot be listed")
-      name = unescaped(substr($0, RLENGTH + 1))
-      look(name)
-      if (/^h/) targets(name, " link to ")
-      next
+      for (i = 2; i <= count; i++) out = out byte[substr(part[i], 1, 3)] substr(part[i], 4)
+      return "=" out
     }
     {
-      gsub(/\\/, "?")
-      $0 = shown($0)
-      if (broken) look_back()
-    }
-    form == "names" {
-      if ($0 ~ ("^l" mode)) refuse("cannot be listed")
-      look($0)
-      next
-    }
-    # What symbolic links lead to is passed over; but a line that only looks like one may follow half an owner.
-    $0 ~ ("^." mode) {
-      passed = !half && /^l/
-      half = $0 !~ day
-      if (passed) next
-    }
-    { targets($0, " -> ") }' "$tmp/symlinks" - >"$tmp/through"
+      name = $4
+      # (A line that begins with a dash would be an option, and what follows a space in it another: then all of it.)
+      if (name ~ /^-/) print "yes" >"unpack-all"
+      # As a pattern.
+      if (reader != "gnu") gsub(/\\[0-7][0-7][0-7]/, "?", name)
+      print name >"names"
+      if (base($4) != base($5)) { print "!put_as\n" field($4) "\n" field("./" $5) >"places"; last = ""; next }
+      where = parent($4) " " parent($5)
+      if (where != last || count == 200 || size > 30000) {
+        print "!put\n" field("./" parent($4)) "\n" field("./" parent($5)) >"places"
+        last = where
+        count = size = 0
+      }
+      print field(base($4)) >"places"
+      count++
+      size += length(where) + length($4)
+    }')
 }
 
-# Files from older sets, by way of a directory of their own.
-take_from_older() {
+# Without a tar that can be trusted: the bytes of each file, from where the manifest says they lie. `extents` has, of
+# each extent: set, place of its gzip member, place in the inflated member, length, which extent of the file it is, the
+# path, and with the last one the digest.
+plan_fetching() {
+  awk -v id="$1" '$1 == id' "$tmp/extents" | sort -k 2,2n -k 3,3n | (cd "$tmp" && awk -v volumes="volumes.$2" '
+    BEGIN {
+      for (i = 1; i < 256; i++) byte[sprintf("%03o", i)] = sprintf("%c", i)
+      while ((getline line <volumes) > 0) { split(line, part, " "); size_of[++count] = part[2] }
+    }
+    function field(text,   part, count, i, out) {
+      if (index(text, "\\012")) {
+        gsub(/%/, "%%", text)
+        return "\\" text
+      }
+      count = split(text, part, /\\/)
+      out = part[1]
+      for (i = 2; i <= count; i++) out = out byte[substr(part[i], 1, 3)] substr(part[i], 4)
+      return "=" out
+    }
+    function mebibytes(bytes) { return sprintf("%.0f %.0f", int(bytes / 1048576), bytes % 1048576) }
+    {
+      if ($2 != member || !files) {
+        if (files) close("fetch." files)
+        member = $2
+        at = 0
+        offset = $2
+        for (v = 1; v < count && offset >= size_of[v]; v++) offset -= size_of[v]
+        print ++files, v, mebibytes(offset) >"fetches"
+      }
+      print "!fetch " mebibytes($3 > at ? $3 - at : 0) " " mebibytes($4) " " $5 " " $7 >("fetch." files)
+      print field("./" $6) >("fetch." files)
+      at = $3 + $4
+    }')
+}
+# exactly MIB BYTES: so much of what comes in goes out, and nothing more is read.
+exactly() {
+  [ "$1" = 0 ] || dd bs=1048576 count="$1" iflag=fullblock 2>/dev/null
+  [ "$2" = 0 ] || dd bs="$2" count=1 iflag=fullblock 2>/dev/null
+}
+fetch() {
+  exactly "$1" "$2" <&3 >/dev/null
+  if [ "$5" = 1 ] && ! absent "$7"; then lost "$7"; return; fi
+  exactly "$3" "$4" <&3 >>"$7" || { lost "$7"; return; }
+  if [ "$6" = - ] || [ "$sums" = no ]; then return; fi
+  found=$(sum <"$7")
+  [ "${found%% *}" = "$6" ] || lost "$7"
+}
+fetch_all() {
+  while read -r number volume big small; do
+    tail -n "+$volume" "$tmp/volumes.$1" | {
+      read -r name rest
+      {
+        [ "$big" = 0 ] || dd bs=1048576 skip="$big" count=0 2>/dev/null
+        exactly 0 "$small" >/dev/null
+        cat
+      } <"$dir/$name"
+      while read -r name rest; do cat "$dir/$name" || exit; done
+    } 2>/dev/null | gzip -dc 2>/dev/null | {
+      exec 3<&0
+      follow "$tmp/fetch.$number"
+    }
+    rm -f "$tmp/fetch.$number"
+  done <"$tmp/fetches"
+}
+# Puts the holes back that were left out: SIZE, then where each piece of data goes and how long it is.
+spread() {
+  if ! have truncate || ! mv -- "$3" "$work/stored" || ! : >"$3"; then lost "$3"; return; fi
+  {
+    for piece in $(printf '%s' "$2" | tr , ' '); do
+      at=${piece%%+*} piece=${piece#*+}
+      truncate -s "$at" -- "$3"
+      exactly "${piece%+*}" "${piece#*+}" >>"$3"
+    done
+  } <"$work/stored"
+  truncate -s "$1" -- "$3" || lost "$3"
+  rm -f "$work/stored"
+}
+
+echo "restoring $target"
+gather directories
+if [ -s "$tmp/contents" ]; then
+  cut -d ' ' -f 1 <"$tmp/contents" | sort -u >"$tmp/archives"
   while read -r id; do
-    [ -f "$tmp/set.$id" ] || continue
-    read -r older <"$tmp/set.$id"
-    echo "restoring what was not seen by then, from $older"
-    stage=$(mktemp -d "$root/.sheaf.XXXXXX") || die 1 "cannot make a directory in $to"
-    set --
-    # All of it where the names are too many for a command.
-    if [ "$(wc -c <"$tmp/names.$n.$id")" -lt 60000 ]; then eval "set -- $(cat "$tmp/names.$n.$id")"; fi
-    unpack "$older" "$stage" "$@"
-    follow "places.$n.$id"
-    cd "$root" || exit 1
-    rm -rf -- "$stage"
-    stage=''
-  done <"$tmp/wanted.$n"
-}
-
-n=0
-count=$(echo "$chain" | wc -w | tr -d ' ')
-for set in $chain; do
-  n=$((n + 1))
-  echo "restoring $set ($n of $count)"
-  if [ -f "$tmp/renames.$n" ]; then
-    stage=$(mktemp -d "$root/.sheaf.XXXXXX") || die 1 "cannot make a directory in $to"
-  fi
-  follow "before.$n"
-  if [ -n "$stage" ]; then
-    cd "$root" || exit 1
-    rm -rf -- "$stage"
-    stage=''
-  fi
-  # First of all, since the archive may hold other names of it.
-  follow "carried.$n"
-  [ ! -f "$tmp/wanted.$n" ] || take_from_older
-  if [ "$n" -gt 1 ] || [ -s "$tmp/carried.$n" ]; then guard "$set"; fi
-  unpack "$set" "$root"
-  follow "links.$n"
-  follow "updates.$n"
-  follow "bits.$n"
-done
-
-# Directories that stock GNU tar needs for deleting much at once, and removes itself.
-if [ -f "$tmp/gone" ]; then
-  cd "$root" || exit 1
-  # shellcheck disable=SC2016
-  { echo 'kept() { case $1 in'; cat "$tmp/kept" 2>/dev/null; echo 'esac; return 1; }'; } >"$tmp/kept-or-not"
-  # shellcheck disable=SC1091
-  . "$tmp/kept-or-not"
-  find . -type d -name '.sheaf-purge-*' >"$tmp/purges"
-  while read -r directory; do
-    if kept "$directory" || [ ! -d "$directory" ]; then continue; fi
-    touch -r "${directory%/*}" "$tmp/touched"
-    rmdir "$directory" && touch -r "$tmp/touched" "${directory%/*}"
-  done <"$tmp/purges"
+    set=$(awk -v id="$id" '$1 == id { print $2; exit }' "$tmp/have")
+    echo "reading $set"
+    rm -f "$tmp/names" "$tmp/places" "$tmp/fetches" "$tmp/unpack-all"
+    if [ "$reader" = none ]; then
+      plan_fetching "$id" "$set"
+      fetch_all "$set"
+    else
+      plan_unpacking "$id"
+      unpack "$set"
+      follow "$tmp/places"
+      rm -rf -- "$unpacked"
+    fi
+  done <"$tmp/archives"
 fi
-follow after
+gather spread
+follow "$tmp/copies"
+gather files
+follow "$tmp/joined"
+gather files.owner sorted
+gather files.bare
+follow "$tmp/files.attributes"
+gather files.mode sorted
+gather files.time sorted
+follow "$tmp/links"
+follow "$tmp/links.joined"
+gather links.owner sorted
+follow "$tmp/links.attributes"
+gather links.time sorted
+gather tops
+cd "$root" || exit 1
+gather within.owner
+follow "$tmp/within.attributes"
+gather within.time
+gather within.mode
 
 [ ! -f "$tmp/problem" ] || problems=yes
 if [ -n "$problems" ]; then

@@ -66,9 +66,11 @@ struct PruneCommand: ParsableCommand {
   private func rules(_ series: Series) throws -> KeepRules {
     var rules = KeepRules()
     for name in drop {
-      // A date would mean some point near it: nothing is removed by that.
+      // A date would mean some point near it: nothing is removed by that. A set may have been replaced by another one
+      // for the same point.
       let words = name.bytes.shown
-      guard let set = try series.sets().first(where: { $0.text == words || $0.point == words }) else {
+      let point = SetName(words)?.point ?? words
+      guard let set = try series.sets().first(where: { $0.point == point }) else {
         throw Failure(.usage, "there is no point \(Show.path(name.bytes))", hint: "see 'sheaf points'")
       }
       rules.drops.insert(set.point)

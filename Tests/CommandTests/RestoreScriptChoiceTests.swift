@@ -1,0 +1,125 @@
+/// What of a point `restore.sh` is asked for, and in what surroundings it runs.
+import Posix
+import TestSupport
+import Testing
+
+@Suite struct RestoreScriptChoiceTests {
+  typealias Road = RestoreScriptTests.Road
+
+  /// Logs that were rotated by renaming, names of one inode, a link, and a folder with bits.
+  private func rotated() throws -> Fixture {
+    let f = try Fixture(
+      TestTree([
+        "log": .directory(["log": .file("middle"), "log.1": .file("oldest"), "a b": .file("odd")]).modified(7, 8),
+        "one": .file("linked").modified(5),
+        "d": .directory(["two": .hardLink("one"), "l": .symlink("..")]).mode(0o2750),
+        "-x": .directory(["new\nline": .file("n"), "e": .file()]),
+      ]))
+    try f.save()
+    try f.edit("cd log; mv log.1 log.2; mv log log.1; echo newest > log")
+    try f.save()
+    return f
+  }
+
+  /// The same as the program gives for these paths.
+  @Test(arguments: [
+    ["log/log"], ["log/log.1"], ["log/log.2"], ["log", "d"], ["d/two"], ["one"], ["-x"], ["d/l", "log/a b"],
+  ])
+  func onlyThesePaths(names: [String]) throws {
+    let f = try rotated()
+    let paths = names.map { Raw("\(f.inside)/\($0)") }
+    for point in f.points {
+      let at: [Raw] = ["--at", Raw(point.set)]
+      let there = names.filter { point.tree[Raw($0)] != nil }
+      guard there.count == names.count else { continue }
+      let wanted = f.scratch.path("wanted")
+      try f.sheaf(["restore", "-q", "-s", Raw(f.store), "--to", Raw(wanted)] + at + paths)
+      let tree = try Snapshot(of: wanted)
+      for road in Road.installed {
+        let target = f.scratch.path("target")
+        try road.run(in: f.store, ["--to", Raw(target)] + paths + at, f.scratch).checked()
+        var limits = road.limits
+        limits.untimed = [""]
+        #expect(tree.differences(to: try Snapshot(of: target), limits) == [], "\(road), \(point.set)")
+        Scratch.remove(target)
+      }
+      Scratch.remove(wanted)
+    }
+  }
+
+  @Test(arguments: Road.installed) func whatThereIsIsListed(road: Road) throws {
+    let f = try rotated()
+    let all = try road.run(in: f.store, ["--list"], f.scratch).checked().text
+    let names = all.split(separator: "\n").filter { $0.contains("/source/") && !$0.hasSuffix("/source/") }.map { line in
+      String(line[line.range(of: "/source/")!.upperBound...])
+    }
+    #expect(
+      names == [
+        "-x/", "-x/e", "-x/new\\012line", "d/", "d/l -> ..", "d/two", "log/", "log/a b", "log/log", "log/log.1",
+        "log/log.2",
+        "one",
+      ])
+    let older = try road.run(
+      in: f.store, ["--list", "--at", Raw(f.points[0].set), "/\(f.inside)/log/"], f.scratch
+    ).checked().text
+    #expect(older.contains("/log/log.1\n") && !older.contains("log.2") && !older.contains("one"))
+    // As it is listed it can be asked for.
+    let target = f.scratch.path("target")
+    try road.run(in: f.store, ["--to", Raw(target), "\(f.inside)/-x/new\\012line"], f.scratch).checked()
+    #expect(try Snapshot(of: target.joined(f.inside.bytes)).paths.contains(Raw("-x/new\nline").bytes))
+    let missing = try road.run(in: f.store, ["--to", "\(f.scratch.path)/no", "nothing"], f.scratch)
+    #expect(missing.status == 1 && missing.errorText.contains("nothing") && !exists(f.scratch.path("no")))
+  }
+
+  /// The name of a set that another one for the same point has replaced.
+  @Test func theOldNameOfAPoint() throws {
+    let f = try rotated()
+    let (tree, old) = (f.newest.tree, f.newest.set)
+    try f.sheaf(["consolidate", "-q", "-s", Raw(f.store)])
+    for road in Road.installed {
+      let target = f.scratch.path("target")
+      try road.run(in: f.store, ["--at", Raw(old), "--to", Raw(target)], f.scratch).checked()
+      #expect(tree.differences(to: try Snapshot(of: target.joined(f.inside.bytes)), road.limits) == [])
+      Scratch.remove(target)
+    }
+    try f.sheaf(["prune", "-q", "-s", Raw(f.store), "--drop", Raw(old)])
+    #expect(try f.sheaf(["points", "--json", "-s", Raw(f.store)]).json().filter { $0["set"] != nil }.count == 1)
+  }
+
+  /// The environment of whoever runs it changes nothing, and a point that others could read meanwhile is not there.
+  @Test(arguments: Road.installed) func theEnvironmentIsNotAsked(road: Road) throws {
+    let f = try rotated()
+    let folder = f.scratch.path("folder")
+    try Descriptor.workingDirectory.makeDirectory(folder)
+    let script = """
+      cd "$1"; shift; mkdir t; echo 'exit 9' >env
+      TAR_OPTIONS=--to-command=false POSIXLY_CORRECT=1 GZIP=-9 TMPDIR=t CDPATH=/:/tmp ENV=$PWD/env BASH_ENV=$PWD/env
+      export TAR_OPTIONS POSIXLY_CORRECT GZIP TMPDIR CDPATH ENV BASH_ENV
+      sh "$1" --to target
+      """
+    try Command("sh", ["-c", Raw(script), "sh", Raw(folder), Raw(f.store.joined(Bytes("restore.sh")))]).run().checked()
+    let tree = try Snapshot(of: folder.joined(Bytes("target")).joined(f.inside.bytes))
+    #expect(f.newest.tree.differences(to: tree, .ignoring(.holes)) == [])
+    #expect(try Snapshot(of: folder.joined(Bytes("t"))).paths.count <= 1)
+  }
+
+  /// Whoever is not who had them gets no files with these bits.
+  @Test(.enabled(if: Host.isRoot, "only root can become a user without rights"), arguments: Road.installed)
+  func noBitsForAnother(road: Road) throws {
+    let f = try Fixture(
+      TestTree([
+        "root's": .file("x").mode(0o6755), "empty": .file().mode(0o6755), "folder": .directory([:]).mode(0o7755),
+        "pipe": .fifo.mode(0o6644),
+      ]))
+    try f.save()
+    try Command("chmod", ["-R", "a+rX", Raw(f.store)]).run().checked()
+    let box = f.scratch.path("box-of-nobody")
+    try Descriptor.workingDirectory.makeDirectory(box)
+    try Command("chown", ["65534:65534", Raw(box)]).run().checked()
+    let target = box.joined(Bytes("target"))
+    _ = try road.run(in: f.store, ["--to", Raw(target)], f.scratch, as: .nobody)
+    let tree = try Snapshot(of: target.joined(f.inside.bytes))
+    for path in tree.paths where tree[Raw(path)]!.mode & 0o6000 != 0 { Issue.record("\(road): \(path.shown)") }
+    #expect(tree["root's"] != nil && tree["folder"]!.mode & 0o1000 != 0)
+  }
+}
