@@ -3,6 +3,14 @@ import CLinux
 import Glibc
 
 public enum Host {
+  /// The words of the command line, the program's name first; nil where there is no /proc.
+  public static func commandLine() -> [Bytes]? {
+    guard let text = try? Descriptor.open(Bytes("/proc/self/cmdline"), .read).readAll(), text.last == 0 else {
+      return nil
+    }
+    return text.dropLast().split(separator: 0, omittingEmptySubsequences: false).map { Bytes($0) }
+  }
+
   public static func name() -> Bytes {
     var buffer = [CChar](repeating: 0, count: 256)
     guard gethostname(&buffer, buffer.count - 1) == 0 else { return Bytes("host") }
@@ -152,4 +160,5 @@ public final class OwnerNames: Sendable {
       return name
     }
   }
+
 }

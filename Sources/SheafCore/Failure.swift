@@ -66,6 +66,27 @@ public enum Show {
     return result
   }
 
+  /// What `path` shows as `text`; nil where that shows nothing so.
+  public static func bytes(shown text: Bytes) -> Bytes? {
+    var result = Bytes()
+    var rest = text[...]
+    while let byte = rest.popFirst() {
+      guard byte == UInt8(ascii: "\\") else {
+        result.append(byte)
+        continue
+      }
+      if rest.first == byte {
+        result.append(rest.removeFirst())
+        continue
+      }
+      let digits = rest.prefix(3)
+      guard digits.count == 3, let value = UInt8(Bytes(digits).shown, radix: 8) else { return nil }
+      result.append(value)
+      rest = rest.dropFirst(3)
+    }
+    return result
+  }
+
   /// No C0, C1 or DEL, no invisible direction marks, nothing private or unassigned.
   public static func isPrintable(_ scalar: Unicode.Scalar) -> Bool {
     switch scalar.properties.generalCategory {

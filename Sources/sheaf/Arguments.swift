@@ -7,12 +7,18 @@ import SheafCore
 enum Arguments {
   private static let mark: Unicode.Scalar = "\u{F8FF}"
 
+  /// The words after the program's name; nil where nobody tells them. From /proc, as Swift looks for them in memory,
+  /// beside the environment's table, and finds nothing where a preloaded library had that grow and move.
+  private static func words() -> [Bytes]? {
+    if let all = Host.commandLine() { return Array(all.dropFirst()) }
+    guard CommandLine.argc > 0 else { return nil }
+    return (1..<max(1, Int(CommandLine.argc))).compactMap { CommandLine.unsafeArgv[$0].map { Bytes(cString: $0) } }
+  }
+
   /// What the parser is given: escaped, and with `-s STORE` moved behind the command's name where it stood before it.
-  static func prepared() -> [String] {
-    var words: [String] = []
-    for index in 1..<max(1, Int(CommandLine.argc)) {
-      words.append(escape(Bytes(cString: CommandLine.unsafeArgv[index]!)))
-    }
+  /// nil where the command line cannot be read.
+  static func prepared() -> [String]? {
+    guard var words = words()?.map(escape) else { return nil }
     var moved: [String] = []
     while let first = words.first {
       if first == "-s" || first == "--store", words.count >= 2 {
@@ -68,7 +74,19 @@ struct RawText: ExpressibleByArgument {
   init(argument: String) { bytes = Arguments.unescape(argument) }
 
   /// As a path in a store: without leading slashes, `.` and doubled slashes.
-  var storePath: Bytes { Bytes(bytes.split(separator: 47).filter { $0 != [46] }.joined(separator: [47])) }
+  var storePath: Bytes { Self.storePath(bytes) }
+
+  /// As a path in a store, as it stands or, where there is no such path, as a terminal was shown it: with `\\ooo` for
+  /// bytes that cannot be printed. `exists` is asked only where that makes a difference.
+  func storePath(where exists: (Bytes) throws -> Bool) rethrows -> Bytes {
+    guard let shown = Show.bytes(shown: bytes), shown != bytes, try !exists(storePath) else { return storePath }
+    let other = Self.storePath(shown)
+    return try exists(other) ? other : storePath
+  }
+
+  private static func storePath(_ bytes: Bytes) -> Bytes {
+    Bytes(bytes.split(separator: 47).filter { $0 != [46] }.joined(separator: [47]))
+  }
 }
 
 /// A number of bytes: `500`, `10k`, `4.5G`, `1MiB`; `k M G T` count in 1024s, `kB MB GB TB` in 1000s.

@@ -21,25 +21,28 @@ struct CatCommand: ParsableCommand {
 
   func run() throws {
     func write(_ bytes: UnsafeRawBufferPointer) throws(Failure) {
+      try Interruption.progress.checkCancelled()
       Console.shared.write(Bytes(bytes))
     }
     if let archive {
       guard let lone = LoneArchive(archive.bytes) else {
         throw Failure(.failed, "\(Show.path(archive.bytes)) is not an archive that can be read")
       }
-      return try each { (path) throws(Failure) in try lone.read(path, write) }
+      return try each(\.storePath) { (path) throws(Failure) in try lone.read(path, write) }
     }
     let series = try store.openSeries()
     try volumes.add(to: series)
     let contents = try Contents(series, point.find(in: series))
-    try each { (path) throws(Failure) in try contents.read(path, write) }
+    try each(contents.path) { (path) throws(Failure) in try contents.read(path, write) }
   }
 
   /// One that cannot be printed does not hold back the rest.
-  private func each(_ body: (Bytes) throws(Failure) -> Void) throws {
+  private func each(_ named: (RawText) throws -> Bytes, _ body: (Bytes) throws(Failure) -> Void) throws {
     var worst: Failure?
     for path in paths {
-      do throws(Failure) { try body(path.storePath) } catch {
+      let path = try named(path)
+      do throws(Failure) { try body(path) } catch {
+        if error.kind == .interrupted { throw error }
         Console.shared.error(error.message, hint: error.hint)
         if worst?.kind != .damaged { worst = error }
       }

@@ -43,7 +43,10 @@ struct DiffCommand: ParsableCommand {
     let (old, new) = try points(series)
     let report = RunReport(output, finishesWork: false)
     var options = DiffOptions()
-    options.path = path?.storePath ?? []
+    options.path =
+      path?.storePath { path in
+        series.has(path, in: old) || new.map { series.has(path, in: $0) } ?? Sources.isThere(path)
+      } ?? []
     options.readsContents = checksum
     let task = Diff(
       series, options, spillDirectory: Host.spillDirectory, reporter: report, progress: Interruption.progress,

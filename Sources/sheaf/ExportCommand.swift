@@ -29,7 +29,6 @@ struct ExportCommand: ParsableCommand {
 
   func run() throws {
     var options = ExportOptions()
-    options.path = path?.storePath ?? []
     let endings = [Bytes(".gz"), Bytes(".tgz")]
     let isDeflated =
       gzip || file.map { file in endings.contains { file.bytes.suffix($0.count).elementsEqual($0) } } ?? false
@@ -48,6 +47,7 @@ struct ExportCommand: ParsableCommand {
     let series = try store.openSeries()
     try volumes.add(to: series)
     let set = try point.find(in: series)
+    options.path = try path.map { try Contents(series, set).path($0) } ?? []
     let report = RunReport(output)
     let task = Export(series, options, reporter: report, progress: Interruption.progress)
     let summary = try report.showing("exporting") {

@@ -6,11 +6,11 @@ import SheafCore
 struct FindCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "find", abstract: "Look for files in all points.",
-    usage: "sheaf find -s STORE [-l] PATTERN",
+    usage: "sheaf find -s STORE [-il] PATTERN",
     discussion: """
       The newest version of each path that matches, deleted ones too. PATTERN is written as for backup's --exclude: \
       without a slash it matches a whole name at any depth, as in '*.jpg'; with one at the beginning it is an absolute \
-      path; with one in the middle, a path below any source.
+      path; with one in the middle, a path below any source. A path as any command shows it is found, too.
       """)
 
   @OptionGroup var store: StoreOptions
@@ -20,6 +20,9 @@ struct FindCommand: ParsableCommand {
 
   @Flag(name: [.short, .long], help: "Show modes, owners, sizes and times, as ls -l does.")
   var long = false
+
+  @Flag(name: [.short, .long], help: "Take capital and small letters for the same.")
+  var ignoreCase = false
 
   @OptionGroup var output: OutputOptions
 
@@ -31,7 +34,7 @@ struct FindCommand: ParsableCommand {
     let task = Find(series, reporter: report, progress: Interruption.progress)
     let long = long
     let output = output
-    let isWhole = try task.run(pattern.bytes) { (finding) throws(Failure) in
+    let isWhole = try task.run(pattern.bytes, ignoringCase: ignoreCase) { (finding) throws(Failure) in
       found += 1
       if !finding.isThere { deleted += 1 }
       if output.json { Self.printJSON(finding) } else if !output.quiet { Self.printWords(finding, long: long) }
@@ -42,10 +45,21 @@ struct FindCommand: ParsableCommand {
       json.add("deleted", deleted)
       json.add("damaged", !isWhole)
       json.print()
-    } else if found == 0, isWhole {
-      Console.shared.note("nothing like \(Show.path(pattern.bytes)) in any point")
+    }
+    if found == 0, isWhole {
+      Console.shared.note("no point has anything like \(Show.path(pattern.bytes))\(advice.map { ": \($0)" } ?? "")")
     }
     if !isWhole { throw Status.damaged }
+  }
+
+  /// What may have been meant where nothing was found.
+  private var advice: String? {
+    let text = pattern.bytes
+    if text.contains(where: { Bytes("*?[\\".utf8).contains($0) }) { return ignoreCase ? nil : "-i ignores case" }
+    let name = Bytes((text.last == 47 ? text.dropLast() : text[...]).split(separator: 47).last ?? [])
+    guard !name.isEmpty else { return nil }
+    let star: Bytes = [42]
+    return "try \(Show.word(name + star)) for names that begin so, or \(Show.word(star + name + star))"
   }
 
   private static func printWords(_ f: Finding, long: Bool) {

@@ -20,7 +20,8 @@ struct HistoryCommand: ParsableCommand {
     let report = RunReport(output, finishesWork: false)
     var versions = 0
     let task = History(series, reporter: report, progress: Interruption.progress)
-    let isWhole = try task.run(path.storePath) { (version) throws(Failure) in
+    let path = try path.storePath { path in try series.sets().contains { series.has(path, in: $0) } }
+    let isWhole = try task.run(path) { (version) throws(Failure) in
       if output.json {
         Self.printJSON(version)
       } else if !output.quiet {
@@ -31,7 +32,7 @@ struct HistoryCommand: ParsableCommand {
     }
     if output.json {
       var json = JSON("summary")
-      json.add("path", path.storePath)
+      json.add("path", path)
       json.add("versions", versions)
       json.add("damaged", !isWhole)
       json.print()

@@ -6,7 +6,16 @@ enum Interruption {
   /// What the running command looks at.
   static let progress = Progress()
 
+  /// Somebody sits there and waits.
+  private static let terminal = isatty(STDERR_FILENO) == 1
+
+  /// In a signal's handler nothing may be allocated.
+  private static let says: StaticString = "\r\u{1B}[Ksheaf: interrupted, finishing; once more ends it at once\n"
+  private static let wipes: StaticString = "\r\u{1B}[K"
+
   static func install() {
+    // Made now, as below.
+    _ = (terminal, says, wipes)
     // Then the calls that write give an error, which is told.
     for number in [SIGPIPE, SIGXFSZ] { signal(number, SIG_IGN) }
     // Made now, and used once: a signal may come while memory is being asked for, and asking for it then is a crash.
@@ -14,7 +23,12 @@ enum Interruption {
     for number in [SIGINT, SIGTERM, SIGHUP] {
       signal(number) { number in
         // A second signal means it.
-        if Interruption.progress.isCancelled.exchange(true, ordering: .relaxed) { _exit(128 + number) }
+        let isSecond = Interruption.progress.isCancelled.exchange(true, ordering: .relaxed)
+        if Interruption.terminal {
+          let text = isSecond ? Interruption.wipes : Interruption.says
+          _ = write(STDERR_FILENO, text.utf8Start, text.utf8CodeUnitCount)
+        }
+        if isSecond { _exit(128 + number) }
       }
     }
   }

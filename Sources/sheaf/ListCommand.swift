@@ -46,13 +46,15 @@ struct ListCommand: ParsableCommand {
     }
     if let path, let archive = LoneArchive(path.bytes) {
       try archive.list { (entry, owner) throws(Failure) in
+        try Interruption.progress.checkCancelled()
         show(entry, isUnseen: false, whole: true, owner: owner)
       }
     } else {
       let series = try store.openSeries()
-      let wanted = path?.storePath ?? []
-      try Contents(series, point.find(in: series)).list(wanted, recursive: recursive) {
-        (entry, isUnseen) throws(Failure) in
+      let contents = try Contents(series, point.find(in: series))
+      let wanted = try path.map { try contents.path($0) } ?? []
+      try contents.list(wanted, recursive: recursive) { (entry, isUnseen) throws(Failure) in
+        try Interruption.progress.checkCancelled()
         show(entry, isUnseen: isUnseen, whole: recursive)
       }
     }

@@ -27,6 +27,7 @@ struct ManifestCommand: ParsableCommand {
       return json.print()
     }
     try contents.manifest { (bytes) throws(Failure) in
+      try Interruption.progress.checkCancelled()
       Console.shared.write(Bytes(bytes))
     }
   }

@@ -58,7 +58,15 @@ struct PointOption: ParsableArguments {
   }
 }
 
+extension Contents {
+  /// The path that is meant, in this point.
+  func path(_ text: RawText) throws -> Bytes { try text.storePath { (path) throws in try has(path) } }
+}
+
 extension Series {
+  /// Whether the point has the path; not where that cannot be read.
+  func has(_ path: Bytes, in point: SetName) -> Bool { (try? Contents(self, point).has(path)) ?? false }
+
   /// Says where the series is not as this machine saw it last; only a backup or a person's word settles that.
   func warnOfAlarm() -> String? {
     let words = Memory.stores?.state(of: self).words

@@ -96,6 +96,14 @@ struct PruneCommand: ParsableCommand {
       throw Failure(
         .usage, "these rules keep nothing", hint: "a rule that keeps something takes a number from 1 on, or an age")
     }
+    if !rules.tags.isEmpty {
+      let points = try series.sets().compactMap { set in
+        (try? series.head(set)).map { KeepRules.Point(set: set, started: $0.started, comment: $0.comment) }
+      }
+      for tag in rules.unusedTags(points) {
+        Console.shared.warning("no point has '\(Show.path(tag))' in its comment, so --keep-tag keeps nothing by it")
+      }
+    }
     return rules
   }
 

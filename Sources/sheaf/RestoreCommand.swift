@@ -43,7 +43,6 @@ struct RestoreCommand: ParsableCommand {
       throw Failure(.usage, "--strip-components takes a number from 0 on", hint: "see 'sheaf restore --help'")
     }
     var options = RestoreOptions()
-    options.paths = paths.map(\.storePath)
     options.target = to.bytes
     options.overwrite = overwrite
     options.deletes = delete
@@ -62,6 +61,8 @@ struct RestoreCommand: ParsableCommand {
     let series = try store.openSeries()
     try volumes.add(to: series)
     let set = try point.find(in: series)
+    let contents = try Contents(series, set)
+    options.paths = try paths.map(contents.path)
     let report = RunReport(output)
     let task = Restore(from: series, options, reporter: report, progress: Interruption.progress)
     let summary = try report.showing("restoring") { try task.run(set) }

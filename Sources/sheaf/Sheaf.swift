@@ -35,29 +35,34 @@ struct Sheaf: ParsableCommand {
   static func main() {
     Host.raiseFileLimit()
     Interruption.install()
-    // Swift reads the command line from /proc/self/cmdline.
-    guard CommandLine.argc > 0 else {
+    guard let arguments = Arguments.prepared() else {
       Console.shared.error("the command line cannot be read", hint: "is /proc mounted?")
       exit(.failed)
     }
-    let arguments = Arguments.prepared()
-    var status: Status
+    var status = Status.success
     do {
       try checkCommand(arguments)
       var command = try parseAsRoot(arguments)
       try command.run()
-      status = .success
-    } catch let failure as Failure {
-      Console.shared.error(failure.message, hint: failure.hint ?? failure.manifestHint)
-      status = Status(failure.kind)
-      if arguments.contains("--json") { tell(failure, status) }
     } catch let ended as Status {
       status = ended
+    } catch let failure as Failure {
+      status = report(failure, arguments)
+    } catch where exitCode(for: error) == .success {
+      // Help was asked for.
+      Console.shared.print(fullMessage(for: error))
     } catch {
-      status = explain(error)
+      status = report(UsageMistake.failure(message(for: error), arguments), arguments)
     }
     Console.shared.close()
     if status.rawValue != 0 { exit(status) }
+  }
+
+  private static func report(_ failure: Failure, _ arguments: [String]) -> Status {
+    let status = Status(failure.kind)
+    Console.shared.error(failure.message, hint: failure.hint ?? failure.manifestHint)
+    if arguments.prefix(while: { $0 != "--" }).contains("--json") { tell(failure, status) }
+    return status
   }
 
   /// For a program that reads our output: the last line is no summary then.
@@ -82,38 +87,10 @@ struct Sheaf: ParsableCommand {
       throw Failure(.usage, "no command before \(Show.path(Arguments.unescape(first)))", hint: "see 'sheaf --help'")
     }
     if known.contains(first) { return }
-    let near = known.filter { name in name.first == first.first && abs(name.count - first.count) < 3 }
-    throw Failure(
-      .usage, "no command '\(Show.path(Arguments.unescape(first)))'",
-      hint: near.isEmpty ? "see 'sheaf --help'" : "did you mean \(near.joined(separator: " or "))?")
+    throw UsageMistake.noCommand(first, known: known)
   }
 
   private static func exit(_ status: Status) -> Never { Foundationless.exit(status.rawValue) }
-
-  /// Errors of the command line itself: our words for them, the parser's help where help was asked for.
-  private static func explain(_ error: any Error) -> Status {
-    let code = exitCode(for: error)
-    if code == .success {
-      Console.shared.print(fullMessage(for: error))
-      return .success
-    }
-    // What follows the first line are other readings of the same words.
-    let text = message(for: error).prefix { $0 != "\n" }
-    // It repeats words of the command line, which a shell may have made of files' names.
-    let first = Show.path(Arguments.unescape(text.prefix(1).lowercased() + text.dropFirst()))
-    let known = configuration.subcommands.compactMap { $0.configuration.commandName }
-    let command = CommandLine.arguments.dropFirst().first { known.contains($0) }
-    let sentence = first.hasSuffix(".") ? first.dropLast() : first[...]
-    let help = "see 'sheaf \(command.map { $0 + " " } ?? "")--help'"
-    for advice in ["Did you mean", "Please"] {
-      guard let range = sentence.firstRange(of: ". \(advice)") else { continue }
-      Console.shared.error(
-        String(sentence[..<range.lowerBound]), hint: advice.lowercased() + sentence[range.upperBound...])
-      return .usage
-    }
-    Console.shared.error(String(sentence), hint: help)
-    return .usage
-  }
 }
 
 /// How the program ends; the numbers are restic's where the meaning is.

@@ -30,6 +30,12 @@ enum Sources {
     return result
   }
 
+  /// Whether the file system has it now, as an absolute path without the leading slash.
+  static func isThere(_ path: Bytes) -> Bool {
+    let (parent, name) = path.splitAtName
+    return (try? Descriptor.open([47] + parent, [.pathOnly, .directory]).status(of: name)) != nil
+  }
+
   private static func relative(_ path: Bytes) -> Bytes { Bytes(path.split(separator: 47).joined(separator: [47])) }
 
   private static func currentDirectory() throws -> Bytes {

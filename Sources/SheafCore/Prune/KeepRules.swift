@@ -37,7 +37,13 @@ public struct KeepRules: Sendable {
       self.started = started
       self.comment = comment
     }
+
+    /// Whether the comment has the word, or is it.
+    func has(tag: Bytes) -> Bool { comment == tag || comment.split(separator: 32).contains { $0.elementsEqual(tag) } }
   }
+
+  /// The tags that none of the points has.
+  public func unusedTags(_ points: [Point]) -> [Bytes] { tags.filter { tag in !points.contains { $0.has(tag: tag) } } }
 
   /// Why each of the points is kept; those that are not are missing. As long as a rule of periods has more places than
   /// there are periods, the oldest point is kept as well: history would get no longer than one period at first.
@@ -62,8 +68,7 @@ public struct KeepRules: Sendable {
       if let within, point.started.seconds >= newest.started.seconds.subtracting(saturating: within) {
         reasons[point.set, default: []].append("within")
       }
-      let words = point.comment.split(separator: 32).map { Bytes($0) } + [point.comment]
-      if tags.contains(where: words.contains) { reasons[point.set, default: []].append("tag") }
+      if tags.contains(where: { point.has(tag: $0) }) { reasons[point.set, default: []].append("tag") }
     }
     return reasons
   }

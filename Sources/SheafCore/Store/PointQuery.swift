@@ -27,6 +27,14 @@ public enum PointQuery {
   ) throws(Failure) -> SetName {
     guard let newest = all.last else { throw Failure(.failed, "the series '\(Show.path(name))' has no point yet") }
     let words = text.shown
+    if let tilde = words.lastIndex(of: "~"), let steps = Int(words[words.index(after: tilde)...]), steps >= 0 {
+      let base = try find(Bytes(words[..<tilde].utf8), in: all, series: name, now: now, started: started)
+      guard let place = all.firstIndex(of: base), place >= steps else {
+        throw Failure(
+          .failed, "there are not \(steps) points before \(base.text)", hint: "the oldest is \(all[0].text)")
+      }
+      return all[place - steps]
+    }
     if words == "latest" { return newest }
     if let exact = all.last(where: { $0.text == words || $0.point == words }) { return exact }
     // The name of one that another set for the same point has replaced.
@@ -39,15 +47,33 @@ public enum PointQuery {
       if let found = all.last(where: { started($0) < limit }) { return found }
       throw Failure(.failed, "no point is as old as \(words)", hint: "the oldest is \(all[0].text)")
     }
-    guard let limit = Self.end(of: words) else {
+    guard let limit = Self.end(ofDay: words, now: now) ?? Self.end(of: words) else {
       throw Failure(
         .usage, "'\(Show.path(text))' is not a point",
-        hint: "latest, a set's name, a date like 2026-11-24, a time like 2026-11-24T06:00, or an age like 3d")
+        hint: "latest, latest~1 for the one before, a set's name, a date like 2026-11-24, 2026-11 or yesterday, "
+          + "a time like 2026-11-24T06:00, or an age like 3d")
     }
     guard let found = all.last(where: { $0.time < limit || started($0) < limit }) else {
       throw Failure(.failed, "there is no point at or before \(Show.path(text))", hint: "the oldest is \(all[0].text)")
     }
     return found
+  }
+
+  /// The first moment after `today`, `yesterday`, a month or a year, in the machine's time zone.
+  private static func end(ofDay text: String, now: Timestamp) -> Timestamp? {
+    let today = now.calendar(local: true)
+    if text == "today" { return start(year: today.year, month: today.month, day: today.day + 1) }
+    if text == "yesterday" { return start(year: today.year, month: today.month, day: today.day) }
+    if let month = numbers(text[...], "-", [4, 2]), (1...12).contains(month[1]) {
+      return start(year: month[0], month: month[1] + 1, day: 1)
+    }
+    return numbers(text[...], "-", [4]).flatMap { start(year: $0[0], month: 13, day: 1) }
+  }
+
+  private static func start(year: Int, month: Int, day: Int) -> Timestamp {
+    month > 12
+      ? Timestamp(year: year + 1, month: month - 12, day: day, local: true)
+      : Timestamp(year: year, month: month, day: day, local: true)
   }
 
   /// The first moment after what the text names, in the machine's time zone unless it ends in `Z`.

@@ -33,6 +33,13 @@ public struct Contents {
     }
   }
 
+  /// Whether the point has it; the top it always has.
+  public func has(_ path: Bytes) throws(Failure) -> Bool {
+    if path.isEmpty { return true }
+    let (tree, _) = try series.tree(chain, from: path)
+    return try tree.next() && path.elementsEqual(tree.line.path)
+  }
+
   public func find(_ path: Bytes) throws(Failure) -> (entry: Entry, isUnseen: Bool) {
     let (tree, _) = try series.tree(chain, from: path)
     guard try tree.next(), Bytes(tree.line.path) == path else {

@@ -26,8 +26,9 @@ public struct Find {
 
   /// Calls `body` with each path that matches the pattern, in order. Gives whether everything could be read; what
   /// could not was told to the reporter. Throws `usage` where the pattern cannot be used.
-  public func run(_ text: Bytes, _ body: (Finding) throws(Failure) -> Void) throws(Failure) -> Bool {
-    let pattern = try pattern(text)
+  public func run(
+    _ text: Bytes, ignoringCase: Bool = false, _ body: (Finding) throws(Failure) -> Void
+  ) throws(Failure) -> Bool {
     var isWhole = true
     func damaged(_ failure: Failure) {
       isWhole = false
@@ -35,12 +36,12 @@ public struct Find {
     }
     let timeline = try Timeline(series, ahead: true, damaged: damaged)
     let merge = PathLives(timeline)
-    guard !merge.isEmpty else { return isWhole }
     // Another of the series' sources each time, as the runs had them.
     var sources: [Bytes] = []
     for step in timeline.steps {
       for source in step.manifest?.head.sources ?? [] where !sources.contains(source) { sources.append(source) }
     }
+    let query = try FindQuery(text, sources: sources, ignoresCase: ignoringCase)
     merge.onDamage = damaged
     var directory = Bytes()
     while try merge.next() {
@@ -51,13 +52,11 @@ public struct Find {
         merge.enter(directory)
       }
       // Whether it is a directory can differ from set to set: the newest state decides, below.
-      guard pattern.matches(directory: directory, name: line.name, isDirectory: true, sources: sources),
+      guard query.matches(directory: directory, name: line.name, isDirectory: true),
         let (point, set, isUnseen) = merge.newest()
       else { continue }
       let found = merge.line(of: set)
-      if found.kind != .directory,
-        !pattern.matches(directory: directory, name: line.name, isDirectory: false, sources: sources)
-      {
+      if found.kind != .directory, !query.matches(directory: directory, name: line.name, isDirectory: false) {
         continue
       }
       guard let entry = found.entry() else {
@@ -71,18 +70,6 @@ public struct Find {
         ))
     }
     return isWhole
-  }
-
-  private func pattern(_ text: Bytes) throws(Failure) -> Pattern {
-    func unusable(_ reason: String) -> Failure {
-      Failure(
-        .usage, "the pattern '\(Show.path(text))' cannot be used: \(reason)",
-        hint: "patterns are written as for backup's --exclude")
-    }
-    let pattern: Pattern
-    do throws(PatternError) { pattern = try Pattern(text) } catch { throw unusable(error.reason) }
-    if pattern.isNegated { throw unusable("'!' in front looks for nothing") }
-    return pattern
   }
 }
 

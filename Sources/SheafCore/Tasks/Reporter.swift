@@ -57,9 +57,9 @@ public final class Progress: Sendable {
   func add(files n: Int) { files.wrappingAdd(n, ordering: .relaxed) }
   func add(bytes n: Int) { bytes.wrappingAdd(n, ordering: .relaxed) }
 
-  var goesOn: Bool { !isCancelled.load(ordering: .relaxed) }
+  public var goesOn: Bool { !isCancelled.load(ordering: .relaxed) }
 
-  func checkCancelled() throws(Failure) {
+  public func checkCancelled() throws(Failure) {
     if !goesOn { throw Failure(.interrupted, "interrupted") }
   }
 }

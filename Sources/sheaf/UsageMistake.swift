@@ -1,0 +1,116 @@
+/// Mistakes of the command line in our words, with what was probably meant.
+import ArgumentParser
+import SheafCore
+
+enum UsageMistake {
+  /// What other programs call what is done here, and what does it here.
+  private static let otherWords: [String: String] = [
+    "snapshots": "points", "archives": "points", "listing": "points", "log": "points", "sets": "points",
+    "forget": "prune", "delete": "prune --drop POINT", "remove": "prune --drop POINT", "rm": "prune --drop POINT",
+    "purge": "prune", "expire": "prune", "clean": "prune", "cleanup": "prune",
+    "check": "verify", "test": "verify", "scrub": "verify", "validate": "verify", "fsck": "verify",
+    "create": "backup", "save": "backup", "add": "backup", "run": "backup", "push": "backup", "archive": "backup",
+    "extract": "restore", "recover": "restore", "get": "restore", "unpack": "restore", "fetch": "restore",
+    "mount": "ls", "browse": "ls", "show": "ls", "dir": "ls", "tree": "ls -R", "contents": "ls",
+    "dump": "cat", "print": "cat", "tar": "export", "export-tar": "export",
+    "search": "find", "locate": "find", "versions": "history", "compare": "diff", "changes": "diff",
+    "info": "status", "stats": "status", "stores": "status", "list-stores": "status", "drives": "status",
+    "repair": "rebuild", "recreate": "rebuild", "rebuild-index": "rebuild", "fix": "rebuild",
+    "merge": "consolidate", "compact": "prune --fold", "fold": "prune --fold", "synthesize": "consolidate",
+    "tag": "protect", "keep": "protect", "pin": "protect", "lock": "protect",
+    "initialize": "init", "new": "init", "setup": "init", "version": "--version", "mtree": "manifest",
+  ]
+
+  /// `known`: the commands and their other names.
+  static func noCommand(_ word: String, known: [String]) -> Failure {
+    let text = "no command '\(Show.path(Arguments.unescape(word)))'"
+    let other = otherWords[word.lowercased()].map { [$0] }
+    let near = other ?? nearest(to: word.lowercased(), of: known)
+    return Failure(
+      .usage, text,
+      hint: near.isEmpty ? "see 'sheaf --help'" : "did you mean 'sheaf \(near.joined(separator: "' or 'sheaf "))'?")
+  }
+
+  /// The parser's message as a failure. What follows its first line are other readings of the same words.
+  static func failure(_ message: String, _ arguments: [String]) -> Failure {
+    let first = String(message.prefix { $0 != "\n" })
+    let subcommands = Sheaf.configuration.subcommands
+    let command = subcommands.first { command in
+      arguments.first.map { ([command.configuration.commandName ?? ""] + command.configuration.aliases).contains($0) }
+        ?? false
+    }
+    let name = command?.configuration.commandName
+    let help = "see 'sheaf \(name.map { $0 + " " } ?? "")--help'"
+    // A word that is missing may be missing since another one stands in its place.
+    if first.hasPrefix("Missing expected"), let command, let (word, near) = unknownOption(arguments, of: command) {
+      return Failure(
+        .usage, "unknown option '\(Show.path(Arguments.unescape(word)))'",
+        hint: near.isEmpty ? help : "did you mean \(near.joined(separator: " or "))?")
+    }
+    // It repeats words of the command line, which a shell may have made of files' names.
+    let text = Show.path(Arguments.unescape(first.prefix(1).lowercased() + first.dropFirst()))
+    let sentence = text.hasSuffix(".") ? text.dropLast() : text[...]
+    for advice in ["Did you mean", "Please"] {
+      guard let range = sentence.firstRange(of: ". \(advice)") else { continue }
+      return Failure(
+        .usage, String(sentence[..<range.lowerBound]), hint: advice.lowercased() + sentence[range.upperBound...])
+    }
+    return Failure(.usage, String(sentence), hint: help)
+  }
+
+  /// The first word that looks like an option and is none of the command's, and what it may have been meant to be.
+  private static func unknownOption(
+    _ arguments: [String], of command: any ParsableCommand.Type
+  ) -> (word: String, near: [String])? {
+    let known = options(of: command)
+    for word in arguments.dropFirst().prefix(while: { $0 != "--" }) where word.hasPrefix("-") && word != "-" {
+      if word.hasPrefix("--") {
+        let name = String(word.prefix { $0 != "=" })
+        if !known.contains(name) { return (name, nearest(to: name, of: known.filter { $0.hasPrefix("--") })) }
+        continue
+      }
+      // Letters in a row, or a letter and its value.
+      let letter = String(word.prefix(2))
+      if !known.contains(letter), Int(word) == nil { return (letter, []) }
+    }
+    return nil
+  }
+
+  /// Out of the command's help, where each stands at the beginning of a line.
+  private static func options(of command: any ParsableCommand.Type) -> [String] {
+    Sheaf.helpMessage(for: command, columns: 200).split(separator: "\n").flatMap { line -> [String] in
+      let words = line.split(separator: " ", omittingEmptySubsequences: false).drop { $0.isEmpty }
+      // Two spaces end what is named.
+      return words.prefix { $0.hasPrefix("-") || $0.hasPrefix("<") }.map { word in
+        String(word.hasSuffix(",") ? word.dropLast() : word)
+      }
+    }
+  }
+
+  /// Those that a slip or two of the fingers makes of `word`.
+  private static func nearest(to word: String, of known: [String]) -> [String] {
+    let most = min(2, word.filter { $0 != "-" }.count / 3)
+    let distances = known.map { (name: $0, distance: distance(Array(word.utf8), Array($0.utf8))) }
+    guard let least = distances.map(\.distance).min(), least <= most else {
+      return word.count < 3 ? [] : known.filter { $0.hasPrefix(word) }
+    }
+    return distances.filter { $0.distance == least }.map(\.name)
+  }
+
+  /// Letters to be put in, left out, replaced, or exchanged with the next one (optimal string alignment).
+  private static func distance(_ a: [UInt8], _ b: [UInt8]) -> Int {
+    // Longer words are no command's.
+    guard a.count < 64, b.count < 64 else { return .max }
+    var rows = [Array(0...b.count)]
+    for i in a.indices {
+      var row = [i + 1]
+      for j in b.indices {
+        var best = min(rows[i][j + 1] + 1, row[j] + 1, rows[i][j] + (a[i] == b[j] ? 0 : 1))
+        if i > 0, j > 0, a[i] == b[j - 1], a[i - 1] == b[j] { best = min(best, rows[i - 1][j - 1] + 1) }
+        row.append(best)
+      }
+      rows.append(row)
+    }
+    return rows[a.count][b.count]
+  }
+}

@@ -1,0 +1,78 @@
+/// What the command line says of mistakes, and the forms in which it takes paths and points.
+import Posix
+import TestSupport
+import Testing
+
+@Suite struct UsageTests {
+  @Test(
+    arguments: [
+      ["points", "--nope"], ["backup", "--level", "x"], ["restore"], ["restore", "--nope"],
+      ["prune", "--keep-last", "many"],
+      ["snapshots"], ["find"], ["init", "--nope"], ["prune", "--keep-last"],
+    ] as [[Raw]])
+  func mistakesAreObjectsToo(words: [Raw]) throws {
+    let output = try Command.sheaf([words[0], "--json", "-s", "/nowhere"] + words.dropFirst()).run()
+    #expect(output.status == 64)
+    let error = try #require(output.json().last)
+    #expect(error["type"] as? String == "error" && error["code"] as? Int == 64, "\(output)")
+    #expect((error["message"] as? String)?.isEmpty == false)
+  }
+
+  @Test(arguments: [
+    ("snapshots", "points"), ("forget", "prune"), ("check", "verify"), ("delete", "prune --drop POINT"),
+    ("create", "backup"), ("extract", "restore"), ("bakcup", "backup"), ("vrify", "verify"), ("Restore", "restore"),
+  ])
+  func otherWordsLeadToTheCommand(word: String, command: String) throws {
+    let output = try Command.sheaf([Raw(word)]).run()
+    #expect(output.status == 64 && output.errorLines.last == "hint: did you mean 'sheaf \(command)'?", "\(output)")
+  }
+
+  @Test func anUnknownOptionIsNotHiddenByOneThatIsMissing() throws {
+    let output = try Command.sheaf(["restore", "-s", "/nowhere", "--ovrwrite", "always"]).run()
+    #expect(output.errorText.contains("unknown option '--ovrwrite'") && output.errorText.contains("--overwrite"))
+  }
+
+  @Test func pathsAreTakenAsTheyAreShown() throws {
+    let f = try Fixture(
+      TestTree([
+        "q\u{1b}z": .file("escape"), "a\\101": .file("backslash"), "a[1]": .file("class"), "a1": .file("one"),
+        "letters": .directory(["June.txt": .file("june")]),
+      ]))
+    try f.save()
+    func run(_ command: Raw, _ more: Raw...) throws -> Output { try f.sheaf([command, "-s", Raw(f.store)] + more) }
+    for (shown, text) in [("q\\033z", "escape"), ("a\\101", "backslash"), ("a\\\\101", "backslash")] as [(Raw, String)]
+    {
+      #expect(try run("cat", "/\(f.inside)/\(shown)").text == text)
+      #expect(try run("history", "\(f.inside)/\(shown)").lines.count > 1)
+      #expect(try run("find", "\(f.inside)/\(shown)").lines.count == 1)
+      try f.restore(["\(f.inside)/\(shown)"])
+    }
+    #expect(try run("find", "\(f.inside)/a[1]").lines.contains { $0.hasSuffix("/a[1]") })
+    for form in ["letters/June.txt", "source/letters/June.txt", "\(f.inside)/letters/June.txt"] as [Raw] {
+      #expect(try run("find", form).lines == ["\(f.inside.bytes.shown)/letters/June.txt"])
+    }
+    #expect(try run("find", "june").errorText.contains("'june*'"))
+    #expect(try run("find", "-i", "june*").lines.count == 1)
+  }
+
+  @Test func pointsByWords() throws {
+    let f = try Fixture(TestTree(["a": .file("a")]))
+    try f.save()
+    try f.edit("echo b > b")
+    try f.save()
+    func names(_ at: Raw, status: Int32 = 0) throws -> Int {
+      try f.sheaf(["ls", "-s", Raw(f.store), "--at", at, f.inside], status: status).lines.count
+    }
+    #expect(try names("latest~1") == 1 && names("latest~0") == 2 && names("today") == 2)
+    #expect(try names(Raw(String(f.newest.set.prefix(7)))) == 2 && names(Raw(String(f.newest.set.prefix(4)))) == 2)
+    #expect(try names("yesterday", status: 1) == 0 && names("latest~2", status: 1) == 0)
+    #expect(try names("2026-13", status: 64) == 0 && names("latest~x", status: 64) == 0)
+  }
+
+  @Test func aTagThatNoPointHasIsSaid() throws {
+    let f = try Fixture(TestTree(["a": .file("a")]))
+    try f.save(["--comment", "before the move"])
+    let output = try f.sheaf(["prune", "-n", "-s", Raw(f.store), "--keep-tag", "mvoe", "--keep-tag", "move"])
+    #expect(output.errorText.contains("'mvoe'") && !output.errorText.contains("'move'"), "\(output)")
+  }
+}
