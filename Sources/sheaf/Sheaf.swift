@@ -48,7 +48,7 @@ struct Sheaf: ParsableCommand {
       status = ended
     } catch let failure as Failure {
       status = report(failure, arguments)
-    } catch where exitCode(for: error) == .success {
+    } catch  where exitCode(for: error) == .success {
       // Help was asked for.
       Console.shared.print(fullMessage(for: error))
     } catch {
