@@ -54,6 +54,9 @@ struct PointOption: ParsableArguments {
     if at == nil || at!.bytes == Bytes("latest"), let newer = try series.withoutManifest().last, found < newer {
       Console.shared.warning("\(newer.text) is newer than \(found.text) and has no manifest: see 'sheaf rebuild'")
     }
+    if let when = series.damageNote(Memory.stores).touching(found) {
+      Console.shared.warning("'sheaf verify' found damage that touches \(found.text), \(Words.ago(when))")
+    }
     return found
   }
 }
@@ -61,6 +64,11 @@ struct PointOption: ParsableArguments {
 extension Contents {
   /// The path that is meant, in this point.
   func path(_ text: RawText) throws -> Bytes { try text.storePath { (path) throws in try has(path) } }
+}
+
+extension DamageNote {
+  /// When damage was found that touches the point; nil: none was.
+  func touching(_ set: SetName) -> Timestamp? { touches(set) ? found : nil }
 }
 
 extension Series {
@@ -72,6 +80,17 @@ extension Series {
     let words = Memory.stores?.state(of: self).words
     if let words { Console.shared.warning(words) }
     return words
+  }
+
+  /// What verify found and nobody mended. Gives that.
+  func tellOfDamage() -> DamageNote {
+    let note = damageNote(Memory.stores)
+    if let found = note.found, let first = note.findings.first {
+      let sets = note.findings.count == 1 ? first.set.text : Words.count(note.findings.count, "set")
+      Console.shared.warning(
+        "'sheaf verify' found damage in \(sets), \(Words.ago(found)): \(first.message)")
+    }
+    return note
   }
 
   /// What could be a point again.

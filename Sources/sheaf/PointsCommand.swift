@@ -20,10 +20,10 @@ struct PointsCommand: ParsableCommand {
     for name in names {
       let series = try opened.series(name, host: [])
       try volumes.add(to: series)
-      let points = try Points(series)
+      let points = try Points(series, series.tellOfDamage())
       if series.warnOfAlarm() == nil { try? Memory.stores?.remember(series, now: .now()) }
       total += points.rows.count
-      damaged += points.rows.count(where: \.isDamaged)
+      damaged += points.rows.count { $0.isDamaged || $0.isKnownDamaged }
       if output.json { points.printJSON() } else if !output.quiet { points.printTable(opened, alone: names.count == 1) }
       var told: Set<String> = []
       for failure in points.rows.compactMap(\.failure) where told.insert(failure.message).inserted {
@@ -61,18 +61,21 @@ private struct Points {
     var isProtected = false
     /// What it needs is damaged, which is told of another row.
     var needsDamaged: SetName?
+    /// As a verify found.
+    var isKnownDamaged = false
     var isDamaged: Bool { failure != nil || needsDamaged != nil }
   }
   let series: Series
   var rows: [Row] = []
 
-  init(_ series: Series) throws(Failure) {
+  init(_ series: Series, _ damage: DamageNote) throws(Failure) {
     self.series = series
     let protected = try series.protectedPoints()
     var needs = try PointNeeds(series)
     for set in needs.lineage.sets {
       var row = Row(set: set)
       row.isProtected = protected.contains(set.point)
+      row.isKnownDamaged = damage.touches(set)
       do throws(Failure) {
         row.head = try series.head(set)
         row.foot = try series.foot(set)
@@ -108,6 +111,7 @@ private struct Points {
       if let comment = row.head?.comment, !comment.isEmpty { json.add("comment", comment) }
       if row.isProtected { json.add("protected", true) }
       if let failure = row.failure { json.add("damaged", failure.message) }
+      if !row.isDamaged, row.isKnownDamaged { json.add("damaged", "verify found damage") }
       if row.failure == nil, let needed = row.needsDamaged { json.add("damaged", "needs \(needed.text)") }
       json.print()
     }
@@ -138,6 +142,7 @@ private struct Points {
       if foot.incompleteAfter != nil { line += console.styled("  incomplete", .yellow) }
       if foot.counts.unseen > 0 { line += console.styled("  \(Words.count(foot.counts.unseen)) unseen", .yellow) }
       if foot.counts.torn > 0 { line += console.styled("  \(Words.count(foot.counts.torn)) torn", .yellow) }
+      if row.isKnownDamaged { line += console.styled("  damage found", .red) }
       if row.isProtected { line += "  protected" }
       console.print(line)
       if let comment = row.head?.comment, !comment.isEmpty {

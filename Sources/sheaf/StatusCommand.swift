@@ -70,10 +70,15 @@ struct StatusCommand: ParsableCommand {
         .dim))
     for s in wanted(store) {
       console.print(
-        "  \(Words.left(Show.path(s.name), 11)) \(Words.left(s.newest.text, 24))\(Words.right(Words.age(s.started), 7))\(Words.right(Words.count(s.points.count), 8))\(Words.right(Words.count(s.chainLength), 6))\(Words.right(Words.size(s.storedBytes), 8))  \(s.verified.map(Words.ago) ?? console.styled("never", .yellow))"
+        "  \(Words.left(Show.path(s.name), 11)) \(Words.left(s.newest.text, 24))\(Words.right(Words.age(s.started), 7))\(Words.right(Words.count(s.points.count), 8))\(Words.right(Words.count(s.chainLength), 6))\(Words.right(Words.size(s.storedBytes), 8))  \(Self.verified(s))"
       )
     }
     if wanted(store).isEmpty { console.print("  no points yet") }
+  }
+
+  private static func verified(_ s: KnownSeries) -> String {
+    if let found = s.damage.found { return Console.shared.styled("damage found \(Words.ago(found))", .red) }
+    return s.verified.map(Words.ago) ?? Console.shared.styled("never", .yellow)
   }
 
   private func printJSON(_ store: KnownStore, _ place: Bytes?) {
@@ -91,6 +96,7 @@ struct StatusCommand: ParsableCommand {
       json.add("chain", s.chainLength)
       json.add("points", s.points.map { Bytes($0.text.utf8) })
       json.add("bytes", s.storedBytes)
+      if let found = s.damage.found { json.add("damage_found", found) }
       if let verified = s.verified { json.add("verified", verified) } else { json.addNull("verified") }
       json.print()
     }

@@ -34,6 +34,8 @@ struct VerifyCommand: ParsableCommand {
     if all.isEmpty, !output.quiet, !output.json { Console.shared.print("no points yet, nothing to verify") }
     let report = RunReport(output)
     var total = VerifySummary()
+    // Damage that this look cannot have mended; whether the next backup would build on damage.
+    var (stands, newestIsTouched) = (false, false)
     for series in all {
       try volumes.add(to: series)
       let set = try point.at == nil ? nil : point.find(in: series)
@@ -42,6 +44,7 @@ struct VerifyCommand: ParsableCommand {
       }
       var summary = try report.showing("verifying") { try task.run(set) }
       if set == nil { try series.tellOfLostManifests() }
+      var isKnown = false
       let state = set == nil ? Memory.stores?.state(of: series) ?? .asKnown : .asKnown
       switch state {
       case .contradicted(let words):
@@ -51,11 +54,19 @@ struct VerifyCommand: ParsableCommand {
         summary.damages.append(damage)
       // Only a backup settles that.
       case .older(let words): Console.shared.warning(words)
-      case .asKnown:
-        if set == nil, summary.damages.isEmpty {
-          try? Memory.stores?.remember(series, now: .now(), verified: !quick)
-        }
+      case .asKnown: isKnown = true
       }
+      let (note, isWritten) = series.note(summary, quick: quick, now: .now(), Memory.stores)
+      if isKnown {
+        let isClean = set == nil && summary.damages.isEmpty
+        try? Memory.stores?.remember(
+          series, now: .now(), verified: isClean && !quick, damage: isWritten ? nil : note)
+      }
+      if !note.isEmpty, summary.damages.isEmpty, set == nil || note.touches(set!) {
+        _ = series.tellOfDamage()
+        stands = true
+      }
+      if let newest = try series.sets().last, note.touches(newest) { newestIsTouched = true }
       total.sets += summary.sets
       total.points += summary.points
       total.files += summary.files
@@ -63,8 +74,12 @@ struct VerifyCommand: ParsableCommand {
       total.damages += summary.damages
       total.touched += summary.touched
     }
-    if output.json { printJSON(total, report) } else if !output.quiet, !all.isEmpty { printWords(total, report) }
-    if !total.damages.isEmpty { throw Status.damaged }
+    if output.json {
+      printJSON(total, report)
+    } else if !output.quiet, !all.isEmpty {
+      printWords(total, report, stands, newestIsTouched)
+    }
+    if !total.damages.isEmpty || stands { throw Status.damaged }
   }
 
   private static func show(_ damage: Damage, _ series: Bytes, _ output: OutputOptions) {
@@ -80,9 +95,12 @@ struct VerifyCommand: ParsableCommand {
       damage.path.map { "\(damage.set.text): \(Show.path($0)): \(damage.message)" } ?? damage.message)
   }
 
-  private func printWords(_ s: VerifySummary, _ report: RunReport) {
+  private func printWords(_ s: VerifySummary, _ report: RunReport, _ stands: Bool, _ newestIsTouched: Bool) {
     let console = Console.shared
     let what = quick ? "presence, sizes and chains" : "\(Words.count(s.files, "file")), \(Words.size(s.bytes))"
+    if s.damages.isEmpty, stands {
+      return console.print("nothing new was found; the damage above stands until a whole 'sheaf verify' finds none")
+    }
     if s.damages.isEmpty {
       console.print(
         "\(console.styled("no damage", .green)): \(Words.count(s.points, "point")) in \(Words.count(s.sets, "set")), \(what), in \(Words.duration(report.elapsed))"
@@ -98,7 +116,10 @@ struct VerifyCommand: ParsableCommand {
     if s.damages.contains(where: { $0.message.contains("manifest") || $0.message.contains(".mtree.gz") }) {
       console.print("'sheaf rebuild' makes a manifest again that is lost or damaged")
     }
-    console.print("'sheaf backup --full' begins a sound chain")
+    console.print(
+      newestIsTouched
+        ? "'sheaf backup --full' begins a sound chain"
+        : "the newest point is not touched: later backups can build on it")
   }
 
   private func printJSON(_ s: VerifySummary, _ report: RunReport) {

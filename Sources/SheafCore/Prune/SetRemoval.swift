@@ -16,13 +16,14 @@ extension Series {
       }
       try directory.sync(directory: true)
     }
-    try finishRemovals()
+    try finishRemovals(isQuiet: true)
   }
 
   /// Does what is left of removals, also of those that a run before was about.
-  func finishRemovals() throws(Failure) {
+  /// `isQuiet`: nobody reads archives, which is known already; else nothing is done as long as somebody does.
+  func finishRemovals(isQuiet: Bool = false) throws(Failure) {
     let going = try removals()
-    guard !going.isEmpty else { return }
+    guard !going.isEmpty, isQuiet || !isBeingRead else { return }
     let staying = try volumes()
     try system { () throws(SystemError) in
       for (mark, set, volumes) in going {

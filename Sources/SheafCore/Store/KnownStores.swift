@@ -19,6 +19,11 @@ public struct KnownSeries: Sendable {
   public var points: [SetName] = []
   /// The points that were seen here, gone or not, oldest first.
   var seen: [SeenPoint] = []
+  /// Damage that was found and not mended, as of when the store was seen.
+  public var damage = DamageNote()
+  /// The store could not be written, so it is remembered here alone.
+  var damageIsUnwritten = false
+  var unwrittenDamage: DamageNote? { damageIsUnwritten ? damage : nil }
   /// The newest points of other copies of the store, with the same identity: each goes on by itself.
   var tips: [SeenPoint] = []
   /// What was last backed up to it from here; nil: not known.
@@ -162,9 +167,9 @@ public struct KnownStores: Sendable {
   }
 
   /// Remembers the series as it is now. `verified`: everything has been read and is good.
-  /// `sources`: what was just backed up to it.
+  /// `sources`: what was just backed up to it. `damage`: what the store could not take note of.
   public func remember(
-    _ series: Series, now: Timestamp, verified: Bool = false, sources: [Bytes]? = nil
+    _ series: Series, now: Timestamp, verified: Bool = false, sources: [Bytes]? = nil, damage: DamageNote? = nil
   ) throws(Failure) {
     let store = series.store
     guard let name = Self.name(store.uuid) else { return }
@@ -191,6 +196,8 @@ public struct KnownStores: Sendable {
       }
       entry.verified = verified ? now : before?.verified
       entry.points = sets
+      entry.damage = damage ?? (verified ? DamageNote() : series.damageNote(self))
+      entry.damageIsUnwritten = damage != nil || !verified && before?.damageIsUnwritten == true
       remember(sets, newest, head, foot, of: series, before, &entry)
       entry.sources = sources ?? before?.sources
       known.series.append(entry)
@@ -273,6 +280,10 @@ public struct KnownStores: Sendable {
       case "series": if let series = Self.series(value) { store.series.append(series) }
       // Of the series before it.
       case "seen-points": if !store.series.isEmpty { store.series[store.series.count - 1].seen = Self.points(value) }
+      case "damage", "damage-unwritten":
+        guard !store.series.isEmpty, let text = Escape.decode(value) else { break }
+        store.series[store.series.count - 1].damage = DamageNote(text: text)
+        store.series[store.series.count - 1].damageIsUnwritten = line[..<equals].count > 6
       case "tips": if !store.series.isEmpty { store.series[store.series.count - 1].tips = Self.points(value) }
       case "sources": Self.addSources(value, to: &store)
       default: break
@@ -317,6 +328,9 @@ public struct KnownStores: Sendable {
       lines.append(
         "series=\(Escape.encodedPath(s.name)) \(s.newest.text) \(s.digest.hex) \(PointName.text(s.started)) \(s.chainLength) \(s.storedBytes) \(s.verified.map(PointName.text) ?? "-")\(points)"
       )
+      if !s.damage.isEmpty {
+        lines.append("damage\(s.damageIsUnwritten ? "-unwritten" : "")=\(Escape.encodedPath(s.damage.text))")
+      }
       for (key, points) in [("seen-points", s.seen), ("tips", s.tips)] where !points.isEmpty {
         lines.append("\(key)=\(points.map(\.text).joined(separator: " "))")
       }

@@ -150,6 +150,7 @@ public struct Backup {
       try checkMachine(head)
       if let why = try sourcesReason(head), reason == nil { reason = why }
     }
+    tellOfDamage(series, newest, builds: reason == nil)
     do throws(Failure) {
       let previous = try Previous(newest, in: series)
       if options.isDifferential, reason == nil { summary = try differential(series, lock, name, host, rules) }
@@ -209,6 +210,21 @@ public struct Backup {
   public static func seriesName(_ host: Bytes) -> Bytes {
     let name = Bytes(host.prefix { $0 != UInt8(ascii: ".") })
     return Series.isName(name) ? name : Bytes("host")
+  }
+
+  /// What a verify found and nobody mended: a run that builds on it says so, and does not end as if all were well.
+  private func tellOfDamage(_ series: Series, _ newest: SetName, builds: Bool) {
+    let note = series.damageNote(known)
+    guard let found = note.found else { return }
+    let day = PointName.text(found).prefix(10)
+    let chain = Set((try? series.chain(of: newest)) ?? [])
+    if builds, let set = note.findings.map(\.set).first(where: chain.contains) {
+      reporter.problem(
+        "'sheaf verify' found damage in \(set.text) on \(day), on which this run builds; 'sheaf backup --full' begins a sound chain",
+        path: nil)
+    } else {
+      reporter.note("'sheaf verify' found damage in older sets on \(day): see 'sheaf points'")
+    }
   }
 
   /// Two machines of one name would take each other's files for deleted. Who names a series knows which one it is.

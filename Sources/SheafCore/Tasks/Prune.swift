@@ -83,6 +83,8 @@ public struct Prune {
   private func remove(_ sets: [SetName], _ summary: inout PruneSummary) throws(Failure) -> [SetName] {
     guard !sets.isEmpty else { return [] }
     try progress.checkCancelled()
+    let quiet = try series.awaitReaders()
+    defer { try? quiet?.close() }
     let gone: [SetName]
     let kept: [SetName]
     do throws(Failure) { (gone, kept) = try Relocation(going: sets, series: series).run() } catch {

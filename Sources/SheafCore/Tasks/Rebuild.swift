@@ -52,6 +52,7 @@ public struct Rebuild {
       do throws(Failure) {
         summary.files += try rebuild(set, volumes, &summary)
         summary.rebuilt.append(set)
+        series.forgetDamage(of: [set])
         try reportMismatch(set, &summary)
       } catch {
         guard error.kind == .damaged else { throw error }

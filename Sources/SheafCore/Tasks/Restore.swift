@@ -45,6 +45,20 @@ public struct Restore {
   }
 
   public func run(_ set: SetName) throws(Failure) -> RestoreSummary {
+    let reading = series.beginReading()
+    defer { try? reading?.close() }
+    let chain = (try? series.chain(of: set)) ?? [set]
+    do throws(Failure) {
+      let summary = try restore(set)
+      if summary.isDamaged, let failure = series.rewrittenMeanwhile(set, chain) { throw failure }
+      return summary
+    } catch {
+      guard error.kind == .damaged || error.kind == .failed else { throw error }
+      throw series.rewrittenMeanwhile(set, chain) ?? error
+    }
+  }
+
+  private func restore(_ set: SetName) throws(Failure) -> RestoreSummary {
     let chain = try series.chain(of: set)
     var paths: [Bytes] = []
     for path in options.paths.sorted(by: { PathOrder.compareDirectories($0, $1) < 0 }) {

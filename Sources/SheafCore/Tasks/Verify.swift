@@ -11,6 +11,10 @@ public struct VerifySummary: Sendable {
   public var damages: [Damage] = []
   /// Points that damage touches.
   public var touched: [SetName] = []
+  /// The same, each with the damaged sets that it needs.
+  var touchedBy: [SetName: Set<SetName>] = [:]
+  /// All sets that were looked at.
+  var read: Set<SetName> = []
 
   public init() {}
 }
@@ -29,14 +33,35 @@ public struct Verify {
     self.report = report
   }
 
-  /// One point, or all of the series where `set` is nil.
+  /// One point, or all of the series where `set` is nil. What others remove or write anew meanwhile is no damage; what
+  /// they put in its place is looked at, too.
   public func run(_ set: SetName?) throws(Failure) -> VerifySummary {
     var summary = VerifySummary()
     let findings = Monitor(Findings())
-    func found(_ damage: Damage) { if findings.change({ $0.add(damage) }) { report(damage) } }
-    var needs = try PointNeeds(series)
+    var looked: Set<SetName> = []
+    for _ in 0..<4 {
+      var needs = try PointNeeds(series)
+      let points = (set.map { [$0] } ?? needs.lineage.sets).filter { looked.insert($0).inserted }
+      let isWhole = try check(points, &needs, alone: set != nil, findings, &summary)
+      guard !isWhole else { break }
+      if let set { throw series.rewrittenMeanwhile(set, [set]) ?? Failure(.failed, "\(set.text) is gone") }
+    }
+    summary.damages = findings.look { $0.all }.filter { !series.isGone($0.set) }
+    summary.touched = summary.touchedBy.keys.filter { !series.isGone($0) }.sorted()
+    return summary
+  }
+
+  /// False: some of the points were removed or written anew meanwhile; nothing is told of these.
+  private func check(
+    _ points: [SetName], _ needs: inout PointNeeds, alone: Bool, _ findings: Monitor<Findings>,
+    _ summary: inout VerifySummary
+  ) throws(Failure) -> Bool {
+    let series = series
+    let report = report
+    func found(_ damage: Damage) {
+      if !series.isGone(damage.set), findings.change({ $0.add(damage) }) { report(damage) }
+    }
     let lineage = needs.lineage
-    let points = set.map { [$0] } ?? lineage.sets
     /// Those whose chain can be told.
     var known: [SetName] = []
     var sets: Set<SetName> = []
@@ -49,18 +74,20 @@ public struct Verify {
         while let set = next, walked.insert(set).inserted { next = try lineage.parent(of: set) }
         for holder in holders where !walked.contains(holder) && !sets.contains(holder) {
           // One point: no set is read that it has no files in.
-          if set != nil, try series.firstNeeded(by: point, among: [holder]) == nil { continue }
+          if alone, try series.firstNeeded(by: point, among: [holder]) == nil { continue }
           sets.insert(holder)
         }
       }
     }
     sets.formUnion(walked)
+    sets.subtract(summary.read)
     var expected: Int64 = 0
     for set in sets { expected.add(saturating: (try? series.foot(set).storedBytes) ?? 0) }
     progress.expected.store(isQuick ? 0 : Int(expected), ordering: .relaxed)
-    for set in sets.sorted() {
+    for set in sets.sorted() where !series.isGone(set) {
       try progress.checkCancelled()
       summary.sets += 1
+      summary.read.insert(set)
       try attempt(set, found) { () throws(Failure) in
         if isQuick {
           for message in try ArchiveReader(set, in: series).shortfalls { throw .damaged(message) }
@@ -71,8 +98,13 @@ public struct Verify {
         summary.bytes.add(saturating: bytes)
       }
     }
-    summary.points = known.count
-    let wrong = isQuick ? [:] : try ChainCheck(series, lineage, progress).run(known)
+    known.removeAll(where: series.isGone)
+    var wrong: [SetName: Failure] = [:]
+    do throws(Failure) { if !isQuick { wrong = try ChainCheck(series, lineage, progress).run(known) } } catch {
+      guard error.kind != .interrupted, known.contains(where: series.isGone) else { throw error }
+    }
+    known.removeAll(where: series.isGone)
+    summary.points += known.count
     for point in known {
       try attempt(point, found) { () throws(Failure) in
         let pair = try [point, lineage.parent(of: point)].compactMap { $0 }
@@ -81,11 +113,13 @@ public struct Verify {
         if let failure = wrong[point] { throw failure }
       }
     }
-    summary.damages = findings.look { $0.all }
-    let damaged = Set(summary.damages.map(\.set))
+    let damaged = Set(findings.look { $0.all }.map(\.set)).filter { !series.isGone($0) }
     let needed = needs.needed(by: points, among: damaged)
-    summary.touched = points.filter { damaged.contains($0) || needed[$0] != nil }
-    return summary
+    for point in points {
+      let sets = Set([needed[point], damaged.contains(point) ? point : nil].compactMap { $0 })
+      if !sets.isEmpty { summary.touchedBy[point] = sets }
+    }
+    return !points.contains(where: series.isGone)
   }
 
   private func attempt(_ set: SetName, _ found: (Damage) -> Void, _ body: () throws(Failure) -> Void) throws(Failure) {

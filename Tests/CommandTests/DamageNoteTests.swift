@@ -1,0 +1,158 @@
+/// Damage that verify found is not forgotten until it is mended or gone.
+import Foundation
+import Glibc
+import Posix
+import TestSupport
+import Testing
+
+@Suite struct DamageNoteTests {
+  /// A full set with a damaged file, an incremental one that needs it, and a memory.
+  private func damaged() throws -> (Fixture, archive: Bytes, good: Bytes) {
+    let f = try Fixture(TestTree(["f": .file(size: 300_000, seed: 1), "g": .file("g")]))
+    try run(f, ["backup", Raw(f.source)])
+    let archive = try f.series().joined(Bytes(try #require(f.names().first { $0.hasSuffix(".tar.gz") }).utf8))
+    try f.edit("echo g2 >g")
+    try run(f, ["backup"])
+    let good = try Bytes.read(archive)
+    try flip(archive)
+    #expect(try run(f, ["verify"], status: 4).text.contains("'sheaf backup --full' begins a sound chain"))
+    return (f, archive, good)
+  }
+
+  private func flip(_ archive: Bytes) throws {
+    let file = try Descriptor.open(archive, .readWrite)
+    let byte = try file.read(count: 1, at: 150_000)[0] ^ 0x55
+    try [byte].withUnsafeBytes { try file.write($0, at: 150_000) }
+  }
+
+  @discardableResult
+  private func run(
+    _ f: Fixture, _ arguments: [Raw], status: Int32 = 0, state: String = "state", at: SourceLocation = #_sourceLocation
+  ) throws -> Output {
+    let store: [Raw] = arguments[0] == "status" ? [] : ["-s", Raw(f.store)]
+    let output = try Command.sheaf(
+      arguments + store, environment: ["XDG_STATE_HOME": Raw(f.scratch.path(Raw(state)))]
+    ).run()
+    #expect(output.status == status, "\(output)", sourceLocation: at)
+    return output
+  }
+
+  /// Here, and on another machine, which has the store's note alone.
+  @Test(arguments: ["state", "elsewhere"]) func whoTellsOfIt(state: String) throws {
+    let (f, _, _) = try damaged()
+    let rows: [(command: [Raw], status: Int32)] = [
+      (["points"], 4), (["ls"], 0), (["restore", "-n", "--to", Raw(f.scratch.path("x"))], 0),
+      (["verify", "--quick"], 4),
+      (["verify", "--quick", "--at", "latest"], 4), (["backup"], 3), (["backup", "-q"], 3),
+    ]
+    for (command, status) in rows {
+      let output = try run(f, command, status: status, state: state)
+      #expect(output.errorText.contains("found damage"), "\(output)")
+      #expect(!output.text.contains("no damage"), "\(output)")
+    }
+    #expect(try run(f, ["status"], state: state).text.contains("damage found"))
+    let points = try run(f, ["points", "--json"], status: 4, state: state).json()
+    #expect(points.filter { $0["damaged"] is String }.count == 4, "the points that need the file, of later runs too")
+    // A chain that does not build on it is not concerned.
+    #expect(try run(f, ["backup", "--full"], state: state).errorText.contains("found damage in older sets"))
+    #expect(try run(f, ["backup"], state: state).errorText.contains("found damage in older sets"))
+    let verify = try run(f, ["verify"], status: 4, state: state)
+    #expect(verify.text.contains("the newest point is not touched"), "\(verify)")
+    // It goes with its sets.
+    try run(f, ["prune", "-q", "--keep-last", "1"], state: state)
+    for command in [["points"], ["verify", "--quick"], ["backup"], ["ls"]] as [[Raw]] {
+      #expect(try run(f, command, state: state).errorText == "")
+    }
+    #expect(try !run(f, ["status"], state: state).text.contains("damage found"))
+  }
+
+  @Test func aVerifyThatFindsNone() throws {
+    let (f, archive, good) = try damaged()
+    #expect(try f.names().contains("damage.txt"))
+    try Descriptor.open(archive, .write).write(good)
+    // A quick one does not look, and one of another scope does not know.
+    try run(f, ["verify", "--quick"], status: 4)
+    try run(f, ["points"], status: 4)
+    #expect(try run(f, ["verify", "--at", "latest"]).text.contains("no damage"))
+    #expect(try !f.names().contains("damage.txt"))
+    for command in [["points"], ["verify", "--quick"], ["backup"]] as [[Raw]] {
+      #expect(try run(f, command).errorText == "")
+    }
+  }
+
+  /// What cannot be written there is remembered here.
+  @Test(.enabled(if: Scratch.allowsEverything, "only root can mount")) func aStoreThatCannotBeWritten() throws {
+    let f = try Fixture(TestTree(["f": .file(size: 300_000, seed: 1)]))
+    try run(f, ["backup", Raw(f.source)])
+    let archive = try f.series().joined(Bytes(try #require(f.names().first { $0.hasSuffix(".tar.gz") }).utf8))
+    try flip(archive)
+    let bind: Raw = "mount --bind \"$0\" \"$0\"; mount -o remount,ro,bind \"$0\""
+    guard try Command("sh", ["-ec", bind, Raw(f.store)]).run().succeeded else { return }
+    try run(f, ["verify"], status: 4)
+    try Command("umount", ["-l", Raw(f.store)]).run().checked()
+    #expect(try !f.names().contains("damage.txt"))
+    try run(f, ["points"], status: 4)
+    try run(f, ["verify", "--quick"], status: 4)
+    try flip(archive)
+    try run(f, ["verify"])
+    try run(f, ["points"])
+  }
+
+  @Test func aNoteThatIsNone() throws {
+    let (f, archive, good) = try damaged()
+    try Descriptor.open(archive, .write).write(good)
+    let names = try f.series()
+    for text in ["", "found\n", "found x 1 2 3\n", "touched\n", "found \(String(repeating: "9", count: 5000)) 1 y z\n"]
+    {
+      let note = try Descriptor.open(names.joined(Bytes("damage.txt")), [.write, .truncate, .create])
+      try note.write(Bytes(text.utf8))
+      #expect(try run(f, ["points"]).errorText == "")
+    }
+    unlink(names.joined(Bytes("damage.txt")).shown)
+    #expect(mkfifo(names.joined(Bytes("damage.txt")).shown, 0o600) == 0)
+    try run(f, ["points"])
+    try run(f, ["backup"])
+  }
+
+  // MARK: Readers beside removals
+
+  /// Reads while somebody prunes; stopped where it has begun.
+  @Test(arguments: [["verify"], ["restore", "--to"]] as [[Raw]]) func aReaderBesideAPrune(command: [Raw]) throws {
+    for delay in [0, 3_000, 20_000, 60_000] as [UInt32] {
+      let f = try Fixture(TestTree(["f": .file(size: 20_000_000, seed: 1)]))
+      try f.save(["--full"])
+      try f.edit("echo more >g")
+      try f.save()
+      try f.edit("echo still >h")
+      try f.save()
+      let more: [Raw] = command.count > 1 ? [Raw(f.scratch.path("to"))] : []
+      let reader = try Command.sheaf(command + more + ["-s", Raw(f.store)]).start()
+      usleep(delay)
+      reader.signal(SIGSTOP)
+      let prune = try Command.sheaf(["prune", "-q", "--fold", "--keep-last", "1", "-s", Raw(f.store)]).start()
+      if command.count == 1 { #expect(prune.wait().status == 0) } else { usleep(300_000) }
+      reader.signal(SIGCONT)
+      let output = reader.wait()
+      #expect(output.status == 0 && !output.errorText.contains("damage"), "\(output)")
+      let pruned = prune.wait()
+      #expect(pruned.status == 0, "\(pruned)")
+      try f.reload()
+      #expect(f.points.count == 1)
+      try f.sheaf(["verify", "-q", "-s", Raw(f.store)])
+    }
+  }
+
+  /// Nobody is kept from saving by somebody who restores.
+  @Test func aReaderBesideABackup() throws {
+    let f = try Fixture(TestTree(["f": .file(size: 20_000_000, seed: 1)]))
+    try f.save()
+    let reader = try Command.sheaf(["restore", "--to", Raw(f.scratch.path("to")), "-s", Raw(f.store)]).start()
+    usleep(5_000)
+    reader.signal(SIGSTOP)
+    let start = Timestamp.monotonicNanoseconds()
+    try f.save()
+    #expect(Timestamp.monotonicNanoseconds() - start < 5_000_000_000)
+    reader.signal(SIGCONT)
+    #expect(reader.wait().status == 0)
+  }
+}
