@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
+#include <linux/stat.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <sys/file.h>
@@ -33,6 +34,17 @@ static inline long sheaf_getdents64(int dir, void *buffer, size_t size) {
 }
 static inline int sheaf_flock(int fd, int operation) { return flock(fd, operation); }
 static inline int sheaf_pipe(int ends[2]) { return (int)syscall(SYS_pipe2, ends, O_CLOEXEC); }
+static inline int sheaf_syncfs(int fd) { return (int)syscall(SYS_syncfs, fd); }
+// Whether the kernel tells mounts apart (5.8 and later) is in `has_id`.
+static inline int sheaf_mount(int dir, const char *name, int *has_id, uint64_t *id, uint64_t *device) {
+  struct statx s;
+  long code = syscall(SYS_statx, dir, name, AT_SYMLINK_NOFOLLOW | 0x1000 | 0x800, STATX_MNT_ID, &s);
+  if (code != 0) return -1;
+  *has_id = (s.stx_mask & STATX_MNT_ID) != 0;
+  *id = s.stx_mnt_id;
+  *device = makedev(s.stx_dev_major, s.stx_dev_minor);
+  return 0;
+}
 static inline uint64_t sheaf_makedev(unsigned major_, unsigned minor_) { return makedev(major_, minor_); }
 static inline unsigned sheaf_major(uint64_t dev) { return major(dev); }
 static inline unsigned sheaf_minor(uint64_t dev) { return minor(dev); }
@@ -41,6 +53,7 @@ static inline int sheaf_terminal_columns(int fd) {
   return ioctl(fd, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
 }
 enum {
+  SHEAF_AT_EMPTY_PATH = 0x1000,
   SHEAF_O_PATH = __O_PATH,
   SHEAF_O_NOATIME = __O_NOATIME,
   SHEAF_O_TMPFILE = __O_TMPFILE,

@@ -46,6 +46,14 @@ extension Descriptor {
     }
   }
 
+  /// Of a name in this directory, which is not followed.
+  public func removeAttribute(_ attribute: Bytes, of name: Bytes) throws(SystemError) {
+    let through = throughProc(name)
+    if attribute.withCString({ key in through.withCString { lremovexattr($0, key) } }) != 0 {
+      throw .last("remove an attribute of", path.joined(name))
+    }
+  }
+
   private func throughProc(_ name: Bytes) -> Bytes { Bytes("/proc/self/fd/\(raw)/".utf8) + name }
 
   private static func attributes(

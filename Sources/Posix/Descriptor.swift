@@ -82,14 +82,21 @@ public final class Descriptor: Sendable {
 
   /// A file in this directory that has no name and is gone when it is closed.
   public func openNameless() throws(SystemError) -> Descriptor {
-    let flags = O_RDWR | Int32(SHEAF_O_TMPFILE) | O_CLOEXEC
-    let fd = retrying { sheaf_openat(raw, ".", flags, 0o600) }
-    if fd >= 0 { return Descriptor(raw: fd, path: path, drive: drive) }
+    if let file = try? openUnlinked() { return file }
     // Not every file system has such files: then one whose name goes at once.
     let name = Bytes(".sheaf-\(getpid())-\(Timestamp.monotonicNanoseconds())".utf8)
     let file = try open(name, [.readWrite, .create, .exclusive, .noFollow], mode: 0o600)
     try removeFile(name)
     return file
+  }
+
+  /// A file in this directory that has no name yet: `link` gives it one, else it is gone when it is closed. Not every
+  /// file system has such files. The corresponding C function is `open` with `O_TMPFILE`.
+  public func openUnlinked() throws(SystemError) -> Descriptor {
+    let flags = O_RDWR | Int32(SHEAF_O_TMPFILE) | O_CLOEXEC
+    let fd = retrying { sheaf_openat(raw, ".", flags, 0o600) }
+    guard fd >= 0 else { throw failed("open", path, changes: true) }
+    return Descriptor(raw: fd, path: path, drive: drive)
   }
 
   /// Adopts a descriptor that `open(_:_:mode:)` on a C string gave.
@@ -257,6 +264,12 @@ public final class Descriptor: Sendable {
     guard retrying({ fsync(raw) }) != 0 else { return }
     if directory, errno == EINVAL || errno == ENOTSUP { return }
     throw failed("make durable", path, changes: true)
+  }
+
+  /// Makes durable all that was written to the file system this lies on. The corresponding C function is `syncfs`.
+  public func syncFileSystem() throws(SystemError) {
+    try checkDrive("make durable", path)
+    guard retrying({ sheaf_syncfs(raw) }) == 0 else { throw failed("make durable", path, changes: true) }
   }
 
   /// Where the next hole begins at or after `offset` (the file's end counts as one), or data where `data`.

@@ -10,6 +10,14 @@ public struct NameList: ~Copyable {
 
   init() {}
 
+  public init(_ names: [Bytes]) {
+    for name in names {
+      starts.append(bytes.count)
+      bytes += name
+      bytes.append(0)
+    }
+  }
+
   mutating func append(_ name: UnsafePointer<CChar>) {
     let length = strlen(name)
     starts.append(bytes.count)
@@ -68,11 +76,12 @@ extension Descriptor {
   }
 
   /// `changes`: what an input/output error of it says is that the drive fails. Of what a file system may not know at
-  /// all (links, devices, owners) it does not: exfat-fuse answers so.
+  /// all (links, devices, owners) it does not: exfat-fuse answers so. `frees`: it makes room.
   private func call(
-    _ operation: String, _ name: Bytes, changes: Bool = false, _ body: (UnsafePointer<CChar>) -> Int32
+    _ operation: String, _ name: Bytes, changes: Bool = false, frees: Bool = false,
+    _ body: (UnsafePointer<CChar>) -> Int32
   ) throws(SystemError) {
-    try checkDrive(operation, path.joined(name))
+    try checkDrive(operation, path.joined(name), frees: frees)
     guard name.withCString({ text in retrying { body(text) } }) == 0 else {
       throw failed(operation, path.joined(name), changes: changes)
     }
@@ -88,24 +97,11 @@ extension Descriptor {
   }
 
   public func removeFile(_ name: Bytes) throws(SystemError) {
-    try call("remove", name, changes: true) { unlinkat(raw, $0, 0) }
+    try call("remove", name, changes: true, frees: true) { unlinkat(raw, $0, 0) }
   }
 
   public func removeDirectory(_ name: Bytes) throws(SystemError) {
-    try call("remove directory", name, changes: true) { unlinkat(raw, $0, AT_REMOVEDIR) }
-  }
-
-  /// Removes a name and, where it is a directory, all below it, following nothing. A directory that is `spared`, and
-  /// what leads to it, stays.
-  public func removeTree(_ name: Bytes, sparing spared: Status? = nil) throws(SystemError) {
-    let status = try status(of: name)
-    if status.kind != .directory { return try removeFile(name) }
-    if let spared, spared.inode == status.inode, spared.device == status.device { return }
-    let directory = try open(name, [.read, .directory, .noFollow])
-    for child in try directory.sortedNames() { try directory.removeTree(child, sparing: spared) }
-    do throws(SystemError) { try removeDirectory(name) } catch {
-      guard error.code == ENOTEMPTY, spared != nil else { throw error }
-    }
+    try call("remove directory", name, changes: true, frees: true) { unlinkat(raw, $0, AT_REMOVEDIR) }
   }
 
   public func makeSymlink(_ name: Bytes, to target: Bytes) throws(SystemError) {
@@ -129,6 +125,16 @@ extension Descriptor {
   public func makeHardLink(of name: Bytes, as newName: Bytes, in directory: Descriptor) throws(SystemError) {
     try directory.call("make hard link", newName) { new in
       name.withCString { linkat(raw, $0, directory.raw, new, 0) }
+    }
+  }
+
+  /// Gives an open file that has no name yet one here. The corresponding C function is `linkat`.
+  public func link(_ file: Descriptor, as name: Bytes) throws(SystemError) {
+    try call("make", name, changes: true) { new in
+      // Only some may do it this way: those who may read everything, and with newer kernels who opened the file.
+      if linkat(file.raw, "", raw, new, Int32(SHEAF_AT_EMPTY_PATH)) == 0 { return 0 }
+      guard errno == ENOENT || errno == EINVAL else { return -1 }
+      return linkat(AT_FDCWD, "/proc/self/fd/\(file.raw)", raw, new, AT_SYMLINK_FOLLOW)
     }
   }
 

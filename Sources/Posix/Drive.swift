@@ -6,10 +6,14 @@ public final class Drive: Sendable {
   private let ended = Monitor<SystemError?>(nil)
   private let endsAtInputOutputError: Bool
   private let newAccess = Monitor<Access?>(nil)
+  private let endsWhenFull: Bool
 
   /// `endsAtInputOutputError`: EIO and EROFS from what changes files are the end as well; else only that the drive is
-  /// gone.
-  public init(endsAtInputOutputError: Bool) { self.endsAtInputOutputError = endsAtInputOutputError }
+  /// gone. `endsWhenFull`: so is that it has no room; what frees some goes on.
+  public init(endsAtInputOutputError: Bool, endsWhenFull: Bool = false) {
+    self.endsAtInputOutputError = endsAtInputOutputError
+    self.endsWhenFull = endsWhenFull
+  }
 
   /// Who may read what is made on it from here on, whatever the umask; nil: the system's rules count.
   public var access: Access? {
@@ -23,14 +27,16 @@ public final class Drive: Sendable {
   /// From here on nothing is written; the first reason counts.
   public func end(_ error: SystemError) { ended.look { if $0 == nil { $0 = error } } }
 
-  /// Throws where it has ended: before each call that changes something.
-  func check(_ operation: String, _ path: Bytes) throws(SystemError) {
-    if let failure { throw SystemError(operation, path, failure.code) }
+  /// Throws where it has ended: before each call that changes something. `frees`: it makes room.
+  func check(_ operation: String, _ path: Bytes, frees: Bool = false) throws(SystemError) {
+    if let failure, !(frees && failure.isFull) { throw SystemError(operation, path, failure.code) }
   }
 
   /// Takes note of what a call gave. `changes`: it would have changed what is stored.
   func note(_ error: SystemError, changes: Bool) {
-    if error.isGone || (changes && endsAtInputOutputError && error.isDriveFailure) { end(error) }
+    if error.isGone || (changes && endsAtInputOutputError && error.isDriveFailure) || (endsWhenFull && error.isFull) {
+      end(error)
+    }
   }
 }
 
@@ -71,7 +77,9 @@ extension Descriptor {
   }
 
   /// Before a call that changes what is stored.
-  func checkDrive(_ operation: String, _ path: Bytes) throws(SystemError) { try drive?.check(operation, path) }
+  func checkDrive(_ operation: String, _ path: Bytes, frees: Bool = false) throws(SystemError) {
+    try drive?.check(operation, path, frees: frees)
+  }
 
   /// The error of the call just made, which the drive takes note of.
   func failed(_ operation: String, _ path: Bytes, changes: Bool) -> SystemError {

@@ -136,28 +136,45 @@ public enum Host {
   }
 }
 
-/// Names of users and groups, looked up once each.
+/// Names and numbers of users and groups, looked up once each.
 public final class OwnerNames: Sendable {
-  private let known = Monitor<(users: [UInt32: Bytes], groups: [UInt32: Bytes])>(([:], [:]))
+  private struct Known {
+    var users: [UInt32: Bytes] = [:]
+    var groups: [UInt32: Bytes] = [:]
+    var userIDs: [Bytes: UInt32?] = [:]
+    var groupIDs: [Bytes: UInt32?] = [:]
+  }
+  private let known = Monitor(Known())
 
   public init() {}
 
   /// Empty where the number has no name.
   public func user(_ uid: UInt32) -> Bytes {
-    known.look { names in
-      if let name = names.users[uid] { return name }
-      let name = getpwuid(uid).map { Bytes(cString: $0.pointee.pw_name) } ?? []
-      names.users[uid] = name
-      return name
-    }
+    look(\.users, uid) { getpwuid(uid).map { Bytes(cString: $0.pointee.pw_name) } ?? [] }
   }
 
   public func group(_ gid: UInt32) -> Bytes {
-    known.look { names in
-      if let name = names.groups[gid] { return name }
-      let name = getgrgid(gid).map { Bytes(cString: $0.pointee.gr_name) } ?? []
-      names.groups[gid] = name
-      return name
+    look(\.groups, gid) { getgrgid(gid).map { Bytes(cString: $0.pointee.gr_name) } ?? [] }
+  }
+
+  /// nil where this machine has no such user.
+  public func userID(_ name: Bytes) -> UInt32? {
+    look(\.userIDs, name) { name.withCString { getpwnam($0)?.pointee.pw_uid } }
+  }
+
+  public func groupID(_ name: Bytes) -> UInt32? {
+    look(\.groupIDs, name) { name.withCString { getgrnam($0)?.pointee.gr_gid } }
+  }
+
+  private func look<Key, Value>(
+    _ table: WritableKeyPath<Known, [Key: Value]>, _ key: Key, _ find: () -> Value
+  ) -> Value {
+    // The C functions are not for several threads at once either.
+    known.look { known in
+      if let value = known[keyPath: table][key] { return value }
+      let value = find()
+      known[keyPath: table][key] = value
+      return value
     }
   }
 

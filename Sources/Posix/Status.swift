@@ -91,16 +91,11 @@ extension Descriptor {
     return (Int64(s.f_bavail) * Int64(s.f_bsize), Int64(s.f_blocks) * Int64(s.f_bsize))
   }
 
-  /// Whether this is on one of the file systems known to keep inode numbers, owners, modes and nanoseconds as they
-  /// were, by `f_type` as statfs(2) lists them. All others, FAT, exFAT, NTFS and those of the network, may not.
-  public var isUnixFileSystem: Bool {
+  /// What the file system is and has room for; nil where it does not tell. The corresponding C function is `fstatfs`.
+  public func fileSystem() -> FileSystem? {
     var s = statfs()
-    guard fstatfs(raw, &s) == 0 else { return false }
-    return switch Int64(s.f_type) {
-    // ext, xfs, btrfs, tmpfs, zfs, f2fs, bcachefs
-    case 0xEF53, 0x5846_5342, 0x9123_683E, 0x0102_1994, 0x2FC1_2FC1, 0xF2F5_2010, 0xCA45_1A4E: true
-    default: false
-    }
+    guard fstatfs(raw, &s) == 0 else { return nil }
+    return FileSystem(s)
   }
 
   /// Whether this is on a file system that lies on a medium of this machine, which no other kernel writes to meanwhile.
@@ -112,9 +107,54 @@ extension Descriptor {
     return [0x4D44, 0x2011_BAB0, 0x7366_746E].contains(Int64(s.f_type))
   }
 
+  /// `FileSystem.isUnix`; false where it does not tell.
+  public var isUnixFileSystem: Bool { fileSystem()?.isUnix == true }
+
   /// Whether this is on FAT, whose files end below 4 GiB.
   public var isFAT: Bool {
     var s = statfs()
     return fstatfs(raw, &s) == 0 && s.f_type == 0x4D44
+  }
+}
+
+public struct FileSystem: Sendable {
+  /// Tells one file system from another; zeros where it has no such number.
+  public let identity: UInt64
+  /// Bytes that this user may still write: root has what is kept back for it.
+  public let free: Int64
+  /// Bytes in which a file takes its room.
+  public let block: Int64
+  /// How many files more can be made; nil where there is no such limit.
+  public let freeFiles: Int64?
+  /// Whether it is one of those known to keep inode numbers, owners, modes and nanoseconds as they were, by `f_type` as
+  /// statfs(2) lists them. All others, FAT, exFAT, NTFS and those of the network, may not.
+  public let isUnix: Bool
+  /// Whether a file may take less room than its size: small ones are put with others, or all are compressed.
+  public let isCompact: Bool
+
+  init(_ s: statfs) {
+    let id = s.f_fsid.__val
+    identity = UInt64(UInt32(bitPattern: id.0)) << 32 | UInt64(UInt32(bitPattern: id.1))
+    block = max(1, Int64(s.f_bsize))
+    let blocks = Int64(clamping: geteuid() == 0 ? s.f_bfree : s.f_bavail)
+    let (bytes, isTooLarge) = blocks.multipliedReportingOverflow(by: block)
+    free = isTooLarge ? .max : bytes
+    freeFiles = s.f_files > 0 ? Int64(clamping: s.f_ffree) : nil
+    let type = Int64(s.f_type)
+    isUnix =
+      switch type {
+      // ext, xfs, btrfs, tmpfs, zfs, f2fs, bcachefs
+      case 0xEF53, 0x5846_5342, 0x9123_683E, 0x0102_1994, 0x2FC1_2FC1, 0xF2F5_2010, 0xCA45_1A4E: true
+      default: false
+      }
+    // ext, xfs, tmpfs, FAT, exFAT
+    isCompact = ![0xEF53, 0x5846_5342, 0x0102_1994, 0x4D44, 0x2011_BAB0].contains(type)
+  }
+
+  /// What a file of so many bytes takes.
+  public func room(for bytes: Int64) -> Int64 {
+    if isCompact || bytes <= 0 { return max(0, bytes) }
+    let (up, isTooLarge) = bytes.addingReportingOverflow(block - 1)
+    return isTooLarge ? bytes : up / block * block
   }
 }

@@ -32,6 +32,9 @@ public struct SystemError: Error, Equatable, Sendable {
   public var isNoLink: Bool {
     code == EMLINK || code == EXDEV || code == EPERM || code == ENOTSUP || code == ENOSYS
   }
+  /// In use: a file system is mounted there.
+  public var isInUse: Bool { code == EBUSY }
+  public var hasNoAttribute: Bool { code == ENODATA || code == ENOTSUP }
   /// The drive, or the program that serves its file system, is not there any more.
   public var isGone: Bool {
     code == ENODEV || code == ENXIO || code == ENOTCONN || code == ESHUTDOWN || code == ECONNABORTED
@@ -54,6 +57,8 @@ public struct SystemError: Error, Equatable, Sendable {
   public static func full(_ operation: String, _ path: Bytes) -> SystemError { SystemError(operation, path, ENOSPC) }
   /// More than is ever read.
   public static func tooLarge(_ path: Bytes) -> SystemError { SystemError("read", path, EFBIG) }
+  /// Something in the way is in use: a mounted file system, or the store.
+  public static func inUse(_ operation: String, _ path: Bytes) -> SystemError { SystemError(operation, path, EBUSY) }
   /// Something is there already.
   public static func existing(_ operation: String, _ path: Bytes) -> SystemError {
     SystemError(operation, path, EEXIST)

@@ -57,4 +57,29 @@ public enum GzipStream {
       }
     }
   }
+
+  /// Inflates as much as can be of deflate data that is cut short or damaged, `limit` bytes at the most, to `out`, whose
+  /// contents are replaced. No checksum vouches for it.
+  public static func salvage(_ deflated: UnsafeRawBufferPointer, into out: Buffer, atMost limit: Int) {
+    out.count = 0
+    let stream = UnsafeMutablePointer<z_stream>.allocate(capacity: 1)
+    stream.initialize(to: z_stream())
+    defer { stream.deallocate() }
+    // Negative: no header and no trailer.
+    guard let start = deflated.baseAddress, deflated.count <= Int(UInt32.max),
+      inflateInit2_(stream, -15, ZLIB_VERSION, Int32(MemoryLayout<z_stream>.size)) == Z_OK
+    else { return }
+    defer { inflateEnd(stream) }
+    stream.pointee.next_in = UnsafeMutablePointer(mutating: start.assumingMemoryBound(to: UInt8.self))
+    stream.pointee.avail_in = UInt32(deflated.count)
+    while out.count < limit {
+      let room = min(1 << 18, limit - out.count)
+      out.reserve(room)
+      stream.pointee.next_out = out.end.assumingMemoryBound(to: UInt8.self)
+      stream.pointee.avail_out = UInt32(room)
+      let result = inflate(stream, Z_NO_FLUSH)
+      out.count += room - Int(stream.pointee.avail_out)
+      guard result == Z_OK else { return }
+    }
+  }
 }

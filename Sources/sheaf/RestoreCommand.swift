@@ -29,6 +29,27 @@ struct RestoreCommand: ParsableCommand {
   @Flag(help: "Remove what is not in the point, below what is restored; needs --overwrite.")
   var delete = false
 
+  @Flag(help: "With --delete, remove what the point's exclusions left out, too.")
+  var deleteExcluded = false
+
+  @Option(help: ArgumentHelp("Leave out what matches, as in a .gitignore; several times.", valueName: "PATTERN"))
+  var exclude: [RawText] = []
+
+  @Option(help: ArgumentHelp("Restore only what matches, and what is below it; several times.", valueName: "PATTERN"))
+  var include: [RawText] = []
+
+  @Flag(help: "Owners by number, not by name.")
+  var numericOwner = false
+
+  @Option(help: ArgumentHelp("OLD's files become NEW's: names or numbers; several times.", valueName: "OLD:NEW"))
+  var ownerMap: [RawText] = []
+
+  @Option(help: ArgumentHelp("The same for groups.", valueName: "OLD:NEW"))
+  var groupMap: [RawText] = []
+
+  @Flag(help: "Go on where there seems to be no room.")
+  var force = false
+
   @Option(help: ArgumentHelp("Leave off that many leading folders.", valueName: "N"))
   var stripComponents = 0
 
@@ -48,6 +69,11 @@ struct RestoreCommand: ParsableCommand {
     options.deletes = delete
     options.strip = stripComponents
     options.isDryRun = dryRun
+    options.deletesExcluded = deleteExcluded
+    options.exclude = exclude.map(\.bytes)
+    options.include = include.map(\.bytes)
+    options.isForced = force
+    options.owners = try owners()
     if delete, overwrite == nil {
       throw Failure(
         .usage, "--delete needs --overwrite",
@@ -58,6 +84,10 @@ struct RestoreCommand: ParsableCommand {
         .usage, "--delete cannot go with --strip-components",
         hint: "folders that come to one place would delete each other")
     }
+    if delete, !include.isEmpty {
+      throw Failure(.usage, "--delete cannot go with --include", hint: "name the paths, or use --exclude")
+    }
+    if deleteExcluded, !delete { throw Failure(.usage, "--delete-excluded needs --delete") }
     let series = try store.openSeries()
     try volumes.add(to: series)
     let set = try point.find(in: series)
@@ -74,6 +104,34 @@ struct RestoreCommand: ParsableCommand {
     try report.finish()
   }
 
+  private func owners() throws(Failure) -> OwnerOptions {
+    let names = OwnerNames()
+    var owners = OwnerOptions()
+    owners.isNumeric = numericOwner
+    owners.users = try Self.map(ownerMap, "--owner-map", "user") { names.userID($0) }
+    owners.groups = try Self.map(groupMap, "--group-map", "group") { names.groupID($0) }
+    return owners
+  }
+
+  private static func map(
+    _ texts: [RawText], _ option: String, _ what: String, _ find: (Bytes) -> UInt32?
+  ) throws(Failure) -> [(old: Bytes, new: UInt32)] {
+    var map: [(old: Bytes, new: UInt32)] = []
+    for text in texts {
+      let halves = text.bytes.split(separator: UInt8(ascii: ":"), omittingEmptySubsequences: false).map { Bytes($0) }
+      guard halves.count == 2, !halves[0].isEmpty, !halves[1].isEmpty else {
+        throw Failure(.usage, "\(option) takes OLD:NEW, two names or numbers", hint: "see 'sheaf restore --help'")
+      }
+      // The largest number stands for none.
+      let number = UInt32(halves[1].shown).flatMap { $0 == .max ? nil : $0 }
+      guard let new = number ?? find(halves[1]) else {
+        throw Failure(.usage, "\(option): there is no \(what) '\(Show.path(halves[1]))' here")
+      }
+      map.append((halves[0], new))
+    }
+    return map
+  }
+
   private static func words(_ what: String) -> String {
     switch what {
     case "owner": "the owner"
@@ -87,7 +145,8 @@ struct RestoreCommand: ParsableCommand {
   private func printWords(_ s: RestoreSummary, _ report: RunReport) {
     let what = "\(Words.count(s.files, "file")) in \(Words.count(s.directories, "folder")), \(Words.size(s.bytes))"
     if dryRun {
-      Console.shared.print("would restore \(what) from \(s.set.text)")
+      let room = s.needed > 0 ? ", which takes \(Words.size(s.needed)) of room" : ""
+      Console.shared.print("would restore \(what) from \(s.set.text)\(room)")
       if s.kept > 0 { Console.shared.print("  would leave \(Words.count(s.kept, "file")) as they are") }
       if s.deleted > 0 { Console.shared.print("  would remove \(Words.count(s.deleted)) that the point does not have") }
       return
@@ -113,6 +172,7 @@ struct RestoreCommand: ParsableCommand {
     json.add("problems", report.problemCount)
     json.add("damaged", s.isDamaged)
     json.add("dry_run", dryRun)
+    if dryRun { json.add("bytes_needed", s.needed) }
     json.add("seconds", seconds: report.elapsed)
     json.print()
   }

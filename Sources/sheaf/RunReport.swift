@@ -15,6 +15,7 @@ final class RunReport: Reporter {
   }
 
   var wantsItems: Bool { output.verbose }
+  var wantsDeletions: Bool { output.verbose || output.json }
   var problemCount: Int { problems.look { $0 } }
   /// Files that changed in contents alone.
   var rotCount: Int { rotting.look { $0 } }

@@ -48,6 +48,7 @@ extension Command {
   private static let mutating = [
     "write", "pwrite64", "fsync", "fdatasync", "ftruncate", "close", "openat", "openat2", "rename", "renameat",
     "renameat2", "link", "linkat", "symlinkat", "mkdir", "mkdirat", "mknodat", "unlink", "unlinkat", "fallocate",
+    "syncfs",
   ]
 
   /// The changing calls on what lies at or below `places` that a run of it makes. Those below `fixed`, where names are

@@ -37,13 +37,16 @@ final class Unpacker {
   private let damage: @Sendable () -> Void
   private let failed: @Sendable (Entry) -> Void
   private let kept: @Sendable (Entry) -> Void
-  private let content = ContentReader()
+  private let links: HardLinks
+  private let options: RestoreOptions
+  private let content = ContentReader(salvages: true)
   private let hasher = SHA256()
 
   init(
     _ placer: Placer, _ shelf: ArchiveShelf, drives: [Drive], reporter: any Reporter, progress: Progress,
     damage: @escaping @Sendable () -> Void,
-    failed: @escaping @Sendable (Entry) -> Void, kept: @escaping @Sendable (Entry) -> Void
+    failed: @escaping @Sendable (Entry) -> Void, kept: @escaping @Sendable (Entry) -> Void, links: HardLinks,
+    _ options: RestoreOptions
   ) {
     self.placer = placer
     self.shelf = shelf
@@ -53,6 +56,8 @@ final class Unpacker {
     self.damage = damage
     self.failed = failed
     self.kept = kept
+    self.links = links
+    self.options = options
   }
 
   func run(_ job: PlaceJob) {
@@ -66,6 +71,10 @@ final class Unpacker {
         if error.kind == .interrupted { return }
         reporter.problem(error.message, path: file.entry.path)
       }
+      if let damage = content.takeSalvaged() {
+        self.damage()
+        reporter.problem("\(damage.message): what is whole in it is restored", path: nil)
+      }
     }
   }
 
@@ -74,17 +83,13 @@ final class Unpacker {
     var failure: Failure?
     do throws(SystemError) {
       guard try placer.mayPlace(entry, file.name, in: file.directory) else { return kept(entry) }
-      try placer.replacing(file.name, in: file.directory) { name throws(SystemError) in
-        let target = try file.directory.descriptor.open(name, [.write, .create, .exclusive, .noFollow], mode: 0o600)
+      try placer.placeFile(file.name, in: file.directory) { target throws(SystemError) in
         do throws(Failure) { try fill(target, entry, archive) } catch { failure = error }
-        if failure == nil { try placer.finish(entry, target, in: file.directory) }
-        try target.close()
-        if failure != nil {
-          // A file that is not what it was is no file restored, and takes no other's place.
-          try? file.directory.descriptor.removeFile(name)
-          throw SystemError.unfit("restore", name)
-        }
+        // A file that is not what it was is no file restored, and takes no other's place.
+        if failure != nil { throw SystemError.unfit("restore", file.name) }
+        try placer.metadata.finish(entry, target, in: file.directory)
       }
+      if entry.links > 1, let path = options.stripped(entry.path) { links.wrote(path) }
     } catch {
       if let failure {
         if failure.kind == .failed { placer.lookAfter(file.directory) }

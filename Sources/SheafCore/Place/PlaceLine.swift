@@ -9,7 +9,6 @@ final class PlaceLine: Placing {
   private let options: RestoreOptions
   /// Below these, what is not in the point goes where that is asked for.
   private let roots: [Bytes]
-  private let store: Status?
   /// The store's and the target's.
   private let drives: [Drive]
   private let placer: Placer
@@ -17,14 +16,23 @@ final class PlaceLine: Placing {
   private let reporter: any Reporter
   private let progress: Progress
   private let counted = Shortfalls()
+  private let pruner: Pruner
+  private let links: HardLinks
+  private let opened: OpenedDirectories
+  /// One directory of each file system that is written to.
+  private var touched: [UInt64: Descriptor] = [:]
+  /// No other restore into this target is under way: what is not whole there was left by one that was killed.
+  private let isAlone: Bool
   private let isDamaged = Monitor(false)
 
   /// The directory whose entries are coming, as it is called in the target.
-  private var directory: (path: Bytes, target: TargetDirectory, isBelowRoot: Bool)?
+  private var directory: (path: Bytes, target: TargetDirectory, root: Bytes?)?
   /// Names of the directory at hand that belong there, for `--delete`.
   private var names: Set<Bytes> = []
   /// Names of directories still to come that stay whatever happens.
   private var spared: [Bytes: Set<Bytes>] = [:]
+  /// Directories of which the point does not know what is in them, none in another: nothing is deleted there.
+  private var unlisted: [Bytes] = []
   /// Directories made whose metadata is still to come and whose names have not come yet, as called in the target.
   private var waiting: [Bytes: Entry?] = [:]
   /// Those whose names are coming, the innermost last, with the directories made in each.
@@ -33,14 +41,14 @@ final class PlaceLine: Placing {
   private enum Later {
     case hardLink(Entry, name: Bytes, directory: TargetDirectory)
     case directory(Entry, target: Bytes)
-    case prune(target: Bytes, keeping: Set<Bytes>)
+    case prune(target: Bytes, keeping: Set<Bytes>, root: Bytes)
+    /// A directory that was opened up and gets no other mode.
+    case putBack(target: Bytes)
   }
   private var later: [(sequence: Int, what: Later)] = []
   private var laterHead = 0
   private var sequence = 0
   private var pending: [SetID: PlaceJob] = [:]
-  /// Where the first name of an inode is not restored: the first of its other names, as called in the target.
-  private var standIns: [Bytes: Bytes] = [:]
 
   private struct Under {
     /// The first sequence of each job that is not finished.
@@ -50,8 +58,9 @@ final class PlaceLine: Placing {
   private let queue: BoundedQueue<PlaceJob>
   private var threads: [Thread] = []
 
-  /// Directories that could not be made, as called in the target: what is below them has no place.
-  private var blocked: [Bytes] = []
+  /// Directories that could not be made, as called in the target: what is below them has no place. `isTold`: that has
+  /// been said of all that is below them.
+  private var blocked: [(path: Bytes, isTold: Bool)] = []
   /// Kinds of which the target's file system has none, and how many entries that cost.
   private var unheld: [FileKind: Int] = [:]
   /// Entries that could not be restored.
@@ -61,31 +70,35 @@ final class PlaceLine: Placing {
   private var files: Int64 = 0
   private var directories: Int64 = 0
   private var bytes: Int64 = 0
-  private var deleted: Int64 = 0
   private var unseen: Int64 = 0
 
   init(
-    _ target: Descriptor, series: Series, _ options: RestoreOptions, roots: [Bytes], reporter: any Reporter,
-    progress: Progress
-  ) {
+    _ target: Descriptor, series: Series, _ options: RestoreOptions, roots: [Bytes], sparing: SparingRules,
+    reporter: any Reporter, progress: Progress
+  ) throws(Failure) {
     self.target = target
     self.options = options
     self.roots = roots
-    store = try? series.store.directory.status()
     self.reporter = reporter
     self.progress = progress
     drives = [target.drive, series.directory.drive].compactMap { $0 }
     let inherits = target.attributesOrNone().contains { $0.name == Bytes("system.posix_acl_default") }
+    let removal = Removal(store: try? series.store.directory.status(), sparing: sparing)
     placer = Placer(
-      overwrite: options.overwrite, spared: store, inheritsACLs: inherits, shortfalls: counted
-    )
+      overwrite: options.overwrite, removal: removal, owners: options.owners, inheritsACLs: inherits,
+      shortfalls: counted)
+    pruner = Pruner(target, removal, reporter)
+    links = HardLinks(target, placer, progress)
+    opened = OpenedDirectories(target)
+    isAlone = target.lockWhole(exclusive: true) != .heldByOther
     shelf = ArchiveShelf(series)
     queue = BoundedQueue(limit: 2 * processorCount())
+    try system { () throws(SystemError) in try opened.openUpTarget() }
     for _ in 0..<processorCount() {
       nonisolated(unsafe) let unpacker = Unpacker(
         placer, shelf, drives: drives, reporter: reporter, progress: progress,
         damage: { [isDamaged] in isDamaged.change { $0 = true } }, failed: { [missed] in missed.add($0) },
-        kept: { [kept] in kept.add($0) })
+        kept: { [kept] in kept.add($0) }, links: links, options)
       threads.append(
         Thread { [queue, under] in
           while let job = queue.take() {
@@ -100,9 +113,9 @@ final class PlaceLine: Placing {
 
   /// A directory above what was asked for: made where it is missing.
   func add(above entry: Entry) throws(Failure) {
-    guard let path = stripped(entry.path), waiting[path] == nil, !open.contains(where: { $0.path == path }) else {
-      return
-    }
+    guard let path = stripped(entry.path), waiting[path] == nil, !open.contains(where: { $0.path == path }),
+      !blocked.contains(where: { path.isAtOrBelow($0.path) })
+    else { return }
     try checkDrive()
     try addDirectory(entry, path, isAbove: true)
   }
@@ -114,11 +127,17 @@ final class PlaceLine: Placing {
     if directory?.path == parent { names.insert(name) } else { spared[parent, default: []].insert(name) }
   }
 
+  /// What may be in a directory is not known, nor what may be below it.
+  private func spare(contentsOf path: Bytes) {
+    if !unlisted.contains(where: { path.isAtOrBelow($0) }) { unlisted.append(path) }
+  }
+
   /// Entries come in the order of the tree.
   func add(_ entry: Entry, isUnseen: Bool) throws(Failure) {
     sequence += 1
     if isUnseen { unseen += 1 }
     guard let path = stripped(entry.path) else { return }
+    if options.deletes, entry.kind == .directory, isUnseen || entry.isUnlisted { spare(contentsOf: path) }
     if entry.kind == .directory { directories += 1 } else { files += 1 }
     if entry.hardLink == nil { bytes.add(saturating: entry.size) }
     if entry.kind == .directory { return try addDirectory(entry, path) }
@@ -150,7 +169,12 @@ final class PlaceLine: Placing {
   }
 
   /// Throws where the store is gone, or nothing more can be written to the target.
-  private func checkDrive() throws(Failure) { if let failure = driveFailure { throw Failure(failure) } }
+  private func checkDrive() throws(Failure) {
+    guard let failure = driveFailure else { return }
+    throw Failure(
+      failure,
+      hint: failure.isFull ? "what is restored so far is whole; to go on with more room: --overwrite if-changed" : nil)
+  }
 
   private var driveFailure: SystemError? {
     for drive in drives { if let failure = drive.failure { return failure } }
@@ -177,29 +201,43 @@ final class PlaceLine: Placing {
     guard let directory = enter(parent, of: entry) else { return try checkDrive() }
     names.insert(name)
     do throws(SystemError) {
-      // A file in its place that is to be left alone is; what belongs into the directory then finds no room.
-      if let there = try? directory.descriptor.status(of: name), there.kind != .directory,
-        try !placer.mayPlace(entry, name, in: directory)
-      {
-        return
+      if let there = try? directory.descriptor.status(of: name), there.kind != .directory, options.overwrite != nil {
+        if isAbove || isAboveRoots(entry.path) { return refuse(entry, path, there.kind) }
+        // A file in its place that is to be left alone is; what belongs into the directory then finds no room.
+        if try !placer.mayPlace(entry, name, in: directory) { return }
       }
-      let isNew = try placer.makeDirectory(name, in: directory)
+      let isNew = try placer.makeDirectory(name, in: directory, mayBeThere: path == RestoreOptions.lostAndFound)
+      if !isNew { try opened.openUp(name, in: directory.descriptor, path) }
       // What was there above the restored paths, or is to be left alone, keeps its mode and time.
       waiting[path] = .some(isNew || !(isAbove || options.overwrite == .never) ? entry : nil)
       open[open.count - 1].children.append(path)
     } catch {
-      blocked.append(path)
+      blocked.append((path, false))
       miss(entry, error, name, directory)
     }
     try checkDrive()
+  }
+
+  /// Whether it is there only to lead to what is restored.
+  private func isAboveRoots(_ path: Bytes) -> Bool { roots.contains { $0 != path && $0.isAtOrBelow(path) } }
+
+  /// What lies only above the request, and is no directory any more, leads elsewhere by now: it is not replaced.
+  private func refuse(_ entry: Entry, _ path: Bytes, _ kind: FileKind) {
+    blocked.append((path, true))
+    reporter.problem(Self.refusal(of: kind), path: path)
+  }
+
+  static func refusal(of kind: FileKind) -> String {
+    "it is \(kind == .symlink ? "a symbolic link" : "no folder") in the target, and what only leads to what is "
+      + "restored is not replaced: nothing below it is restored (restore it elsewhere with --to)"
   }
 
   /// Goes to a directory, leaving those that are complete. nil where the entry has no place: that has been told then.
   private func enter(_ path: Bytes, of entry: Entry) -> TargetDirectory? {
     if let directory, directory.path == path { return directory.target }
     leave(until: path)
-    if blocked.contains(where: { path.isAtOrBelow($0) }) {
-      miss(entry, "the folder it belongs in could not be restored")
+    if let place = blocked.first(where: { path.isAtOrBelow($0.path) }) {
+      if place.isTold { missed.add(entry) } else { miss(entry, "the folder it belongs in could not be restored") }
       return nil
     }
     let target: TargetDirectory
@@ -209,30 +247,51 @@ final class PlaceLine: Placing {
       if driveFailure == nil { miss(entry, error.asProblem) }
       return nil
     }
-    let source = entry.path.splitAtName.parent
-    directory = (path, target, roots.contains { source.isAtOrBelow($0) })
+    if let id = target.fileSystem?.identity, touched[id] == nil { touched[id] = target.descriptor }
+    if options.overwrite != nil, isAlone { removeLeftovers(target) }
+    directory = (path, target, root(of: entry.path.splitAtName.parent))
     if open.last!.path != path { open.append((path, waiting.removeValue(forKey: path) ?? nil, [])) }
     return target
   }
 
+  private func root(of path: Bytes) -> Bytes? { options.deletes ? roots.first { path.isAtOrBelow($0) } : nil }
+
+  /// What a restore that was killed had not finished.
+  private func removeLeftovers(_ directory: TargetDirectory) {
+    for name in (try? directory.descriptor.sortedNames()) ?? [] where Names.isLeftover(name) {
+      try? directory.descriptor.removeFile(name)
+    }
+  }
+
+  private func postponePrune(_ path: Bytes, keeping names: Set<Bytes>, below root: Bytes) {
+    let kept = names.union(spared.removeValue(forKey: path) ?? [])
+    if !unlisted.contains(where: { path.isAtOrBelow($0) }) {
+      postpone(.prune(target: path, keeping: kept, root: root))
+    }
+  }
+
   /// Directories that are not above the next one are complete, each after those in it.
   private func leave(until next: Bytes?) {
-    if let directory, options.deletes, directory.isBelowRoot {
-      postpone(.prune(target: directory.path, keeping: names.union(spared.removeValue(forKey: directory.path) ?? [])))
-    }
+    if let directory, let root = directory.root { postponePrune(directory.path, keeping: names, below: root) }
     directory = nil
     names = []
     while let last = open.last, next.map({ !$0.isAtOrBelow(last.path) }) ?? true {
       open.removeLast()
       for child in last.children {
-        guard let found = waiting.removeValue(forKey: child), let entry = found else { continue }
+        guard let found = waiting.removeValue(forKey: child) else { continue }
         // Nothing came for it: it is empty.
-        if options.deletes, roots.contains(where: { entry.path.isAtOrBelow($0) }) {
-          postpone(.prune(target: child, keeping: spared.removeValue(forKey: child) ?? []))
-        }
-        postpone(.directory(entry, target: child))
+        if let root = root(of: child) { postponePrune(child, keeping: [], below: root) }
+        complete(found, child)
       }
-      if let entry = last.entry { postpone(.directory(entry, target: last.path)) }
+      complete(last.entry, last.path)
+    }
+  }
+
+  private func complete(_ entry: Entry?, _ path: Bytes) {
+    if let entry {
+      postpone(.directory(entry, target: path))
+    } else if opened.isOpened(path) {
+      postpone(.putBack(target: path))
     }
   }
 
@@ -268,11 +327,10 @@ final class PlaceLine: Placing {
     }
     do throws(SystemError) {
       guard try placer.mayPlace(entry, name, in: directory) else { return kept.add(entry) }
-      try placer.replacing(name, in: directory) { name throws(SystemError) in
-        let file = try directory.descriptor.open(name, [.write, .create, .exclusive, .noFollow], mode: 0o600)
-        try placer.finish(entry, file, in: directory)
-        try file.close()
+      try placer.placeFile(name, in: directory) { file throws(SystemError) in
+        try placer.metadata.finish(entry, file, in: directory)
       }
+      if entry.links > 1, let path = stripped(entry.path) { links.wrote(path) }
       progress.add(files: 1)
       if reporter.wantsItems { reporter.item(.restored, entry.path, .file) }
     } catch { miss(entry, error, name, directory) }
@@ -316,24 +374,13 @@ final class PlaceLine: Placing {
   private func perform(_ what: Later, _ sequence: Int) {
     switch what {
     case .hardLink(let entry, let name, let directory): placeHardLink(entry, name, directory, sequence)
-    case .prune(let path, let names):
-      do throws(SystemError) {
-        let directory = try target.openBeneath(path, [.read, .directory, .noFollow])
-        let listed = try directory.sortedNames()
-        // What the file system takes for something of the point is in its place, and stays.
-        let alike = Set(
-          names.subtracting(listed).filter { (try? directory.status(of: $0)) != nil }.map(Names.folded))
-        for name in listed where !names.contains(name) && !alike.contains(Names.folded(name)) {
-          let kind = reporter.wantsItems ? (try? directory.status(of: name).kind) ?? .file : .file
-          try directory.removeTree(name, sparing: store)
-          deleted += 1
-          if reporter.wantsItems { reporter.item(.deleted, path.joined(name), kind) }
-        }
-      } catch { reporter.problem(error.asProblem, path: error.path) }
+    case .prune(let path, let names, let root): pruner.prune(path, keeping: names, below: root)
+    case .putBack(let path): opened.putBack(path)
     case .directory(let entry, let path):
       do throws(SystemError) {
         let directory = TargetDirectory(try target.openBeneath(path, [.read, .directory, .noFollow]))
-        try placer.finish(entry, directory.descriptor, in: directory)
+        try placer.metadata.finish(entry, directory.descriptor, in: directory)
+        opened.forget(path)
       } catch {
         if driveFailure == nil { miss(entry, error.asProblem) }
       }
@@ -347,8 +394,8 @@ final class PlaceLine: Placing {
     do throws(SystemError) {
       var isCopy = false
       if try placer.mayPlace(entry, name, in: directory) {
-        for path in [isSelected(first) ? stripped(first) : nil, standIns[first]].compactMap({ $0 }) {
-          switch try link(entry, name, directory, to: path) {
+        for path in [isSelected(first) ? stripped(first) : nil, links.standIn(for: first)].compactMap({ $0 }) {
+          switch try links.join(entry, name, directory, to: path) {
           case .done:
             if reporter.wantsItems { reporter.item(.restored, entry.path, entry.kind) }
             return
@@ -357,35 +404,13 @@ final class PlaceLine: Placing {
           }
         }
       }
-      if !isCopy { standIns[first] = stripped(entry.path) }
+      if !isCopy, let path = stripped(entry.path) { links.add(standIn: path, for: first) }
       if entry.kind == .file {
         addFile(entry, name, directory, sequence, isCopy: isCopy)
       } else {
         placeOther(entry, name, directory)
       }
     } catch { miss(entry, error, name, directory) }
-  }
-
-  private enum Linked { case done, missing, impossible }
-
-  /// `missing`: what it should be another name of is not there. `impossible`: the target knows no such thing.
-  private func link(
-    _ entry: Entry, _ name: Bytes, _ directory: TargetDirectory, to path: Bytes
-  ) throws(SystemError) -> Linked {
-    let (parent, firstName) = path.splitAtName
-    guard let from = try? target.openBeneath(parent, [.pathOnly, .directory]),
-      (try? from.status(of: firstName)).map({ Placer.isWhole($0, entry, in: directory) }) == true
-    else { return .missing }
-    do throws(SystemError) {
-      try placer.replacing(name, in: directory) { name throws(SystemError) in
-        try from.makeHardLink(of: firstName, as: name, in: directory.descriptor)
-      }
-      return .done
-    } catch {
-      guard error.isNoLink || directory.isForeign && error.isUnsupported else { throw error }
-      counted.add("hard link")
-      return .impossible
-    }
   }
 
   private func isSelected(_ path: Bytes) -> Bool {
@@ -404,7 +429,11 @@ final class PlaceLine: Placing {
       try drain(force: true)
     }
     stop()
+    opened.putBackAll()
     try checkDrive()
+    for directory in touched.values {
+      try system { () throws(SystemError) in try directory.syncFileSystem() }
+    }
     for (kind, count) in unheld.sorted(by: { $0.key.rawValue < $1.key.rawValue }) {
       reporter.problem(
         "\(kind.words(count)) could not be restored: the target's file system has no such thing", path: nil)
@@ -412,7 +441,10 @@ final class PlaceLine: Placing {
   }
 
   /// Ends early.
-  func abandon() { stop() }
+  func abandon() {
+    stop()
+    opened.putBackAll()
+  }
 
   private func stop() {
     queue.close()
@@ -428,42 +460,10 @@ final class PlaceLine: Placing {
     summary.kept = keptFiles
     summary.directories = directories
     summary.bytes = bytes - missedBytes - keptBytes
-    summary.deleted = deleted
+    summary.deleted = pruner.deleted
     summary.unseen = unseen
     summary.shortfalls = counted.all
     summary.isDamaged = isDamaged.look { $0 }
     return summary
   }
-}
-
-extension FileKind {
-  /// "1 symbolic link", "3 symbolic links".
-  fileprivate func words(_ count: Int) -> String {
-    let word =
-      switch self {
-      case .file: "file"
-      case .directory: "folder"
-      case .symlink: "symbolic link"
-      case .fifo: "FIFO"
-      case .characterDevice: "character device"
-      case .blockDevice: "block device"
-      case .socket: "socket"
-      }
-    return "\(count) \(word)" + (count == 1 ? "" : "s")
-  }
-}
-
-/// Counts files that were not written.
-private final class Missed: Sendable {
-  private let state = Monitor<(files: Int64, bytes: Int64)>((0, 0))
-
-  func add(_ entry: Entry) {
-    guard entry.kind != .directory else { return }
-    state.look {
-      $0.files += 1
-      $0.bytes.add(saturating: entry.hardLink == nil ? entry.size : 0)
-    }
-  }
-
-  var counts: (files: Int64, bytes: Int64) { state.look { $0 } }
 }

@@ -25,36 +25,65 @@ final class PlacePreview: Placing {
   private let roots: [Bytes]
   private let reporter: any Reporter
   private let placer: Placer
+  private let pruner: Pruner?
   private var total: RestoreSummary
+  private var need: RoomNeed
 
   private var directory: (path: Bytes, there: TargetDirectory?)?
   private var names: Set<Bytes> = []
   private var spared: [Bytes: Set<Bytes>] = [:]
+  private var unlisted: [Bytes] = []
+  /// What would be refused, with all below it.
+  private var refused: [Bytes] = []
   /// The directories in the one at hand, and those whose names come later, the next one last.
   private var children: [Bytes] = []
   private var waiting: [Bytes] = []
 
-  init(_ target: Descriptor?, set: SetName, _ options: RestoreOptions, roots: [Bytes], reporter: any Reporter) {
+  /// `above`: what a target that is not there would be made in.
+  init(
+    _ target: Descriptor?, above: Descriptor, store: Status?, set: SetName, _ options: RestoreOptions, roots: [Bytes],
+    sparing: SparingRules, reporter: any Reporter
+  ) {
     self.target = target
     self.options = options
     self.roots = roots
     self.reporter = reporter
     total = RestoreSummary(set: set)
-    placer = Placer(overwrite: options.overwrite, spared: nil, inheritsACLs: false, shortfalls: Shortfalls())
+    let removal = Removal(store: store, sparing: sparing, isDryRun: true)
+    placer = Placer(overwrite: options.overwrite, removal: removal)
+    pruner = target.map { Pruner($0, removal, reporter) }
+    need = RoomNeed((target ?? above).fileSystem())
   }
 
   func add(above entry: Entry) {
-    if let path = options.stripped(entry.path) { enter(path.splitAtName.parent) }
+    guard let path = options.stripped(entry.path) else { return }
+    let (parent, name) = path.splitAtName
+    enter(parent)
+    refuse(path, name, at: directory?.there)
+  }
+
+  /// Whether it only leads to what is restored, and is no directory in the target.
+  private func refuse(_ path: Bytes, _ name: Bytes, at there: TargetDirectory?) {
+    guard options.overwrite != nil, let kind = try? there?.descriptor.status(of: name).kind, kind != .directory,
+      !refused.contains(where: { path.isAtOrBelow($0) })
+    else { return }
+    refused.append(path)
+    reporter.problem(PlaceLine.refusal(of: kind), path: path)
   }
 
   func add(_ entry: Entry, isUnseen: Bool) throws(Failure) {
     if isUnseen { total.unseen += 1 }
     guard let path = options.stripped(entry.path) else { return }
+    if entry.kind == .directory, isUnseen || entry.isUnlisted { spare(contentsOf: path) }
     let (parent, name) = path.splitAtName
     if directory?.path != parent { enter(parent) }
     names.insert(name)
+    if !refused.isEmpty, refused.contains(where: { path.isAtOrBelow($0) }) { return }
     if entry.kind == .directory {
       total.directories += 1
+      if roots.contains(where: { $0 != entry.path && $0.isAtOrBelow(entry.path) }) {
+        refuse(path, name, at: directory?.there)
+      }
       return children.append(path)
     }
     do throws(SystemError) {
@@ -65,7 +94,16 @@ final class PlacePreview: Placing {
     } catch { return reporter.problem(placer.reason(error, name, in: directory!.there!), path: entry.path) }
     total.files += 1
     if entry.hardLink == nil { total.bytes.add(saturating: entry.size) }
+    let isSecondName = entry.hardLink.map { first in
+      options.paths.isEmpty || options.paths.contains { first.isAtOrBelow($0) }
+    }
+    need.add(
+      entry, isSecondName: isSecondName ?? false, replacing: try? directory?.there?.descriptor.status(of: name))
     if reporter.wantsItems { reporter.item(.restored, entry.path, entry.kind) }
+  }
+
+  private func spare(contentsOf path: Bytes) {
+    if options.deletes, !unlisted.contains(where: { path.isAtOrBelow($0) }) { unlisted.append(path) }
   }
 
   func spare(_ path: Bytes) {
@@ -78,44 +116,46 @@ final class PlacePreview: Placing {
     // Those in between are empty in the point.
     while let next = waiting.last, PathOrder.compareDirectories(next, path) <= 0 {
       waiting.removeLast()
-      if next != path { passEmpty(next) }
+      if next != path { tellDeleted(next, keeping: []) }
     }
-    directory = (path, open(path))
+    let there = (try? target?.openBeneath(path, [.read, .directory, .noFollow])).map { TargetDirectory($0) }
+    directory = (path, there)
+    need.enter(path, there?.fileSystem)
   }
 
   private func leave() {
     waiting += children.reversed()
     children.removeAll()
-    if let (path, there) = directory { tellDeleted(path, there, keeping: names) }
+    if let (path, there) = directory, there != nil { tellDeleted(path, keeping: names) }
     directory = nil
     names = []
   }
 
-  private func passEmpty(_ path: Bytes) { tellDeleted(path, open(path), keeping: []) }
-
-  private func open(_ path: Bytes) -> TargetDirectory? {
-    (try? target?.openBeneath(path, [.read, .directory, .noFollow])).map { TargetDirectory($0) }
-  }
-
-  private func tellDeleted(_ path: Bytes, _ there: TargetDirectory?, keeping names: Set<Bytes>) {
+  private func tellDeleted(_ path: Bytes, keeping names: Set<Bytes>) {
     let kept = names.union(spared.removeValue(forKey: path) ?? [])
-    guard options.deletes, let there, roots.contains(where: { path.isAtOrBelow($0) }) else { return }
-    for name in (try? there.descriptor.sortedNames()) ?? [] where !kept.contains(name) {
-      total.deleted += 1
-      guard reporter.wantsItems else { continue }
-      let kind = (try? there.descriptor.status(of: name).kind) ?? .file
-      reporter.item(.deleted, path.joined(name), kind)
-    }
+    guard options.deletes, let pruner, let root = roots.first(where: { path.isAtOrBelow($0) }),
+      !unlisted.contains(where: { path.isAtOrBelow($0) }),
+      (try? target?.openBeneath(path, [.pathOnly, .directory, .noFollow])) != nil
+    else { return }
+    pruner.prune(path, keeping: kept, below: root)
   }
 
   func finish() {
     leave()
-    while let next = waiting.popLast() { passEmpty(next) }
+    while let next = waiting.popLast() { tellDeleted(next, keeping: []) }
   }
 
   func abandon() {}
 
-  func summary(_ set: SetName) -> RestoreSummary { total }
+  /// What is missing, in words; nil where it fits.
+  var shortage: String? { need.shortage(freed: pruner?.freed ?? [:]) }
+
+  func summary(_ set: SetName) -> RestoreSummary {
+    var summary = total
+    summary.deleted = pruner?.deleted ?? 0
+    summary.needed = need.bytes
+    return summary
+  }
 }
 
 extension RestoreOptions {

@@ -1,4 +1,5 @@
-/// Puts entries into a directory, each relative to its parent's open descriptor, following nothing.
+/// Puts entries into a directory, each relative to its parent's open descriptor, following nothing, and each under its
+/// name only when it is whole.
 import Posix
 import Tar
 
@@ -9,30 +10,24 @@ public enum Overwrite: String, Sendable, CaseIterable {
   case always
 }
 
-/// What a target cannot take, counted for one warning at the end.
-final class Shortfalls: Sendable {
-  private let counts = Monitor<[String: Int]>([:])
-
-  func add(_ what: String) { counts.look { $0[what, default: 0] += 1 } }
-  var all: [(what: String, count: Int)] { counts.look { $0.sorted { $0.key < $1.key } }.map { ($0.key, $0.value) } }
-}
-
 struct Placer: Sendable {
   /// nil: what exists already is an error.
   let overwrite: Overwrite?
-  /// The store: it is never removed.
-  let spared: Status?
-  /// The target hands down access lists that the entries do not have.
-  let inheritsACLs: Bool
-  let shortfalls: Shortfalls
-  private let isRoot = Host.isRoot
-  private let user = Host.userID
+  /// Empties what stands in a file's place and is a directory.
+  let removal: Removal
+  let metadata: MetadataPlacer
+  /// Whether the target's file systems make files without a name; true until one does not.
+  private let makesUnlinked = Monitor(true)
 
-  init(overwrite: Overwrite?, spared: Status?, inheritsACLs: Bool, shortfalls: Shortfalls) {
+  /// `inheritsACLs`: the target hands down access lists that the entries do not have.
+  init(
+    overwrite: Overwrite?, removal: Removal, owners: OwnerOptions = OwnerOptions(), inheritsACLs: Bool = false,
+    shortfalls: Shortfalls = Shortfalls()
+  ) {
     self.overwrite = overwrite
-    self.spared = spared
-    self.inheritsACLs = inheritsACLs
-    self.shortfalls = shortfalls
+    self.removal = removal
+    metadata = MetadataPlacer(
+      owners: Owners(owners), replaces: overwrite != nil, inheritsACLs: inheritsACLs, shortfalls: shortfalls)
   }
 
   /// Whether something of this name may be written: false keeps what is there. Throws where that has another name.
@@ -43,7 +38,7 @@ struct Placer: Sendable {
     case .always: return true
     case .never: return false
     case .ifNewer: return entry.modified > there.modified && !Self.isSameTime(there, entry, in: directory)
-    case .ifChanged: return !Self.isWhole(there, entry, in: directory)
+    case .ifChanged: return !Self.isWhole(there, entry, name, in: directory)
     }
   }
 
@@ -86,18 +81,20 @@ struct Placer: Sendable {
     }
     if lookAfter(directory) { return error.asProblem }
     // Others can be made here, so it is the name.
-    let isNaming = ["open", "make directory", "rename"].contains(error.operation)
+    let isNaming = ["open", "make", "make directory", "rename", "rename to"].contains(error.operation)
     return directory.isForeign && isNaming ? "the target's file system cannot hold this name" : error.asProblem
   }
 
   /// Makes a directory that its owner can write to; its own mode comes last. One that is there already serves: false.
-  @discardableResult
-  func makeDirectory(_ name: Bytes, in directory: TargetDirectory) throws(SystemError) -> Bool {
+  /// `mayBeThere`: it may, whatever is to be overwritten.
+  func makeDirectory(_ name: Bytes, in directory: TargetDirectory, mayBeThere: Bool = false) throws(SystemError) -> Bool
+  {
     let parent = directory.descriptor
     do throws(SystemError) { try parent.makeDirectory(name, mode: 0o700) } catch {
-      guard error.isExisting, overwrite != nil else { throw error }
+      guard error.isExisting, overwrite != nil || mayBeThere else { throw error }
       try refuseLikeness(of: name, in: directory)
       if try parent.status(of: name).kind == .directory { return false }
+      guard overwrite != nil else { throw error }
       try parent.removeFile(name)
       try parent.makeDirectory(name, mode: 0o700)
     }
@@ -105,47 +102,126 @@ struct Placer: Sendable {
     return true
   }
 
+  // MARK: - Files
+
+  /// Makes a file that `fill` writes, metadata included.
+  func placeFile(
+    _ name: Bytes, in target: TargetDirectory, _ fill: (Descriptor) throws(SystemError) -> Void
+  ) throws(SystemError) {
+    let directory = target.descriptor
+    if makesUnlinked.look({ $0 }) {
+      if let file = try? directory.openUnlinked() {
+        try fill(file)
+        var isLinking = true
+        do throws(SystemError) {
+          try settle(name, in: target) { name throws(SystemError) in
+            isLinking = true
+            try directory.link(file, as: name)
+            isLinking = false
+          }
+          return try file.close()
+        } catch {
+          // Where that is not allowed, it may be the other way.
+          guard isLinking, !error.isExisting, !error.isFull else { throw error }
+        }
+      }
+      makesUnlinked.look { $0 = false }
+    }
+    try replacing(name, in: target) { name throws(SystemError) in
+      let file = try directory.open(name, [.write, .create, .exclusive, .noFollow], mode: 0o600)
+      try fill(file)
+      try file.close()
+    }
+  }
+
   /// Runs `make` with a name that is free, and puts the result in the place of what is there.
-  func replacing(_ name: Bytes, in target: TargetDirectory, _ make: (Bytes) throws(SystemError) -> Void)
+  private func replacing(_ name: Bytes, in target: TargetDirectory, _ make: (Bytes) throws(SystemError) -> Void)
     throws(SystemError)
   {
     let directory = target.descriptor
-    do throws(SystemError) {
-      try make(name)
-      return try refuseChange(of: name, in: target) { () throws(SystemError) in try directory.removeFile(name) }
-    } catch {
-      guard error.isExisting, overwrite != nil else { throw error }
-    }
-    try refuseLikeness(of: name, in: target)
     let temporary = Names.temporary()
     do throws(SystemError) {
       try make(temporary)
-      // Only now that its successor is whole.
-      if try directory.status(of: name).kind == .directory {
-        try directory.removeTree(name, sparing: spared)
+      do throws(SystemError) { try directory.renameToNew(temporary, name) } catch {
+        guard error.isExisting else { throw error }
+        try makeWay(for: name, in: target, error)
+        try directory.rename(temporary, to: name)
       }
-      try directory.rename(temporary, to: name)
     } catch {
       try? directory.removeFile(temporary)
       throw error
     }
+    try refuseChange(of: name, in: target) { () throws(SystemError) in try directory.removeFile(name) }
   }
 
-  /// Whether a first name in the target is what a hard link to it is to be: it may be a file that was left alone, or
-  /// one that is newer than the link's last good copy.
-  static func isWhole(_ there: Status, _ entry: Entry, in directory: TargetDirectory) -> Bool {
-    there.kind == entry.kind && isSameTime(there, entry, in: directory)
-      && (entry.kind != .file || there.size == entry.size)
+  /// Gives what is whole already its name by `link`, in the place of what is there.
+  private func settle(
+    _ name: Bytes, in target: TargetDirectory, _ link: (Bytes) throws(SystemError) -> Void
+  ) throws(SystemError) {
+    let directory = target.descriptor
+    do throws(SystemError) { try link(name) } catch {
+      guard error.isExisting else { throw error }
+      if overwrite == nil { throw error }
+      let temporary = Names.temporary()
+      try link(temporary)
+      do throws(SystemError) {
+        try makeWay(for: name, in: target, error)
+        try directory.rename(temporary, to: name)
+        // Where both were names of one file, renaming did nothing.
+        if (try? directory.status(of: temporary)) != nil { try directory.removeFile(temporary) }
+      } catch {
+        try? directory.removeFile(temporary)
+        throw error
+      }
+    }
+    try refuseChange(of: name, in: target) { () throws(SystemError) in try directory.removeFile(name) }
+  }
+
+  /// Only now that its successor is whole does a directory go that stands in the way.
+  private func makeWay(for name: Bytes, in target: TargetDirectory, _ error: SystemError) throws(SystemError) {
+    guard overwrite != nil else { throw error }
+    try refuseLikeness(of: name, in: target)
+    if try target.descriptor.status(of: name).kind == .directory { try removal.replace(name, in: target.descriptor) }
+  }
+
+  /// Makes a second name of a file.
+  func placeHardLink(
+    of first: Bytes, in from: Descriptor, as name: Bytes, in target: TargetDirectory
+  ) throws(SystemError) {
+    try settle(name, in: target) { name throws(SystemError) in
+      try from.makeHardLink(of: first, as: name, in: target.descriptor)
+    }
+  }
+
+  // MARK: - What is the same
+
+  /// Whether what is there is what was saved, as far as its status tells, and the target of a symbolic link.
+  static func isWhole(_ there: Status, _ entry: Entry, _ name: Bytes, in directory: TargetDirectory) -> Bool {
+    guard there.kind == entry.kind, isSameTime(there, entry, in: directory) else { return false }
+    switch entry.kind {
+    case .file: return there.size == entry.size
+    case .symlink: return (try? directory.descriptor.readLink(name)) == entry.linkTarget
+    case .characterDevice, .blockDevice:
+      return there.specialMajor == entry.major && there.specialMinor == entry.minor
+    default: return true
+    }
   }
 
   private static func isSameTime(_ there: Status, _ entry: Entry, in directory: TargetDirectory) -> Bool {
     directory.isForeign ? entry.modified.isKept(as: there.modified) : entry.modified == there.modified
   }
 
+  // MARK: - Everything else
+
   /// Everything but files, directories and hard links. False where the file system has no such kind.
   func place(_ entry: Entry, _ name: Bytes, in target: TargetDirectory) throws(SystemError) -> Bool {
     let directory = target.descriptor
-    do throws(SystemError) { try replace(entry, name, in: target) } catch {
+    do throws(SystemError) {
+      try replacing(name, in: target) { name throws(SystemError) in
+        try make(entry, name, in: directory)
+        try metadata.finish(entry, name, in: target)
+      }
+    } catch {
       guard target.isForeign, !error.isExisting, !error.isFull, !error.isDriveFailure || error.isInputOutput else {
         throw error
       }
@@ -172,88 +248,6 @@ struct Placer: Sendable {
           try? directory.removeFile(name)
         }
         throw error
-      }
-    }
-  }
-
-  private func replace(_ entry: Entry, _ name: Bytes, in target: TargetDirectory) throws(SystemError) {
-    let directory = target.descriptor
-    try replacing(name, in: target) { name throws(SystemError) in
-      try make(entry, name, in: directory)
-      try attend(
-        entry, in: target, { () throws(SystemError) in try directory.status(of: name) },
-        owner: { (uid, gid) throws(SystemError) in try directory.setOwner(name, uid: uid, gid: gid) },
-        mode: { (mode) throws(SystemError) in if entry.kind != .symlink { try directory.setMode(name, mode) } },
-        attribute: { (attribute) throws(SystemError) in try directory.setAttribute(attribute, of: name) })
-      try directory.setModified(name, entry.modified, andAccessed: target.isForeign)
-    }
-  }
-
-  /// The metadata of an open file or directory, its time last.
-  func finish(_ entry: Entry, _ file: Descriptor, in target: TargetDirectory) throws(SystemError) {
-    if entry.kind == .directory, overwrite != nil {
-      // One that was there already may have more than the point knows.
-      let wanted = Set(entry.attributes.map(\.name))
-      for one in (try? file.attributes()) ?? [] where !wanted.contains(one.name) && !one.isOfSecurity {
-        try? file.removeAttribute(one.name)
-      }
-    } else if inheritsACLs || overwrite != nil {
-      // As may the folder have that it is made in.
-      for name in [Bytes("system.posix_acl_access"), Bytes("system.posix_acl_default")] {
-        try? file.removeAttribute(name)
-      }
-    }
-    try attend(
-      entry, in: target, { () throws(SystemError) in try file.status() },
-      owner: { (uid, gid) throws(SystemError) in try file.setOwner(uid: uid, gid: gid) },
-      mode: { (mode) throws(SystemError) in try file.setMode(mode) },
-      attribute: { (attribute) throws(SystemError) in try file.setAttribute(attribute) })
-    try file.setModified(entry.modified, andAccessed: target.isForeign)
-  }
-
-  /// Owner first, since changing it takes setuid and capabilities away; the mode before the ACL, whose mask it is.
-  private func attend(
-    _ entry: Entry, in target: TargetDirectory, _ status: () throws(SystemError) -> Status,
-    owner: (UInt32, UInt32) throws(SystemError) -> Void, mode: (UInt16) throws(SystemError) -> Void,
-    attribute: (Attribute) throws(SystemError) -> Void
-  ) throws(SystemError) {
-    var bits = entry.mode
-    var isOwnerTold = false
-    var isModeTold = false
-    if isRoot {
-      do throws(SystemError) { try owner(entry.uid, entry.gid) } catch {
-        guard error.isUnsupported else { throw error }
-        shortfalls.add("owner")
-        isOwnerTold = true
-      }
-    } else if entry.uid != user {
-      // Someone else's program would run as the one who restores it.
-      bits &= 0o1777
-      shortfalls.add("owner")
-    } else {
-      do throws(SystemError) { try owner(user, entry.gid) } catch {
-        guard error.isUnsupported else { throw error }
-        bits &= ~0o2000
-        shortfalls.add("owner")
-      }
-    }
-    do throws(SystemError) { try mode(bits) } catch {
-      guard error.isForbidden || error.isUnsupported else { throw error }
-      shortfalls.add("mode")
-      isModeTold = true
-    }
-    if target.isForeign {
-      // It may have taken them and done nothing.
-      let there = try status()
-      if isRoot, !isOwnerTold, (there.uid, there.gid) != (entry.uid, entry.gid) { shortfalls.add("owner") }
-      if entry.kind != .symlink, !isModeTold, there.mode != bits { shortfalls.add("mode") }
-    }
-    for one in entry.attributes {
-      do throws(SystemError) { try attribute(one) } catch {
-        guard error.isUnsupported || error.isForbidden || error.isFull else {
-          throw error
-        }
-        shortfalls.add("attribute")
       }
     }
   }

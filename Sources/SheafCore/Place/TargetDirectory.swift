@@ -7,12 +7,15 @@ final class TargetDirectory: Sendable {
   let descriptor: Descriptor
   /// On a file system that may not keep owners, modes and times as they were: what was set is looked at again.
   let isForeign: Bool
+  /// nil where it does not tell.
+  let fileSystem: FileSystem?
   /// Listed when a name is in the way for the first time.
   private let names = Monitor<Set<Bytes>?>(nil)
 
   init(_ descriptor: Descriptor) {
     self.descriptor = descriptor
-    isForeign = !descriptor.isUnixFileSystem
+    fileSystem = descriptor.fileSystem()
+    isForeign = fileSystem?.isUnix != true
   }
 
   /// Whether a name under which something is found stands here in exactly these bytes.
@@ -46,20 +49,6 @@ final class TargetDirectory: Sendable {
       return nil
     } catch { return error }
   }
-}
-
-/// Names as file systems may see them.
-enum Names {
-  /// Names that a file system may take for one come out the same: without regard to case, to composed and decomposed
-  /// letters, and to dots and spaces at the end. Only for guessing which of several names was meant.
-  static func folded(_ name: Bytes) -> String {
-    var text = name.shown.lowercased()
-    while let last = text.last, last == "." || last == " " { text.removeLast() }
-    return text
-  }
-
-  /// One that nothing else has.
-  static func temporary() -> Bytes { Bytes(".sheaf-\(Host.random(6).hex)".utf8) }
 }
 
 extension Timestamp {

@@ -8,7 +8,20 @@ final class ContentReader {
   private let inflater = Decompressor()
   private let compressed = Buffer(capacity: 1 << 20)
   private let inflated = Buffer(capacity: 2 << 20)
-  private var held: (archive: ArchiveReader, offset: Int64, next: Int64)?
+  /// `damage`: the member is not whole, and `inflated` has what could be inflated of it.
+  private var held: (archive: ArchiveReader, offset: Int64, next: Int64, damage: Failure?)?
+  private let salvages: Bool
+  private var salvaged: Failure?
+
+  /// `salvages`: of a member that is cut short or damaged, what can be inflated is given; it may be wrong, so whoever asks
+  /// for it compares digests.
+  init(salvages: Bool = false) { self.salvages = salvages }
+
+  /// What was wrong with a member of which something was given, once.
+  func takeSalvaged() -> Failure? {
+    defer { salvaged = nil }
+    return salvaged
+  }
 
   /// Has the member at `offset` in `inflated`.
   private func hold(_ archive: ArchiveReader, _ offset: Int64) throws(Failure) {
@@ -29,11 +42,27 @@ final class ContentReader {
     if member.length > compressed.count {
       try read(archive, member.length - compressed.count, offset + Int64(compressed.count))
     }
-    guard compressed.count >= member.length else { throw damaged("is cut short") }
+    let next = offset + Int64(member.length)
+    guard compressed.count >= member.length else {
+      return try salvage(member, damaged("is cut short")) { held = (archive, offset, next, $0) }
+    }
     do throws(Decompressor.Failure) {
       try inflater.inflate(UnsafeRawBufferPointer(start: compressed.start, count: member.length), into: inflated)
-    } catch { throw damaged("is damaged") }
-    held = (archive, offset, offset + Int64(member.length))
+    } catch {
+      return try salvage(member, damaged("is damaged")) { held = (archive, offset, next, $0) }
+    }
+    held = (archive, offset, next, nil)
+  }
+
+  private func salvage(_ member: GzipMember, _ damage: Failure, _ hold: (Failure) -> Void) throws(Failure) {
+    let start = member.dataOffset
+    let end = min(compressed.count, member.length - GzipMember.trailerLength)
+    guard salvages, end > start else { throw damage }
+    GzipStream.salvage(
+      UnsafeRawBufferPointer(start: compressed.start + start, count: end - start), into: inflated,
+      atMost: GzipMember.inflatedLimit)
+    salvaged = damage
+    hold(damage)
   }
 
   private func read(_ archive: ArchiveReader, _ count: Int, _ offset: Int64) throws(Failure) {
@@ -57,6 +86,7 @@ final class ContentReader {
     var left = extent.length
     while left > 0 {
       try hold(archive, offset)
+      if let damage = held?.damage, left > Int64(inflated.count) - inner { throw damage }
       guard inner <= Int64(inflated.count) else {
         throw .damaged("\(archive.set.archive): a file is said to lie outside the member at byte \(offset)")
       }

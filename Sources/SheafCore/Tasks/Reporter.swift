@@ -20,9 +20,13 @@ public protocol Reporter: Sendable {
   /// Only called where `wantsItems`.
   func item(_ mark: Mark, _ path: Bytes, _ kind: FileKind)
   var wantsItems: Bool { get }
+  /// Whether `item` is called with what is removed.
+  var wantsDeletions: Bool { get }
 }
 
 extension Reporter {
+  public var wantsDeletions: Bool { wantsItems }
+
   /// Stock GNU tar, replaying the set, will not delete all that went away in these directories.
   func noteInexact(_ directories: [Bytes]) {
     for path in directories {

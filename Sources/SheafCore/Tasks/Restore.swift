@@ -12,8 +12,20 @@ public struct RestoreOptions: Sendable {
   public var deletes = false
   public var strip = 0
   public var isDryRun = false
+  public var owners = OwnerOptions()
+  /// What matches stays away, and is left alone where it is.
+  public var exclude: [Bytes] = []
+  /// Where there are any: only what matches one, or lies below it, is restored.
+  public var include: [Bytes] = []
+  /// `deletes` takes what the point's own exclusions match, too.
+  public var deletesExcluded = false
+  /// Restore although there seems to be no room.
+  public var isForced = false
 
   public init() {}
+
+  /// What a new file system has in its top directory.
+  static let lostAndFound = Bytes("lost+found")
 }
 
 public struct RestoreSummary: Sendable {
@@ -22,6 +34,8 @@ public struct RestoreSummary: Sendable {
   public var directories: Int64 = 0
   public var bytes: Int64 = 0
   public var deleted: Int64 = 0
+  /// Bytes that the target needs for it, as far as was asked; 0: not asked.
+  public var needed: Int64 = 0
   /// Files that are there already and were left alone.
   public var kept: Int64 = 0
   /// Last good copies of what the point could not look at.
@@ -85,21 +99,83 @@ public struct Restore {
     let whole = foot.counts.bytes
     if paths.isEmpty { progress.expected.store(Int(whole), ordering: .relaxed) }
     let roots = paths.isEmpty ? try series.head(set).sources : paths
-    let line: any Placing =
-      options.isDryRun
-      ? PlacePreview(try checkTarget(), set: set, options, roots: roots, reporter: reporter)
-      : PlaceLine(try openTarget(), series: series, options, roots: roots, reporter: reporter, progress: progress)
+    let request = Request(chain: chain, paths: paths, roots: roots, rules: try rules(of: set, roots: roots))
+    let there = try checkTarget()
+    var summary: RestoreSummary
+    if options.isDryRun {
+      let preview = try look(request, set, there, reporter)
+      summary = preview.summary(set)
+    } else {
+      if try mayBeShort(foot.counts, there) { _ = try look(request, set, there, Silence()) }
+      let line = try PlaceLine(
+        try openTarget(), series: series, options, roots: roots, sparing: request.rules.sparing, reporter: reporter,
+        progress: progress)
+      try feed(request, to: line)
+      summary = line.summary(set)
+    }
+    summary.isDamaged = summary.isDamaged || isShort
+    return summary
+  }
+
+  private struct Request {
+    let chain: [SetName]
+    /// Empty: everything.
+    let paths: [Bytes]
+    let roots: [Bytes]
+    let rules: RestoreRules
+  }
+
+  private func rules(of set: SetName, roots: [Bytes]) throws(Failure) -> RestoreRules {
+    try RestoreRules(options, try series.head(set), set, roots: roots)
+  }
+
+  /// Does everything but to restore, and refuses what has no room.
+  private func look(
+    _ request: Request, _ set: SetName, _ there: Descriptor?, _ reporter: any Reporter
+  ) throws(Failure) -> PlacePreview {
+    let preview = PlacePreview(
+      there, above: try lookedAt(there), store: try? series.store.directory.status(), set: set, options,
+      roots: request.roots, sparing: request.rules.sparing, reporter: reporter)
+    try feed(request, to: preview)
+    if let shortage = preview.shortage {
+      if options.isForced {
+        self.reporter.note(shortage)
+      } else {
+        throw Failure(
+          .failed, "\(shortage): nothing was restored", hint: "choose another target, name fewer paths, or use --force")
+      }
+    }
+    return preview
+  }
+
+  /// Whether it is worth a look at each entry.
+  private func mayBeShort(_ counts: SetFoot.Counts, _ there: Descriptor?) throws(Failure) -> Bool {
+    guard let system = try lookedAt(there).fileSystem() else { return false }
+    var most = counts.bytes
+    let (tails, isTooMany) = counts.files.multipliedReportingOverflow(by: system.block)
+    most.add(saturating: isTooMany ? .max : tails)
+    if most > system.free { return true }
+    if let files = system.freeFiles, counts.files + counts.directories > files { return true }
+    // Part of it may come to lie on another file system.
+    guard there != nil, options.overwrite != nil, let path = try? Host.resolved(options.target) else { return false }
+    return Host.mountPoints().contains { $0 != path && $0.isAtOrBelow(path == [47] ? [] : path) }
+  }
+
+  private func feed(_ request: Request, to line: any Placing) throws(Failure) {
+    let filter = RestoreFilter(request.rules, line)
     do throws(Failure) {
-      if paths.isEmpty { try place(try series.tree(chain, checked: true), to: line, while: nil) }
-      for path in paths {
-        let (tree, above) = try series.tree(chain, from: path)
-        for directory in above { try line.add(above: directory) }
+      if request.paths.isEmpty {
+        try place(try series.tree(request.chain, checked: true), to: filter, while: nil)
+      }
+      for path in request.paths {
+        let (tree, above) = try series.tree(request.chain, from: path)
+        for directory in above { try filter.add(above: directory) }
         _ = try tree.next()
         let isDirectory = tree.line.kind == .directory
-        try add(tree, to: line)
+        try add(tree, to: filter)
         if isDirectory {
-          let (below, _) = try series.tree(chain, from: path + [47])
-          try place(below, to: line, while: path)
+          let (below, _) = try series.tree(request.chain, from: path + [47])
+          try place(below, to: filter, while: path)
         }
       }
       try line.finish()
@@ -107,9 +183,6 @@ public struct Restore {
       line.abandon()
       throw error
     }
-    var summary = line.summary(set)
-    summary.isDamaged = summary.isDamaged || isShort
-    return summary
   }
 
   /// Names what is missing, or not what it was, before anything is written; what is there is restored all the same.
@@ -119,23 +192,33 @@ public struct Restore {
     return !messages.isEmpty
   }
 
-  /// What a real run would refuse at once is refused by a dry one, too.
+  /// What a real run would refuse at once is refused before anything is looked at; nil: it is not there yet.
   private func checkTarget() throws(Failure) -> Descriptor? {
     if let there = try? Descriptor.open(options.target, [.read, .directory]) {
       try refuseFull(there)
       return there
-    } else {
-      let parent = options.target.splitAtName.parent
-      let above = parent.isEmpty && options.target.first != 47 ? Bytes(".") : parent + [47]
-      _ = try system { () throws(SystemError) in try Descriptor.open(above, [.pathOnly, .directory]) }
     }
+    _ = try parentOfTarget()
     return nil
+  }
+
+  /// The target or, where it is not there yet, what it will be made in.
+  private func lookedAt(_ there: Descriptor?) throws(Failure) -> Descriptor {
+    if let there { return there }
+    return try parentOfTarget()
+  }
+
+  private func parentOfTarget() throws(Failure) -> Descriptor {
+    let parent = options.target.splitAtName.parent
+    let above = parent.isEmpty && options.target.first != 47 ? Bytes(".") : parent + [47]
+    return try system { () throws(SystemError) in try Descriptor.open(above, [.pathOnly, .directory]) }
   }
 
   private func refuseFull(_ target: Descriptor) throws(Failure) {
     guard options.overwrite == nil else { return }
     let names = try system { () throws(SystemError) in try target.sortedNames() }
-    if !names.isEmpty {
+    for name in names {
+      if name == RestoreOptions.lostAndFound, (try? target.status(of: name).kind) == .directory { continue }
       throw Failure(
         .failed, "the target \(Show.path(options.target)) is not empty",
         hint: "choose another directory, or say what may be replaced with --overwrite")
@@ -148,13 +231,13 @@ public struct Restore {
       guard error.isExisting else { throw Failure(error) }
     }
     let target = try system { () throws(SystemError) in
-      try Descriptor.open(path, [.read, .directory], on: Drive(endsAtInputOutputError: false))
+      try Descriptor.open(path, [.read, .directory], on: Drive(endsAtInputOutputError: false, endsWhenFull: true))
     }
     try refuseFull(target)
     return target
   }
 
-  private func place(_ tree: PointReader, to line: any Placing, while directory: Bytes?) throws(Failure) {
+  private func place(_ tree: PointReader, to line: RestoreFilter, while directory: Bytes?) throws(Failure) {
     tree.onUnseen = { line.spare($0) }
     defer { tree.onUnseen = nil }
     while try tree.next() {
@@ -163,7 +246,7 @@ public struct Restore {
     }
   }
 
-  private func add(_ tree: PointReader, to line: any Placing) throws(Failure) {
+  private func add(_ tree: PointReader, to line: RestoreFilter) throws(Failure) {
     try progress.checkCancelled()
     guard let entry = tree.line.entry() else {
       throw .damaged("\(tree.manifest.name): line \(tree.manifest.lineNumber) cannot be read")

@@ -1,0 +1,115 @@
+/// Which of a point's entries are restored, by the patterns of the restore, and what deleting spares.
+import Posix
+
+struct RestoreRules: Sendable {
+  let sparing: SparingRules
+  fileprivate let exclude: Exclusions
+  fileprivate let include: Exclusions
+  /// What was asked for: no pattern takes it away.
+  fileprivate let roots: [Bytes]
+
+  init(_ options: RestoreOptions, _ head: SetHead, _ set: SetName, roots: [Bytes]) throws(Failure) {
+    self.roots = roots
+    exclude = try Self.patterns(options.exclude, "--exclude", head.sources)
+    include = try Self.patterns(options.include, "--include", head.sources)
+    var leftOut = ExclusionRules()
+    if options.deletes, !options.deletesExcluded {
+      leftOut = ExclusionRules(lines: head.exclusions)
+      leftOut.sources = head.sources
+      if let unknown = leftOut.unknown.first {
+        throw Failure(
+          .failed, "\(set.text): what it left out cannot be understood, so it cannot be spared: \(Show.path(unknown))",
+          hint: "use a newer sheaf, or --delete-excluded")
+      }
+    }
+    sparing = SparingRules(excluded: exclude, leftOut: leftOut)
+  }
+
+  private static func patterns(_ texts: [Bytes], _ option: String, _ sources: [Bytes]) throws(Failure) -> Exclusions {
+    var patterns = Exclusions()
+    patterns.sources = sources
+    for text in texts {
+      do throws(PatternError) { try patterns.add(pattern: text) } catch {
+        throw Failure(.usage, "\(option) '\(Show.path(text))': \(error.reason)")
+      }
+    }
+    return patterns
+  }
+}
+
+/// Hands on what is to be restored, in the order of the tree.
+final class RestoreFilter {
+  private let rules: RestoreRules
+  private let line: any Placing
+  private let isIdle: Bool
+  /// The directory at hand, and whether it is left out, or taken, with all in it.
+  private var directory: (path: Bytes, isExcluded: Bool, isIncluded: Bool)?
+  /// Directories that are not included, though something in them may be: the innermost last, those at hand and above; and
+  /// those whose names come later, the next one last.
+  private var above: [Entry] = []
+  private var waiting: [Entry] = []
+  private var children: [Entry] = []
+
+  init(_ rules: RestoreRules, _ line: any Placing) {
+    self.rules = rules
+    self.line = line
+    isIdle = rules.exclude.isEmpty && rules.include.isEmpty
+  }
+
+  func add(above entry: Entry) throws(Failure) { try line.add(above: entry) }
+
+  func spare(_ path: Bytes) { line.spare(path) }
+
+  func add(_ entry: Entry, isUnseen: Bool) throws(Failure) {
+    if isIdle { return try line.add(entry, isUnseen: isUnseen) }
+    let (parent, name) = entry.path.splitAtName
+    if directory?.path != parent { enter(parent) }
+    guard let here = directory else { return }
+    let isDirectory = entry.kind == .directory
+    let isRoot = rules.roots.contains(entry.path)
+    if !isRoot {
+      if here.isExcluded || isBelowRoot(parent) && matches(rules.exclude, parent, name, isDirectory) { return }
+    }
+    if isRoot || rules.include.isEmpty || here.isIncluded || matches(rules.include, parent, name, isDirectory) {
+      for directory in above { try line.add(above: directory) }
+      above.removeAll()
+      return try line.add(entry, isUnseen: isUnseen)
+    }
+    if isDirectory { children.append(entry) }
+  }
+
+  private func isBelowRoot(_ path: Bytes) -> Bool { rules.roots.contains { path.isAtOrBelow($0) } }
+
+  private func enter(_ path: Bytes) {
+    waiting += children.reversed()
+    children.removeAll()
+    above.removeAll { !path.isAtOrBelow($0.path) }
+    while let next = waiting.last, PathOrder.compareDirectories(next.path, path) <= 0 {
+      waiting.removeLast()
+      if path.isAtOrBelow(next.path) { above.append(next) }
+    }
+    directory = (path, isExcluded(path), !rules.include.isEmpty && isIncluded(path))
+  }
+
+  /// Whether the directory, or one above it, is left out: below what was asked for.
+  private func isExcluded(_ path: Bytes) -> Bool {
+    guard !rules.exclude.isEmpty, let root = rules.roots.first(where: { path.isAtOrBelow($0) }) else { return false }
+    return isMatched(rules.exclude, path, below: root)
+  }
+
+  private func isIncluded(_ path: Bytes) -> Bool { isMatched(rules.include, path, below: []) }
+
+  private func isMatched(_ patterns: Exclusions, _ path: Bytes, below top: Bytes) -> Bool {
+    var parent = top
+    for name in path.dropFirst(top.isEmpty ? 0 : top.count + 1).split(separator: 47) {
+      if matches(patterns, parent, Bytes(name), true) { return true }
+      parent = parent.isEmpty ? Bytes(name) : parent.joined(Bytes(name))
+    }
+    return false
+  }
+
+  private func matches(_ patterns: Exclusions, _ parent: Bytes, _ name: Bytes, _ isDirectory: Bool) -> Bool {
+    guard !patterns.isEmpty, !name.isEmpty else { return false }
+    return name.withUnsafeBufferPointer { patterns.excludes(directory: parent, name: $0, isDirectory: isDirectory) }
+  }
+}
