@@ -179,7 +179,7 @@ extension Attack {
     ]
   }
 
-  /// What was there goes, and not what it leads to: `Placer.makeDirectory`, `Descriptor.removeTree`.
+  /// What was there goes, and not what it leads to: `Placer.makeDirectory`, `Removal`.
   static let replaced: [Attack] = [
     .set(
       "a link to the outside where a folder was", 0, options: ["--overwrite", "always"],
