@@ -9,7 +9,8 @@ SOURCE ?=
 # Debian packages: to build, to compare with in tests and benchmarks, and to check the script on the store.
 BUILD_PACKAGES = libarchive-dev zlib1g-dev libisal-dev libdeflate-dev libssl-dev pkg-config
 TEST_PACKAGES = $(BUILD_PACKAGES) tar gzip libarchive-tools busybox python3 p7zip-full mtree-netbsd rsync acl attr \
-  libcap2-bin strace util-linux mount e2fsprogs fuse2fs xfsprogs btrfs-progs dosfstools exfatprogs exfat-fuse ntfs-3g
+  libcap2-bin strace util-linux mount e2fsprogs fuse2fs xfsprogs btrfs-progs dosfstools exfatprogs exfat-fuse ntfs-3g \
+  age openssh-client
 LINT_PACKAGES = shellcheck
 BENCH_PACKAGES = $(BUILD_PACKAGES) isal openssl python3 xz-utils
 
@@ -64,7 +65,7 @@ faults:
 
 # Fuzzes what reads stored bytes, SECONDS each; findings stop it and lie in .build-fuzz.
 SECONDS ?= 600
-FUZZERS = FuzzManifest:manifest FuzzMembers:members FuzzTar:tar
+FUZZERS = FuzzManifest:manifest FuzzMembers:members FuzzTar:tar FuzzAge:age
 fuzz:
 	@$(MAKE) --no-print-directory packages WANTED="$(BUILD_PACKAGES)"
 	for fuzzer in $(FUZZERS); do name=$${fuzzer%:*}; corpus=$${fuzzer#*:}; \

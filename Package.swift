@@ -1,5 +1,6 @@
 // swift-tools-version: 6.2
-// The architecture: dependencies run one way, sheaf -> SheafCore -> Tar -> Posix, and only Tar sees the C libraries.
+// The architecture: dependencies run one way, sheaf -> SheafCore -> Age -> Tar -> Posix, and only Tar and Age see the C
+// libraries.
 import PackageDescription
 
 let strict: [SwiftSetting] = [
@@ -25,15 +26,17 @@ let package = Package(
     .target(name: "Posix", dependencies: ["CLinux"], swiftSettings: strict),
     .target(
       name: "Tar", dependencies: ["Posix", "CArchive", "CISAL", "CDeflate", "CZlib", "CCrypto"], swiftSettings: strict),
+    .target(name: "Age", dependencies: ["Tar", "Posix", "CCrypto"], swiftSettings: strict),
     .target(
       name: "StoreFiles", resources: [.embedInCode("restore.sh"), .embedInCode("README.txt")], swiftSettings: strict),
     .target(name: "Storage", dependencies: ["Posix"], swiftSettings: strict),
-    .target(name: "SheafCore", dependencies: ["Storage", "Tar", "Posix", "StoreFiles"], swiftSettings: strict),
+    .target(name: "SheafCore", dependencies: ["Storage", "Age", "Tar", "Posix", "StoreFiles"], swiftSettings: strict),
     .executableTarget(
       name: "sheaf",
-      dependencies: ["SheafCore", "Posix", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+      dependencies: ["SheafCore", "Age", "Posix", .product(name: "ArgumentParser", package: "swift-argument-parser")],
       swiftSettings: strict),
     .target(name: "TestSupport", dependencies: ["Posix"], path: "Tests/TestSupport", swiftSettings: strict),
+    .testTarget(name: "AgeTests", dependencies: ["Age", "Tar", "TestSupport"], swiftSettings: strict),
     .testTarget(name: "CommandTests", dependencies: ["TestSupport"], swiftSettings: strict),
     .testTarget(name: "SheafCoreTests", dependencies: ["SheafCore", "TestSupport"], swiftSettings: strict),
     .testTarget(name: "StorageTests", dependencies: ["Storage", "TestSupport"], swiftSettings: strict),
@@ -45,7 +48,9 @@ let package = Package(
 // Fuzzers have no main of their own: they are built by `make fuzz` alone, with libFuzzer's.
 if Context.environment["SHEAF_FUZZ"] != nil {
   package.targets.append(.target(name: "FuzzDriver", path: "Tests/Fuzz/FuzzDriver"))
-  for (name, dependency) in [("FuzzManifest", "SheafCore"), ("FuzzMembers", "Tar"), ("FuzzTar", "Tar")] {
+  for (name, dependency) in [
+    ("FuzzManifest", "SheafCore"), ("FuzzMembers", "Tar"), ("FuzzTar", "Tar"), ("FuzzAge", "Age"),
+  ] {
     package.products.append(.executable(name: name, targets: [name]))
     package.targets.append(
       .executableTarget(

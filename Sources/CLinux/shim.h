@@ -1,5 +1,5 @@
 #pragma once
-// System calls that glibc gives no wrapper for (openat2, getdents64 in older versions, pipe2 without _GNU_SOURCE) or only a variadic one (openat, fcntl, ioctl),
+// System calls that glibc gives no wrapper for (openat2, getdents64 in older versions, pipe2 without _GNU_SOURCE) or only a variadic one (openat, fcntl, ioctl, prctl),
 // which Swift cannot call; a function whose name a struct has too (flock); and macros that Swift cannot import. Nothing else.
 #include <dirent.h>
 #include <errno.h>
@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
@@ -52,6 +53,7 @@ static inline int sheaf_terminal_columns(int fd) {
   struct winsize size;
   return ioctl(fd, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
 }
+static inline int sheaf_forbid_dumps(void) { return prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); }
 enum {
   SHEAF_AT_EMPTY_PATH = 0x1000,
   SHEAF_O_PATH = __O_PATH,

@@ -70,6 +70,10 @@ extension Array where Element == UInt8 {
     }
   }
 
+  public func hasSuffix(_ ending: StaticString) -> Bool {
+    count >= ending.utf8CodeUnitCount && self[(count - ending.utf8CodeUnitCount)...].elementsEqual(Bytes(ending))
+  }
+
   /// For showing only: invalid UTF-8 becomes U+FFFD.
   public var shown: String { String(decoding: self, as: UTF8.self) }
 }

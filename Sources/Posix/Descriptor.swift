@@ -192,6 +192,13 @@ public final class Descriptor: Sendable {
     return bytes
   }
 
+  /// What comes next in a pipe, a terminal or a file, waiting for it; 0 at the end.
+  public func readSome(into buffer: UnsafeMutableRawPointer, count: Int) throws(SystemError) -> Int {
+    let n = retrying { Glibc.read(raw, buffer, count) }
+    if n < 0 { throw failed("read", path, changes: false) }
+    return n
+  }
+
   /// What a pipe has next, waiting for it; empty at its end.
   public func readSome(atMost limit: Int) throws(SystemError) -> Bytes {
     var failure: SystemError?

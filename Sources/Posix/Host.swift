@@ -128,6 +128,10 @@ public enum Host {
     return value.map { Bytes(cString: $0) }
   }
 
+  /// From now on the memory of this process goes into no core file, and others of this user cannot look into it.
+  /// The corresponding C function is `prctl` with `PR_SET_DUMPABLE`.
+  public static func forbidDumps() { _ = sheaf_forbid_dumps() }
+
   /// The absolute path with every symbolic link resolved. The corresponding C function is `realpath`.
   public static func resolved(_ path: Bytes) throws(SystemError) -> Bytes {
     guard let found = path.withCString({ realpath($0, nil) }) else { throw .last("resolve", path) }

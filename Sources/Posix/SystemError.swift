@@ -7,18 +7,31 @@ public struct SystemError: Error, Equatable, Sendable {
   public let path: Bytes
   /// `errno`.
   public let code: Int32
+  /// What is wrong with the file's contents, where that and no system call is what failed: the end of a sentence about it.
+  public let detail: String?
 
   public init(_ operation: String, _ path: Bytes, _ code: Int32) {
     self.operation = operation
     self.path = path
     self.code = code
+    detail = nil
   }
+
+  private init(damaged path: Bytes, _ detail: String) {
+    operation = "read"
+    self.path = path
+    code = EBADMSG
+    self.detail = detail
+  }
+
+  /// The file can be read, but is not what was written.
+  public static func damaged(_ path: Bytes, _ detail: String) -> SystemError { SystemError(damaged: path, detail) }
 
   /// The error of the call just made.
   static func last(_ operation: String, _ path: Bytes) -> SystemError { SystemError(operation, path, errno) }
 
   /// The system's words for the code: "No such file or directory".
-  public var cause: String { String(cString: strerror(code)) }
+  public var cause: String { detail ?? String(cString: strerror(code)) }
 
   public var isMissing: Bool { code == ENOENT || code == ENOTDIR }
   public var isFull: Bool { code == ENOSPC || code == EDQUOT }
@@ -55,6 +68,9 @@ public struct SystemError: Error, Equatable, Sendable {
   public static func unfit(_ operation: String, _ path: Bytes) -> SystemError { SystemError(operation, path, EINVAL) }
   /// The drive has no room, or not as much as is to stay free.
   public static func full(_ operation: String, _ path: Bytes) -> SystemError { SystemError(operation, path, ENOSPC) }
+  public static func outOfMemory(_ operation: String, _ path: Bytes) -> SystemError {
+    SystemError(operation, path, ENOMEM)
+  }
   /// More than is ever read.
   public static func tooLarge(_ path: Bytes) -> SystemError { SystemError("read", path, EFBIG) }
   /// Something in the way is in use: a mounted file system, or the store.

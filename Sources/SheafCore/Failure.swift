@@ -21,6 +21,10 @@ public struct Failure: Error {
   }
 
   public init(_ error: SystemError, hint: String? = nil) {
+    if let detail = error.detail {
+      self.init(.damaged, "\(Show.path(error.path)) \(detail)", hint: hint, cause: error)
+      return
+    }
     self.init(
       .failed, "cannot \(error.operation) \(Show.path(error.path)): \(error.cause)", hint: hint ?? error.driveHint,
       cause: error)

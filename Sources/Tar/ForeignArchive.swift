@@ -26,18 +26,62 @@ public final class ForeignArchive {
   public struct Failure: Error {
     /// libarchive's words, lower case.
     public let message: String
+    /// What reading said, where that failed.
+    public var cause: SystemError?
+  }
+
+  /// What libarchive reads from, front to back.
+  private final class Input {
+    let source: any ByteSource
+    let buffer = UnsafeMutableRawPointer.allocate(byteCount: Input.length, alignment: 64)
+    var offset: Int64 = 0
+    var failure: SystemError?
+    static let length = 1 << 18
+
+    init(_ source: any ByteSource) { self.source = source }
+    deinit { buffer.deallocate() }
+
+    func next() -> Int {
+      do throws(SystemError) {
+        let count = try source.read(into: buffer, count: Self.length, at: offset)
+        offset += Int64(count)
+        return count
+      } catch {
+        failure = error
+        return -1
+      }
+    }
+
+    func skip(_ count: Int64) -> Int64 {
+      let (sum, isTooFar) = offset.addingReportingOverflow(count)
+      guard count > 0, !isTooFar else { return 0 }
+      offset = sum
+      return count
+    }
   }
 
   private let handle = archive_read_new()!
-  private let file: Descriptor
+  private let input: Input
 
-  public init(_ file: Descriptor) throws(Failure) {
-    self.file = file
+  public init(_ source: any ByteSource) throws(Failure) {
+    input = Input(source)
     // One layer of gzip: libarchive would look for more below it, and there are files that inflate to themselves.
-    let isGzip = (try? file.read(count: 2, at: 0)) == [0x1f, 0x8b]
+    var start: Bytes = [0, 0]
+    let isGzip = (try? source.read(into: &start, count: 2, at: 0)) == 2 && start == [0x1f, 0x8b]
     guard archive_read_append_filter(handle, isGzip ? ARCHIVE_FILTER_GZIP : ARCHIVE_FILTER_NONE) == ARCHIVE_OK,
       archive_read_support_format_tar(handle) == ARCHIVE_OK,
-      archive_read_open_fd(handle, file.raw, 1 << 18) == ARCHIVE_OK
+      archive_read_set_read_callback(
+        handle,
+        { _, input, start in
+          let input = Unmanaged<Input>.fromOpaque(input!).takeUnretainedValue()
+          start?.pointee = UnsafeRawPointer(input.buffer)
+          return input.next()
+        }) == ARCHIVE_OK,
+      archive_read_set_skip_callback(
+        handle, { _, input, count in Unmanaged<Input>.fromOpaque(input!).takeUnretainedValue().skip(count) })
+        == ARCHIVE_OK,
+      archive_read_set_callback_data(handle, Unmanaged.passUnretained(input).toOpaque()) == ARCHIVE_OK,
+      archive_read_open1(handle) == ARCHIVE_OK
     else { throw failure() }
   }
 
@@ -45,7 +89,7 @@ public final class ForeignArchive {
 
   private func failure() -> Failure {
     let text = archive_error_string(handle).map { String(cString: $0) } ?? "cannot be read"
-    return Failure(message: text.prefix(1).lowercased() + text.dropFirst())
+    return Failure(message: text.prefix(1).lowercased() + text.dropFirst(), cause: input.failure)
   }
 
   /// The next entry; nil at the end. Any error ends the reading: a fatal one would be repeated for ever, and what

@@ -10,7 +10,7 @@ public enum GzipStream {
   }
 
   /// Reads all of `file` from its beginning; gives the inflated length in bytes.
-  public static func check(_ file: Descriptor) throws(Failure) -> Int64 {
+  public static func check(_ file: any ByteSource) throws(Failure) -> Int64 {
     let stream = UnsafeMutablePointer<z_stream>.allocate(capacity: 1)
     stream.initialize(to: z_stream())
     defer { stream.deallocate() }

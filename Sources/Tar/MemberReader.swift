@@ -4,7 +4,8 @@ import Posix
 
 /// Bytes that can be read from any offset: a file, or an archive's volumes in a row.
 public protocol ByteSource: Sendable {
-  /// Reads up to `count` bytes at `offset`; fewer only at the end.
+  /// Reads up to `count` bytes at `offset`; fewer only at the end, or where what follows cannot be read: then reading
+  /// there throws.
   func read(into buffer: UnsafeMutableRawPointer, count: Int, at offset: Int64) throws(SystemError) -> Int
 }
 
@@ -72,9 +73,14 @@ public final class MemberReader {
     window.count = Int(have)
     windowOffset = offset
     window.reserve(max(count, windowSize) - window.count)
-    let wanted = max(count, windowSize) - window.count
+    let room = max(count, windowSize)
     do throws(SystemError) {
-      window.count += try source.read(into: window.end, count: wanted, at: windowOffset + Int64(window.count))
+      repeat {
+        let read = try source.read(
+          into: window.end, count: room - window.count, at: windowOffset + Int64(window.count))
+        if read == 0 { break }
+        window.count += read
+      } while window.count < count
     } catch { throw .system(error) }
     return window.count
   }

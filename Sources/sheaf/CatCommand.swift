@@ -7,7 +7,10 @@ struct CatCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "cat", abstract: "Print files of a point.",
     usage: "sheaf cat -s STORE [--at POINT] PATH ...",
-    discussion: "With --archive FILE the files are looked for in a lone archive.")
+    discussion: """
+      With --archive FILE the files are looked for in a lone archive, which may be encrypted with age: --key, \
+      --passphrase-file or --passphrase-command opens it.
+      """)
 
   @OptionGroup var store: StoreOptions
   @OptionGroup var point: PointOption
@@ -15,6 +18,8 @@ struct CatCommand: ParsableCommand {
 
   @Option(help: ArgumentHelp("Read from an archive file, store or not.", valueName: "FILE"))
   var archive: RawText?
+
+  @OptionGroup var keys: KeyOptions
 
   @Argument(help: ArgumentHelp("Files in the point.", valueName: "PATH"))
   var paths: [RawText]
@@ -25,11 +30,12 @@ struct CatCommand: ParsableCommand {
       Console.shared.write(Bytes(bytes))
     }
     if let archive {
-      guard let lone = LoneArchive(archive.bytes) else {
+      guard let lone = try LoneArchive(archive.bytes, keys: keys.keys()) else {
         throw Failure(.failed, "\(Show.path(archive.bytes)) is not an archive that can be read")
       }
       return try each(\.storePath) { (path) throws(Failure) in try lone.read(path, write) }
     }
+    try keys.expectNone()
     let series = try store.openSeries()
     try volumes.add(to: series)
     let contents = try Contents(series, point.find(in: series))

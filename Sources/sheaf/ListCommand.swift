@@ -7,7 +7,10 @@ struct ListCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "ls", abstract: "Show what a point holds.",
     usage: "sheaf ls -s STORE [--at POINT] [-lR] [PATH | ARCHIVE]",
-    discussion: "PATH may also be an archive file (.tar, .tar.gz), which is then listed whole, store or not.")
+    discussion: """
+      PATH may also be an archive file (.tar, .tar.gz), which is then listed whole, store or not. One that is encrypted \
+      with age (.tar.gz.age) is opened by --key, --passphrase-file or --passphrase-command.
+      """)
 
   @OptionGroup var store: StoreOptions
   @OptionGroup var point: PointOption
@@ -21,6 +24,7 @@ struct ListCommand: ParsableCommand {
   @Flag(name: [.customShort("R"), .long], help: "Show everything below, too.")
   var recursive = false
 
+  @OptionGroup var keys: KeyOptions
   @OptionGroup var output: OutputOptions
 
   func run() throws {
@@ -44,12 +48,13 @@ struct ListCommand: ParsableCommand {
       if entry.isTorn { line += Bytes("  (changed while it was read)".utf8) }
       console.write(line + [10])
     }
-    if let path, let archive = LoneArchive(path.bytes) {
+    if let path, let archive = try LoneArchive(path.bytes, keys: keys.keys()) {
       try archive.list { (entry, owner) throws(Failure) in
         try Interruption.progress.checkCancelled()
         show(entry, isUnseen: false, whole: true, owner: owner)
       }
     } else {
+      try keys.expectNone()
       let series = try store.openSeries()
       let contents = try Contents(series, point.find(in: series))
       let wanted = try path.map { try contents.path($0) } ?? []

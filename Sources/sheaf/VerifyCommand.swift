@@ -7,7 +7,10 @@ struct VerifyCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "verify", abstract: "Check that everything can be restored.",
     usage: "sheaf verify -s STORE [--at POINT] [--quick] [ARCHIVE]",
-    discussion: "Without --at every point of every series is checked. ARCHIVE is a lone tar file, store or not.")
+    discussion: """
+      Without --at every point of every series is checked. ARCHIVE is a lone tar file, store or not; one that is \
+      encrypted with age (.tar.gz.age) is opened by --key, --passphrase-file or --passphrase-command.
+      """)
 
   @OptionGroup var store: StoreOptions
   @OptionGroup var point: PointOption
@@ -19,10 +22,12 @@ struct VerifyCommand: ParsableCommand {
   var quick = false
 
   @OptionGroup var volumes: VolumeOptions
+  @OptionGroup var keys: KeyOptions
   @OptionGroup var output: OutputOptions
 
   func run() throws {
     if let archive { return try verify(archive.bytes) }
+    try keys.expectNone()
     let opened = try store.open()
     let host = Backup.seriesName(Host.name())
     let all: [Series]
@@ -136,7 +141,7 @@ struct VerifyCommand: ParsableCommand {
   }
 
   private func verify(_ path: Bytes) throws {
-    guard let archive = LoneArchive(path) else {
+    guard let archive = try LoneArchive(path, keys: keys.keys()) else {
       throw Failure(.failed, "\(Show.path(path)) is not an archive that can be read")
     }
     let (entries, bytes) = try archive.verify()

@@ -1,29 +1,37 @@
 /// An archive file by itself, without its store: ours or anyone's.
+import Age
 import Posix
 import Tar
 
 public struct LoneArchive {
-  private let file: Descriptor
   private let path: Bytes
+  private let source: any ByteSource
+  /// The same, where it is encrypted.
+  private let encrypted: AgeReader?
 
-  /// nil where `path` is no tar file of the file system.
-  public init?(_ path: Bytes) {
+  /// nil where `path` is no tar file of the file system, encrypted or not.
+  public init?(_ path: Bytes, keys: Keys) throws(Failure) {
     let endings: [StaticString] = [".tar", ".tar.gz", ".tgz", ".tar.gz.001"]
-    guard endings.contains(where: { path.reversed().starts(with: Bytes($0).reversed()) }),
+    let isNamedAge = path.hasSuffix(".age")
+    let name = isNamedAge ? Bytes(path.dropLast(4)) : path
+    guard endings.contains(where: name.hasSuffix),
       let file = try? Descriptor.open(path, [.read, .nonBlocking]), (try? file.status().kind) == .file
     else { return nil }
-    self.file = file
     self.path = path
+    let beginsAsAge = try Keys.isAge(file)
+    encrypted = isNamedAge || beginsAsAge ? try keys.open(file) : nil
+    source = encrypted ?? file
   }
 
-  /// A descriptor of its own, at the beginning.
+  /// At the beginning.
   private func open() throws(Failure) -> ForeignArchive {
-    let file = try system { () throws(SystemError) in try Descriptor.open(path, .read) }
-    do throws(ForeignArchive.Failure) { return try ForeignArchive(file) } catch { throw damaged(error) }
+    do throws(ForeignArchive.Failure) { return try ForeignArchive(source) } catch { throw damaged(error) }
   }
 
-  private func damaged(_ error: ForeignArchive.Failure) -> Failure {
-    .damaged("\(Show.path(path)): \(Show.path(Bytes(error.message.utf8)))")
+  private func damaged(_ error: ForeignArchive.Failure, in entry: Bytes? = nil) -> Failure {
+    if let cause = error.cause { return Failure(cause) }
+    let place = entry.map { "\(Show.path($0)): " } ?? ""
+    return .damaged("\(Show.path(path)): \(place)\(Show.path(Bytes(error.message.utf8)))")
   }
 
   private func next(_ archive: ForeignArchive) throws(Failure) -> Entry? {
@@ -38,9 +46,10 @@ public struct LoneArchive {
     while true {
       let found: ForeignArchive.Entry?
       do throws(ForeignArchive.Failure) { found = try archive.next() } catch { throw damaged(error) }
-      guard let found else { return }
+      guard let found else { break }
       try body(Entry(found), (found.uid, found.gid))
     }
+    if let encrypted { try system { () throws(SystemError) in try encrypted.checkEnd() } }
   }
 
   public func read(_ wanted: Bytes, _ body: (UnsafeRawBufferPointer) throws(Failure) -> Void) throws(Failure) {
@@ -72,9 +81,11 @@ public struct LoneArchive {
 
   /// Reads everything: each gzip member's checksum, each entry. Gives how many entries there are.
   public func verify() throws(Failure) -> (entries: Int64, bytes: Int64) {
-    let start = try system { () throws(SystemError) in try file.read(count: 2, at: 0) }
+    if let encrypted { try system { () throws(SystemError) in try encrypted.check() } }
+    var start: Bytes = [0, 0]
+    _ = try system { () throws(SystemError) in try source.read(into: &start, count: 2, at: 0) }
     if start == [0x1f, 0x8b] {
-      do throws(GzipStream.Failure) { _ = try GzipStream.check(file) } catch {
+      do throws(GzipStream.Failure) { _ = try GzipStream.check(source) } catch {
         switch error {
         case .system(let error): throw Failure(error)
         case .cutShort: throw .damaged("\(Show.path(path)): is cut short")
@@ -90,7 +101,7 @@ public struct LoneArchive {
       do throws(ForeignArchive.Failure) {
         bytes.add(saturating: try archive.skipData())
       } catch {
-        throw .damaged("\(Show.path(path)): \(Show.path(entry.path)): \(Show.path(Bytes(error.message.utf8)))")
+        throw damaged(error, in: entry.path)
       }
     }
     return (entries, bytes)
