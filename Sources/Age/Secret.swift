@@ -59,9 +59,12 @@ public final class Secret: @unchecked Sendable, CustomStringConvertible, CustomR
   public var description: String { "secret" }
   public var customMirror: Mirror { Mirror(self, children: []) }
 
-  /// The first line of what can be read, without its end: of a file, a pipe or a terminal.
-  public static func line(of file: Descriptor, atMost limit: Int = 1 << 12) throws(SystemError) -> Secret {
-    let line = try read(file, atMost: limit) { $0.contains(10) }
+  /// The first line of what can be read, without its end: of a file, a pipe or a terminal. `drained`: what comes after
+  /// it is read, too, so that nobody who writes it is cut off.
+  public static func line(
+    of file: Descriptor, atMost limit: Int = 1 << 12, drained: Bool = false
+  ) throws(SystemError) -> Secret {
+    let line = try read(file, atMost: limit) { !drained && $0.contains(10) }
     let end = line.bytes.firstIndex(of: 10) ?? line.count
     line.truncate(to: end > 0 && line.bytes[end - 1] == 13 ? end - 1 : end)
     return line

@@ -38,8 +38,8 @@ struct KeyOptions: ParsableArguments {
     throw Failure(.usage, "keys and passphrases open encrypted archives by themselves; stores are not encrypted")
   }
 
-  private static func line(of file: Descriptor) throws(Failure) -> Secret {
-    do throws(SystemError) { return try Secret.line(of: file) } catch { throw Failure(error) }
+  private static func line(of file: Descriptor, drained: Bool = false) throws(Failure) -> Secret {
+    do throws(SystemError) { return try Secret.line(of: file, drained: drained) } catch { throw Failure(error) }
   }
 
   private static func output(of command: Bytes) throws(Failure) -> Secret {
@@ -55,7 +55,7 @@ struct KeyOptions: ParsableArguments {
         said.change { if $0.count < 1 << 16 { $0 += more } }
       }
     }
-    let passphrase = Result { () throws(Failure) in try line(of: shell.output) }
+    let passphrase = Result { () throws(Failure) in try line(of: shell.output, drained: true) }
     try? shell.output.close()
     let status = shell.wait()
     listener.join()
