@@ -319,6 +319,7 @@ import Testing
     tree.root = .directory(children)
     let f = try Fixture(tree)
     try f.save()
+    try f.edit("chmod -R go+rX \(f.store)")
     let target = f.scratch.path("target")
     try TestTree(.directory().owner(65534, 65534)).make(at: target)
     let output = try Command.sheaf(["restore", "-s", Raw(f.store), "--to", Raw(target)], as: .nobody).run()
