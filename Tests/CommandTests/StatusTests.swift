@@ -140,6 +140,7 @@ import Testing
     try Command("cp", ["-a", Raw(r.blue), Raw(copy)]).run().checked()
     try r.write("22")
     try r.save(r.blue)
+    try r.write("another")
     let elsewhere: [String: Raw?] = ["XDG_STATE_HOME": Raw?.none]
     let made = try Command.sheaf(
       ["backup", "-q", "--full", "-s", Raw(copy), "--series", "me", Raw(r.source)], environment: elsewhere
@@ -156,7 +157,7 @@ import Testing
   /// Whatever does not answer the alarm with a new chain leaves it standing.
   @Test(arguments: [
     ["prune", "--keep-last", "9"], ["consolidate"], ["backup", "--keep-free", "999T"],
-    ["backup", "--change-sources", "/nonexistent"],
+    ["backup", "--change-sources", "/nonexistent/source"],
   ]) func anAlarmOutlivesOtherCommands(command: [String]) throws {
     let r = try Rotation()
     try r.save(r.blue)

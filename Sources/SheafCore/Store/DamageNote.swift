@@ -111,6 +111,14 @@ extension Series {
     return (note, write(note))
   }
 
+  /// A new point that needs what was found damaged is touched as well.
+  func noteDamage(touching set: SetName, _ known: KnownStores?) {
+    var note = damageNote(known)
+    guard !note.isEmpty, let needed = try? firstNeeded(by: set, among: note.findings.map(\.set)) else { return }
+    note.touched[set] = [needed]
+    _ = write(note)
+  }
+
   /// What was made again is not what was found damaged.
   func forgetDamage(of sets: [SetName]) {
     let before = damageNote(nil)

@@ -140,7 +140,10 @@ public struct Backup {
     let newest = try series.sets().last
     if state == .asKnown { try tellOfLostManifests(series, newest) }
     // As long as no set answers it, this is not forgotten.
-    defer { if !options.isDryRun, state == .asKnown || summary?.set != nil { remember(series, summary?.sources) } }
+    defer {
+      if let set = summary?.set { series.noteDamage(touching: set, known) }
+      if !options.isDryRun, state == .asKnown || summary?.set != nil { remember(series, summary?.sources) }
+    }
     guard let newest else {
       if options.isDifferential { reporter.note("a full set is written, because there is none yet to build on") }
       summary = try run.write(after: nil, fullBecause: nil)
