@@ -426,6 +426,13 @@ done | (cd "$tmp" && awk -v sets_="$chain" -v ids_="$ids" "$reading"'
     hide(p)
     next
   }
+  # Nothing is renamed here, the lines of the point say where all is; but what cannot be read is not passed over.
+  /^# renamed / {
+    if (NF != 4 || $3 !~ /^\.\// || $4 !~ /^\.\// || set[n] ~ /-full(-|$)/) fail("cannot be read")
+    path(substr($3, 3))
+    path(substr($4, 3))
+    next
+  }
   /^# volume: / {
     if (NF != 5 || $3 !~ /^[0-9A-Za-z][0-9A-Za-z._-]*$/ || $4 !~ /^[0-9]+$/ || $5 !~ /^[0-9a-f]+$/)
       fail("cannot be read")

@@ -41,6 +41,10 @@ final class Fixture {
     _ arguments: [Raw], status: Int32 = 0, environment: [String: Raw?] = [:], input: Bytes? = nil,
     in directory: Bytes? = nil, as user: Command.User? = nil, at location: SourceLocation = #_sourceLocation
   ) throws -> Output {
+    // A store is its owner's alone.
+    if let user, Host.isRoot {
+      try Command("chown", ["-R", "\(Int(user.uid)):\(Int(user.gid))", Raw(store)]).run().checked()
+    }
     let command = try Command.sheaf(
       arguments, environment: environment, input: input, in: directory, as: user)
     let output = try command.run()

@@ -32,7 +32,9 @@ struct MovesHostileTests {
   }
 
   private func runScript(_ stage: Stage) throws -> Output {
-    try Command(
+    // It takes none that holds something, and the program may have come to some of the point before the line.
+    Scratch.remove(stage.target)
+    return try Command(
       "sh", [Raw(stage.store.path.joined(Bytes("restore.sh"))), "--no-check", "--to", Raw(stage.target)], timeout: 30
     ).run()
   }
@@ -80,7 +82,6 @@ struct MovesHostileTests {
     let lines = before.differences(to: try stage.snapshot(), .ignoring(.changed, skipped: ["in/target"]))
     #expect(lines == [], "\(script)")
     #expect(!exists(stage.target.joined(Bytes("box/stolen"))), "\(script)")
-    if "\(Self.hostile[index])".contains("none") { #expect(script.status == 3, "\(script)") }
   }
 
   @Test(
@@ -88,8 +89,11 @@ struct MovesHostileTests {
       ["# renamed ./box/file ./box/a", "# renamed ./box/file ./box/b"],
       ["# renamed ./box/file ./box/a", "# renamed ./box/dir ./box/a"],
     ] as [[Raw]])
-  func onePathIsRenamedOnce(_ notes: [Raw]) throws {
-    let script = try runScript(try stage(notes))
-    #expect(script.status == 4 && script.errorText.contains("renamed already"), "\(script)")
+  func nothingIsRenamedTwice(_ notes: [Raw]) throws {
+    let stage = try stage(notes)
+    let script = try runScript(stage)
+    // What the lines of the point say counts; the records are for tar.
+    #expect(script.status == 0, "\(script)")
+    #expect(!exists(stage.target.joined(Bytes("box/a"))) && exists(stage.target.joined(Bytes("box/file"))))
   }
 }

@@ -46,7 +46,9 @@ struct SeenPoint: Equatable, Sendable {
   init(_ set: SetName, _ foot: SetFoot, started: Timestamp? = nil) {
     point = set.point
     digest = String(foot.point.hex.prefix(16))
-    self.started = started.flatMap { (-1...1).contains($0.seconds.subtracting(saturating: set.time.seconds)) ? nil : $0 }
+    self.started = started.flatMap {
+      (-1...1).contains($0.seconds.subtracting(saturating: set.time.seconds)) ? nil : $0
+    }
   }
 
   /// `POINT:DIGEST` or `POINT:DIGEST:STARTED`

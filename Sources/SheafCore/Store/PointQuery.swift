@@ -36,7 +36,9 @@ public enum PointQuery {
       return all[place - steps]
     }
     if words == "latest" { return newest }
-    if let exact = all.last(where: { $0.text == words || $0.point == words }) { return exact }
+    // A point's name, also written as times are.
+    let plain = words.filter { $0 != ":" }
+    if let exact = all.last(where: { $0.text == words || $0.point == plain }) { return exact }
     // The name of one that another set for the same point has replaced.
     if let named = SetName(words) {
       if let successor = all.last(where: { $0.point == named.point }) { return successor }

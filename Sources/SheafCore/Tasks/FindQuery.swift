@@ -9,11 +9,14 @@ struct FindQuery {
   private let paths: Set<Bytes>
   private let names: [Bytes]
   private let ignoresCase: Bool
+  /// With a slash at the end, as a pattern has it.
+  private let wantsDirectories: Bool
 
   /// `sources`: of all points, as absolute paths without the leading slash. Throws `usage` where the pattern cannot be
   /// used.
   init(_ given: Bytes, sources: [Bytes], ignoresCase: Bool) throws(Failure) {
     self.ignoresCase = ignoresCase
+    wantsDirectories = given.last == 47
     func folded(_ bytes: Bytes) -> Bytes { ignoresCase ? bytes.lowercased : bytes }
     let text = folded(given)
     let sources = sources.map(folded)
@@ -58,17 +61,19 @@ struct FindQuery {
   }
 
   private func isLike(_ directory: Bytes, _ name: UnsafeBufferPointer<UInt8>, _ isDirectory: Bool) -> Bool {
-    if names.contains(where: { $0.elementsEqual(name) }) { return true }
+    let mayBeNamed = isDirectory || !wantsDirectories
+    if mayBeNamed, names.contains(where: { $0.elementsEqual(name) }) { return true }
     if patterns.contains(where: {
       $0.matches(directory: directory, name: name, isDirectory: isDirectory, sources: tops)
     }) {
       return true
     }
-    return paths.contains { path in
-      path.count == directory.count + name.count + (directory.isEmpty ? 0 : 1)
-        && path.suffix(name.count).elementsEqual(name) && path.starts(with: directory)
-        && (directory.isEmpty || path[directory.count] == 47)
-    }
+    return mayBeNamed
+      && paths.contains { path in
+        path.count == directory.count + name.count + (directory.isEmpty ? 0 : 1)
+          && path.suffix(name.count).elementsEqual(name) && path.starts(with: directory)
+          && (directory.isEmpty || path[directory.count] == 47)
+      }
   }
 }
 
