@@ -51,7 +51,9 @@ final class SFTPConnection: Sendable {
     threads.append(Thread { Self.listen(child, said) })
     do throws(SFTPFailure) {
       // One that has ended cannot be written to; why, it has said.
-      do throws(SFTPFailure) { try Self.write(.initialize, hello.bytes, to: child) } catch { throw SFTPFailure.lost("") }
+      do throws(SFTPFailure) { try Self.write(.initialize, hello.bytes, to: child) } catch {
+        throw SFTPFailure.lost("")
+      }
       guard let (type, body) = try Self.read(from: child) else { throw SFTPFailure.lost("") }
       guard type == SFTPType.version.rawValue else { throw SFTPFailure.lost("the server does not speak SFTP") }
       extensions = Self.extensions(body)
