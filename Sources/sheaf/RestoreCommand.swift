@@ -89,6 +89,9 @@ struct RestoreCommand: ParsableCommand {
     }
     if deleteExcluded, !delete { throw Failure(.usage, "--delete-excluded needs --delete") }
     let series = try store.openSeries()
+    // From here on nothing is removed that the point needs.
+    let reading = series.beginReading()
+    defer { withExtendedLifetime(reading) {} }
     try volumes.add(to: series)
     let set = try point.find(in: series)
     let contents = try Contents(series, set)

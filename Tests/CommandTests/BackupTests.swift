@@ -40,7 +40,7 @@ import Testing
       """)
     #expect(try f.save().changed == 1)
     try f.edit("rm -rf ./* ")
-    try f.save()
+    try f.save(["--gone", Raw(f.source)])
     try f.edit("echo back > a.txt")
     try f.save()
     try f.expectEveryPoint()

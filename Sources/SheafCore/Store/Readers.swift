@@ -6,8 +6,8 @@ extension Series {
   /// Seconds to wait for the other side, which removes few files or reads many.
   private static let patience = 10
 
-  /// Held while archives are read. nil: the file system has no such locks.
-  func beginReading() -> Descriptor? {
+  /// Held while archives are read, from before it is looked up which. nil: the file system has no such locks.
+  public func beginReading() -> Descriptor? {
     let directory = try? directory.open(Bytes("."), [.read, .directory])
     return directory.flatMap { wait(for: $0, exclusive: false) == .taken ? $0 : nil }
   }
