@@ -107,7 +107,7 @@ final class Stage: Sendable {
     expectSame(attack, before, try stage.snapshot(), "restore")
 
     let readers: [[Raw]] = [
-      ["points"], ["ls", "-lR"], ["ls", "box", "--json"], ["cat", "box/file"], ["manifest"], ["verify"],
+      ["points"], ["ls", "-lR"], ["ls", "box", "--json"], ["cat", "box/file"], ["manifest"],
       ["restore", "-n", "--to", "/nowhere"], ["find", "*"], ["history", "box/file"], ["diff", "latest", "latest"],
       ["diff"], ["export"], ["export", "-z", "box"],
     ]
@@ -115,6 +115,9 @@ final class Stage: Sendable {
       try run(attack, [arguments[0], "-s", store] + arguments.dropFirst(), [0, 1, 3, 4, 10])
     }
     expectSame(attack, before, try stage.snapshot(), "reading")
+    // The damage that it finds is noted in the series.
+    try run(attack, ["verify", "-s", store], [0, 1, 3, 4, 10])
+    expectSame(attack, before, try stage.snapshot(), "verify", skipping: ["store"])
     let source = Raw(stage.outside)
     try run(attack, ["backup", "-s", store, "--series", "forged", "--change-sources", source], [0, 1, 3, 4, 10])
     expectSame(attack, before, try stage.snapshot(), "backup", skipping: ["store"])
