@@ -315,6 +315,11 @@ import Testing
     for road in Road.installed {
       let (target, _) = try restore(f, road, ["--no-check"])
       #expect(try Bytes.read(target.joined(f.inside.bytes).joined(Bytes("a"))) == Bytes("3\n"))
+    }
+    // (A flipped bit may lie where the file does not: then the file comes back, and its own digest vouches for it.)
+    for at in size / 3..<size { archive[at] = 0 }
+    try Descriptor.open(path, [.write, .truncate]).write(archive)
+    for road in Road.installed {
       let (_, output) = try restore(f, road, ["--no-check", "--at", Raw(f.points[1].set)], status: 3)
       #expect(output.errorText.contains("not all of it"), "\(output)")
     }
