@@ -122,4 +122,43 @@ import Testing
     for path in tree.paths where tree[Raw(path)]!.mode & 0o6000 != 0 { Issue.record("\(road): \(path.shown)") }
     #expect(tree["root's"] != nil && tree["folder"]!.mode & 0o1000 != 0)
   }
+
+  /// Files, folders and links that have nothing but times of their own do not cost a command each.
+  @Test(arguments: [Road.gnu, .bsd].filter(Road.installed.contains)) func manyTimesWithFewCommands(road: Road) throws {
+    let kinds: [(Raw, Node)] = [
+      ("empty", .file()), ("full", .file("x")), ("folder", .directory([:])), ("link", .symlink("/else\twhere/..")),
+      ("sgid", .directory([:]).mode(0o2775)), ("shut", .directory([:]).mode(0o500)), ("open", .file().mode(0o6755)),
+      ("odd\u{1}\n\\ %s", .file()), ("-\u{e9} =", .symlink("-\u{e9} ='")),
+      (Raw(Bytes(repeating: 0xc8, count: 250)), .file().mode(0o7)),
+    ]
+    var folders: [Raw: Node] = [:]
+    for number in 0..<40 {
+      let time = Int64(1_000_000_000 + number * 10)
+      var children: [Raw: Node] = [:]
+      for (index, kind) in kinds.enumerated() { children[kind.0] = kind.1.modified(time + Int64(index), Int32(index)) }
+      folders["\(number)"] = Node.directory(children).modified(time, 7)
+    }
+    let f = try Fixture(TestTree(folders))
+    try f.save()
+    // Commands that say that they ran.
+    let tools = f.scratch.path("counting")
+    let make: Raw = """
+      mkdir "$1"; for i in touch chmod chown mkdir ln mv; do
+        printf '#!/bin/sh\\necho %s >>"%s/ran"\\nexec %s "$@"\\n' $i "$1" "$(command -v $i)" >"$1/$i"; done
+      chmod +x "$1"/*
+      """
+    try Command("sh", ["-ec", make, "sh", Raw(tools)]).run().checked()
+    let target = f.scratch.path("target")
+    let run: Raw = "PATH=$1:$PATH; export PATH; shift; exec \"$@\""
+    let script: [Raw] = road.shell + [Raw(f.store.joined(Bytes("restore.sh"))), "--to", Raw(target)]
+    try Command("sh", ["-c", run, "sh", Raw(tools)] + script, environment: ["TAR": road == .bsd ? "bsdtar" : "tar"])
+      .run().checked()
+    let restored = try Snapshot(of: target.joined(f.inside.bytes))
+    #expect(f.newest.tree.differences(to: restored, road.limits) == [])
+    let ran = try Bytes.read(tools.joined(Bytes("ran"))).split(separator: 10).map { Raw(Bytes($0)) }
+    // Of each forty, what cannot be told to a tar: one file's odd name, folders that are shut, what has special bits.
+    let count = Dictionary(grouping: ran) { $0 }.mapValues(\.count)
+    #expect(count["touch", default: 0] < 40 * 2 + 20 && count["ln", default: 0] < 5, "\(count)")
+    #expect(count["chmod", default: 0] < 40 * 3 + 20 && count["chown", default: 0] < 20, "\(count)")
+  }
 }
