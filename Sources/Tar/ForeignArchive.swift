@@ -28,75 +28,56 @@ public final class ForeignArchive {
     public let message: String
     /// What reading said, where that failed.
     public var cause: SystemError?
-  }
 
-  /// What libarchive reads from, front to back.
-  private final class Input {
-    let source: any ByteSource
-    let buffer = UnsafeMutableRawPointer.allocate(byteCount: Input.length, alignment: 64)
-    var offset: Int64 = 0
-    var failure: SystemError?
-    static let length = 1 << 18
+    init(message: String, cause: SystemError? = nil) { (self.message, self.cause) = (message, cause) }
 
-    init(_ source: any ByteSource) { self.source = source }
-    deinit { buffer.deallocate() }
-
-    func next() -> Int {
-      do throws(SystemError) {
-        let count = try source.read(into: buffer, count: Self.length, at: offset)
-        offset += Int64(count)
-        return count
-      } catch {
-        failure = error
-        return -1
-      }
-    }
-
-    func skip(_ count: Int64) -> Int64 {
-      let (sum, isTooFar) = offset.addingReportingOverflow(count)
-      guard count > 0, !isTooFar else { return 0 }
-      offset = sum
-      return count
+    init(libarchive handle: OpaquePointer) {
+      let text = archive_error_string(handle).map { String(cString: $0) } ?? "cannot be read"
+      message = text.prefix(1).lowercased() + text.dropFirst()
     }
   }
 
   private let handle = archive_read_new()!
-  private let input: Input
+  private let input: ForeignInput
+  /// Bytes that may be read for the headers of one entry, or until the first of its data is there: libarchive keeps all
+  /// pieces of a sparse file in memory, and a few bytes of gzip tell of millions.
+  private static let headerLimit: Int64 = 16 << 20
 
   public init(_ source: any ByteSource) throws(Failure) {
-    input = Input(source)
     // One layer of gzip: libarchive would look for more below it, and there are files that inflate to themselves.
     var start: Bytes = [0, 0]
     let isGzip = (try? source.read(into: &start, count: 2, at: 0)) == 2 && start == [0x1f, 0x8b]
-    guard archive_read_append_filter(handle, isGzip ? ARCHIVE_FILTER_GZIP : ARCHIVE_FILTER_NONE) == ARCHIVE_OK,
-      archive_read_support_format_tar(handle) == ARCHIVE_OK,
-      archive_read_set_read_callback(
-        handle,
-        { _, input, start in
-          let input = Unmanaged<Input>.fromOpaque(input!).takeUnretainedValue()
-          start?.pointee = UnsafeRawPointer(input.buffer)
-          return input.next()
-        }) == ARCHIVE_OK,
-      archive_read_set_skip_callback(
-        handle, { _, input, count in Unmanaged<Input>.fromOpaque(input!).takeUnretainedValue().skip(count) })
-        == ARCHIVE_OK,
-      archive_read_set_callback_data(handle, Unmanaged.passUnretained(input).toOpaque()) == ARCHIVE_OK,
-      archive_read_open1(handle) == ARCHIVE_OK
+    let plain = PlainInput(source)
+    input = isGzip ? try InflatedInput(plain) : plain
+    guard archive_read_append_filter(handle, ARCHIVE_FILTER_NONE) == ARCHIVE_OK,
+      archive_read_support_format_tar(handle) == ARCHIVE_OK, input.open(handle)
     else { throw failure() }
   }
 
   deinit { archive_read_free(handle) }
 
   private func failure() -> Failure {
-    let text = archive_error_string(handle).map { String(cString: $0) } ?? "cannot be read"
-    return Failure(message: text.prefix(1).lowercased() + text.dropFirst(), cause: input.failure)
+    if let found = input.failure { return found }
+    return Failure(libarchive: handle)
   }
+
+  /// Runs a call that may read headers, or the map of a sparse file.
+  private func bounded(_ body: () -> Int32) -> Int32 {
+    input.left = Self.headerLimit
+    defer { input.left = .max }
+    return body()
+  }
+
+  private var hasEntry = false
 
   /// The next entry; nil at the end. Any error ends the reading: a fatal one would be repeated for ever, and what
   /// comes after a header that is damaged may be another file's data.
   public func next() throws(Failure) -> Entry? {
     var found: OpaquePointer?
-    switch archive_read_next_header(handle, &found) {
+    // The data of the one before may be long.
+    if hasEntry, archive_read_data_skip(handle) < ARCHIVE_WARN { throw failure() }
+    hasEntry = true
+    switch bounded({ archive_read_next_header(handle, &found) }) {
     case ARCHIVE_OK, ARCHIVE_WARN: return Self.entry(found!)
     case ARCHIVE_EOF: return nil
     default: throw failure()
@@ -124,7 +105,7 @@ public final class ForeignArchive {
       var start: UnsafeRawPointer?
       var count = 0
       var offset: Int64 = 0
-      let code = archive_read_data_block(handle, &start, &count, &offset)
+      let code = bounded { archive_read_data_block(handle, &start, &count, &offset) }
       guard code == ARCHIVE_OK || code == ARCHIVE_WARN || code == ARCHIVE_EOF else { throw failure() }
       if code == ARCHIVE_EOF {
         do throws(E) { try fill(to: size) } catch { return .failure(error) }
@@ -148,7 +129,7 @@ public final class ForeignArchive {
       var start: UnsafeRawPointer?
       var count = 0
       var offset: Int64 = 0
-      switch archive_read_data_block(handle, &start, &count, &offset) {
+      switch bounded({ archive_read_data_block(handle, &start, &count, &offset) }) {
       case ARCHIVE_OK, ARCHIVE_WARN: total += Int64(count)
       case ARCHIVE_EOF: return total
       default: throw failure()
