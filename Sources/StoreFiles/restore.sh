@@ -182,7 +182,7 @@ manifest() { [ -f "$dir/$1.mtree.gz" ] && gzip -dc <"$dir/$1.mtree.gz"; }
 # read_head SET: its kind, what it builds on, what one must understand to read it.
 read_head() {
   manifest "$1" 2>/dev/null | awk -v name="$1" '
-    length($0) > 1000000 || NR > 100000 || (NR == 1 && $0 != "#mtree") { exit }
+    (size += length($0)) > 50331648 || NR > 1048600 || (NR == 1 && $0 != "#mtree") { exit }
     /^\./ { complete = 1; exit }
     $2 == "sheaf:" { format = $3 }
     $2 == "requires:" { sub(/^# requires: */, ""); requires = $0 }
@@ -310,7 +310,7 @@ reading='
     exit 1
   }
   # Nothing is done with a line that holds what the format does not allow.
-  length($0) > 16777216 { fail("is too long") }
+  length($0) > 33554432 { fail("is too long") }
   $0 ~ "[^A-Za-z0-9_.,/+:@%\\\\ =#-]" { fail("holds a byte that may not stand there") }
   /\\/ {
     parts = split($0, part, /\\/)
@@ -512,7 +512,7 @@ END
       set=$(awk -v id="$id" '$1 == id { set = $2 } END { print set }' "$tmp/heads")
       [ -n "$set" ] || continue
       manifest "$set" 2>/dev/null | (cd "$tmp" && awk -v set="$set" '
-        length($0) > 16777216 { exit }
+        length($0) > 33554432 { exit }
         $2 == "volume:" && NF == 5 && $3 ~ /^[0-9A-Za-z][0-9A-Za-z._-]*$/ && $4 ~ /^[0-9]+$/ && $5 ~ /^[0-9a-f]+$/ {
           print $3, $4, $5 >("volumes." set)
         }')

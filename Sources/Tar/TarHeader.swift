@@ -98,12 +98,18 @@ public struct TarHeader: Sendable {
     if isOldGNU { appendSparseExtensions(to: out) }
   }
 
-  /// A global pax header (`g`) with one `comment`: what the archive as a whole says of itself.
+  /// A global pax header (`g`) with one `comment`: what the archive as a whole says of itself. A long one goes on in
+  /// further headers, since libarchive takes none above 1 MiB.
   public static func appendGlobalComment(_ text: Bytes, to out: Buffer) {
-    let records = Buffer()
-    appendRecord("comment", text, to: records)
-    appendSpecial(Bytes("pax_global_header"), type: UInt8(ascii: "g"), records.bytes, to: out)
+    var rest = text[...]
+    repeat {
+      let records = Buffer()
+      appendRecord("comment", Bytes(rest.prefix(commentLimit)), to: records)
+      appendSpecial(Bytes("pax_global_header"), type: UInt8(ascii: "g"), records.bytes, to: out)
+      rest = rest.dropFirst(commentLimit)
+    } while !rest.isEmpty
   }
+  private static let commentLimit = 900_000
 
   /// Two blocks of zeros: the end of an archive.
   public static func appendEnd(to out: Buffer) { out.appendZeros(2 * blockSize) }

@@ -27,7 +27,7 @@ public struct TarReader {
   }
 
   /// The next entry; its data may reach beyond the bytes. nil at their end or at an archive's end.
-  /// Global headers are passed over; their comment goes to `comment`.
+  /// Global headers are passed over; their comments, one behind the other, go to `globalComment`.
   public private(set) var globalComment = Bytes()
   public private(set) var sawEnd = false
 
@@ -62,7 +62,7 @@ public struct TarReader {
       case UInt8(ascii: "K"): longLink = try special(size, terminated: true)
       case UInt8(ascii: "x"): pax = try records(special(size, terminated: false))
       case UInt8(ascii: "g"):
-        globalComment = try records(special(size, terminated: false)).first { $0.key == Bytes("comment") }?.value ?? []
+        globalComment += try records(special(size, terminated: false)).first { $0.key == Bytes("comment") }?.value ?? []
         entry.start = position
         continue
       default:

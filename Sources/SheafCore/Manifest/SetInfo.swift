@@ -83,6 +83,14 @@ public struct SetHead: Sendable, Equatable {
     return Bytes(lines.map { $0.hasSuffix(" ") ? String($0.dropLast()) : $0 }.joined(separator: "\n").utf8) + [10]
   }
 
+  /// Throws where it is more than any reader takes, so that nothing is written that nobody could read.
+  func checkSize() throws(Failure) {
+    guard !Fields(text: text()).isSound else { return }
+    throw Failure(
+      .usage, "too many sources or exclusions: a set's head would be longer than \(Show.size(Int64(Fields.byteLimit)))",
+      hint: "name the folders above them, or spread them over several series")
+  }
+
   private static func text(_ time: Timestamp) -> String {
     let buffer = Buffer()
     buffer.append(time)

@@ -75,7 +75,13 @@ final class ArchiveWriter {
     return last
   }
 
+  /// A reader takes 48 MB for a set's foot, in which each has a line.
+  static let mostVolumes = 250_000
+
   private func beginVolume() throws(SystemError) {
+    guard files.count < Self.mostVolumes else {
+      throw .unfit("cut the archive into more than \(Self.mostVolumes) volumes:", directory.path)
+    }
     try files[last].file.seal()
     let name = set.volume(files.count + 1, of: files.count + 1)
     files.append((try NewFile(Bytes(name.utf8), in: directory), 0))

@@ -265,8 +265,11 @@ public struct KnownStores: Sendable {
 
   // MARK: - The file
 
+  /// The sources of several series, each as many as a set's head takes.
+  private static let limit = 512 << 20
+
   private func read(_ name: Bytes, _ folder: Descriptor) -> KnownStore? {
-    guard let text = try? folder.open(name, [.read, .noFollow, .nonBlocking]).readAll(atMost: 16 << 20) else {
+    guard let text = try? folder.open(name, [.read, .noFollow, .nonBlocking]).readAll(atMost: Self.limit) else {
       return nil
     }
     var store = KnownStore(uuid: "", label: [], path: [], pathOnDrive: [], seen: Timestamp(seconds: 0))

@@ -384,6 +384,7 @@ private struct Run {
       exclusions: rules.exclusions.lines,
       comment: options.comment)
     head.machine = Machine.identity ?? []
+    try head.checkSize()
     var summary = BackupSummary(
       kind: head.kind, parent: isFull ? nil : previous?.set.text, series: name, sources: sources.sources)
     summary.missing = missing
