@@ -28,10 +28,11 @@ struct Relocation {
     let leaving = Set(going)
     let staying = lineage.sets.filter { !leaving.contains($0) && lineage.isKnown($0) }
     for set in staying { if let id = (try? series.head(set))?.id { ids[id] = nil } }
+    let points = ids.values.map(\.point).sorted()
     var places: [Key: [Extent]?] = [:]
     var touched: [SetName] = []
     for set in staying {
-      guard try mayTell(set, of: ids, lineage) else { continue }
+      guard try mayTell(set, of: points, lineage) else { continue }
       var isTouched = false
       try visit(set) { entry in
         for extent in entry.extents where ids[extent.set] != nil {
@@ -42,8 +43,11 @@ struct Relocation {
       if isTouched { touched.append(set) }
     }
     guard !touched.isEmpty else { return (going, []) }
-    for set in staying.reversed() where places.values.contains(where: { $0 == nil }) {
-      for old in all where old.point == set.point && old != set {
+    // Only sets for the same point have the same files.
+    let twins = Dictionary(grouping: all, by: \.point).filter { $0.value.count > 1 }
+    for set in staying.reversed() {
+      guard let others = twins[set.point], places.values.contains(where: { $0 == nil }) else { continue }
+      for old in others where old != set {
         do throws(Failure) { try findPlaces(&places, of: old, now: set, ids) } catch {
           // What is not found stays needed.
           guard error.kind == .damaged || error.kind == .failed else { throw error }
@@ -53,11 +57,14 @@ struct Relocation {
     var missing: Set<SetID> = []
     for (key, place) in places where place == nil { missing.insert(key.set) }
     var kept: Set<SetName> = []
+    var seen: Set<SetName> = []
     for id in missing {
       // A set stays with all that it builds on.
-      guard let set = ids[id] else { continue }
-      if let chain = try? series.chain(of: set) { kept.formUnion(chain.filter(going.contains)) }
-      kept.insert(set)
+      var next = ids[id]
+      while let set = next, seen.insert(set).inserted {
+        if leaving.contains(set) { kept.insert(set) }
+        next = try? lineage.parent(of: set)
+      }
     }
     var replaced: [SetName] = []
     for set in touched where try rewrite(set, places) { replaced.append(set) }
@@ -66,14 +73,14 @@ struct Relocation {
 
   /// Manifests that cannot tell of such places need not be read. A chain tells of what came with it, unless it was
   /// written anew or began with something unseen.
-  private func mayTell(
-    _ set: SetName, of ids: [SetID: SetName], _ lineage: Lineage
-  ) throws(Failure) -> Bool {
+  /// `points`: of the sets where the places are, sorted.
+  private func mayTell(_ set: SetName, of points: [String], _ lineage: Lineage) throws(Failure) -> Bool {
     let full = try lineage.full(of: set)
     let unseen = try series.foot(full).counts.unseen
     let isOwn = full.number == 1 && unseen == 0
     if set == full, isOwn { return false }
-    return ids.values.contains { $0.point <= set.point && (!isOwn || $0.point >= full.point) }
+    guard let newest = points.last(notAfter: set.point) else { return false }
+    return !isOwn || newest >= full.point
   }
 
   private func visit(_ set: SetName, _ body: (Entry) -> Void) throws(Failure) {
@@ -153,5 +160,17 @@ struct Relocation {
       file.discard()
       throw error
     }
+  }
+}
+
+extension [String] {
+  /// Of a sorted array.
+  fileprivate func last(notAfter limit: String) -> String? {
+    var (low, high) = (0, count)
+    while low < high {
+      let middle = (low + high) / 2
+      if self[middle] <= limit { low = middle + 1 } else { high = middle }
+    }
+    return low > 0 ? self[low - 1] : nil
   }
 }

@@ -85,7 +85,11 @@ extension Series {
   func remove(_ left: Leftovers) throws(Failure) {
     // The journal last: as long as it is there, what it tells of can be recognized.
     let names = left.volumes.filter(\.isPartial).map(\.name) + [left.taken, left.journal].compactMap { $0 }
-    for name in names { try system { () throws(SystemError) in try directory.removeFile(name) } }
+    for name in names {
+      do throws(SystemError) { try directory.removeFile(name) } catch {
+        guard error.isMissing else { throw Failure(error) }
+      }
+    }
   }
 }
 

@@ -32,15 +32,15 @@ public struct Rebuild {
     var summary = RebuildSummary()
     // Oldest first: a set's point is made of those before it.
     let others = try series.volumesOfOthers()
-    var named = try series.allSets()
+    var named = Set(try series.allSets())
     // A manifest that was written anew for an archive of another number is in the way of that archive's own.
     let there = Set(try series.archives().map(\.set))
-    for set in named where !there.contains(set) && !isGood(set) {
+    for set in named.sorted() where !there.contains(set) && !isGood(set) {
       reporter.note("\(set.manifest) cannot be read and is put aside")
       try system { () throws(SystemError) in
         try series.directory.rename(Bytes(set.manifest.utf8), to: Bytes("\(set.manifest).damaged".utf8))
       }
-      named.removeAll { $0 == set }
+      named.remove(set)
     }
     for (set, volumes) in try series.archives() {
       try progress.checkCancelled()
@@ -53,28 +53,30 @@ public struct Rebuild {
         summary.files += try rebuild(set, volumes, &summary)
         summary.rebuilt.append(set)
         series.forgetDamage(of: [set])
-        try reportMismatch(set, &summary)
       } catch {
         guard error.kind == .damaged else { throw error }
         summary.isDamaged = true
         reporter.problem("cannot be rebuilt: \(error.message)", path: nil)
       }
     }
+    try reportMismatches(&summary)
     return summary
   }
 
   /// Not all that a manifest told can be known from the archive: other sets that know the point's digest are asked.
-  private func reportMismatch(_ set: SetName, _ summary: inout RebuildSummary) throws(Failure) {
-    let digest = try series.foot(set).point
-    for other in try series.allSets() where other != set {
-      let knows =
-        other.point == set.point
-        ? try? series.foot(other).point
-        : (try? series.head(other).parent).flatMap { $0?.point == set.point ? $0?.digest : nil }
-      guard let knows, knows != digest else { continue }
+  private func reportMismatches(_ summary: inout RebuildSummary) throws(Failure) {
+    if summary.rebuilt.isEmpty { return }
+    var known: [String: [(set: SetName, digest: Digest)]] = [:]
+    for set in try series.allSets() {
+      if let point = try? series.foot(set).point { known[set.point, default: []].append((set, point)) }
+      if let parent = try? series.head(set).parent { known[parent.point, default: []].append((set, parent.digest)) }
+    }
+    for set in summary.rebuilt {
+      let digest = try series.foot(set).point
+      guard let other = known[set.point]?.first(where: { $0.set != set && $0.digest != digest }) else { continue }
       summary.isDamaged = true
-      return reporter.problem(
-        "\(set.text) was rebuilt as another state of the point than \(other.text) knows: hard links of what it could "
+      reporter.problem(
+        "\(set.text) was rebuilt as another state of the point than \(other.set.text) knows: hard links of what it could "
           + "not look at are not in its archive", path: nil)
     }
   }

@@ -28,18 +28,23 @@ struct TakeOver {
     for name in others { try system { () throws(SystemError) in try series.directory.removeFile(name) } }
     var result: TakeOverSummary?
     for left in sets {
+      var isKept = false
       if (try? series.directory.status(of: Bytes(left.set.manifest.utf8))) == nil {
         if let summary = try complete(left) {
-          result = summary
+          (result, isKept) = (summary, true)
         } else if let summary = try keep(left) {
-          result = summary
+          (result, isKept) = (summary, true)
         } else {
           let size = left.partialBytes
           if size > 0 { reporter.note("of what an interrupted run left (\(Show.size(size))) nothing can be kept") }
         }
       }
-      // What was kept has its final name by now.
-      if let rest = try series.leftovers().sets.first(where: { $0.set == left.set }) { try series.remove(rest) }
+      // What was kept has its final name by now. (Only then the folder is listed again: much may have been left.)
+      if !isKept {
+        try series.remove(left)
+      } else if let rest = try series.leftovers().sets.first(where: { $0.set == left.set }) {
+        try series.remove(rest)
+      }
     }
     return result
   }
