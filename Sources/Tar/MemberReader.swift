@@ -11,6 +11,20 @@ public protocol ByteSource: Sendable {
 
 extension Descriptor: ByteSource {}
 
+/// A small file's bytes, without the file.
+public struct HeldBytes: ByteSource {
+  private let bytes: Bytes
+
+  public init(_ bytes: Bytes) { self.bytes = bytes }
+
+  public func read(into buffer: UnsafeMutableRawPointer, count: Int, at offset: Int64) -> Int {
+    guard (0..<Int64(bytes.count)).contains(offset) else { return 0 }
+    let part = bytes[Int(offset)...].prefix(count)
+    part.withUnsafeBytes { if let start = $0.baseAddress { buffer.copyMemory(from: start, byteCount: $0.count) } }
+    return part.count
+  }
+}
+
 /// Not for use from several threads.
 public final class MemberReader {
   private let source: any ByteSource

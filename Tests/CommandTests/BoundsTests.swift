@@ -24,6 +24,55 @@ import Testing
     }
   }
 
+  /// What one entry says of itself, in gigabytes: libarchive would keep all of it in memory.
+  @Test(arguments: ["old", "1.0", "pax", "long"]) func anEntryWithoutEnd(form: String) throws {
+    let f = try Fixture()
+    let archive = f.scratch.path("foreign.tar.gz")
+    let script = """
+      import gzip, sys, tarfile
+      form, out = sys.argv[1], gzip.open(sys.argv[2], "wb", 1)
+      def header(type, size, name=b"file", change=lambda block: None):
+          block = bytearray(512)
+          for at, text in ((0, name), (100, b"0000644\\0" + b"0000000\\0" * 2), (124, b"%011o\\0" % size),
+                           (136, b"00000000000\\0" + b" " * 8 + type), (257, b"ustar  \\0")):
+              block[at : at + len(text)] = text
+          change(block)
+          block[148:156] = b"%06o\\0 " % sum(block)
+          return bytes(block)
+      def record(key, value):
+          text = b" " + key + b"=" + value + b"\\n"
+          size = next(n for n in range(len(text), len(text) + 9) if len(b"%d" % n) + len(text) == n)
+          return b"%d" % size + text
+      def padded(data): return data + bytes(-len(data) % 512)
+      if form == "old":
+          def sparse(block):
+              block[386:482] = (b"%011o " % 0 + b"%011o " % 0) * 4
+              block[482:495] = b"1%011o " % 5
+          out.write(header(b"S", 0, change=sparse))
+          more = ((b"%011o " % 0) * 42 + b"1").ljust(512, b"\\0")
+          for _ in range(400): out.write(more * 2048)
+      elif form == "1.0":
+          size = 400 << 20
+          pax = record(b"GNU.sparse.major", b"1") + record(b"GNU.sparse.minor", b"0")
+          pax += record(b"GNU.sparse.name", b"file") + record(b"GNU.sparse.realsize", b"5")
+          out.write(header(b"x", len(pax)) + padded(pax) + header(b"0", size))
+          out.write(b"99999999\\n" + b"0\\n" * 251 + b"\\n")
+          for _ in range(400): out.write(b"0\\n" * (1 << 19))
+      else:
+          type, data = (b"x", record(b"comment", b"x" * 900000)) if form == "pax" else (b"L", b"x" * 900000)
+          for _ in range(400): out.write(header(type, len(data)) + padded(data))
+      out.close()
+      """
+    try Reader.python(script, [Raw(form), Raw(archive)]).checked()
+    for command in [["ls", Raw(archive)], ["cat", "--archive", Raw(archive), "file"]] as [[Raw]] {
+      // The map of form 1.0 stands before the data.
+      if form == "1.0", command[0] == "ls" { continue }
+      let output = try Command.sheaf(command)
+        .wrapped(["sh", "-c", "ulimit -v 1500000; exec \"$0\" \"$@\""]).run()
+      #expect(output.status == 4 && output.errorText.contains("too long"), "\(form), \(command): \(output)")
+    }
+  }
+
   /// Our own archives have holes, too.
   @Test func aHoleAtTheEndOfAFileOfOurs() throws {
     let f = try Fixture()
@@ -77,6 +126,26 @@ import Testing
       #expect(output.status == 0, "\(output)")
       let opens = try Bytes.read(trace).shown.split(separator: "\n").count { $0.contains(".mtree.gz") }
       #expect(opens >= count && opens <= 6 * count, "\(command): \(opens) opens")
+    }
+  }
+
+  /// More sets than files may be open.
+  @Test func aChainLongerThanTheLimitOfFiles() throws {
+    let stage = try Stage()
+    var before: ForgedSet?
+    for number in 0..<200 {
+      let time = String(10_000 + number / 60 * 100 + number % 60).dropFirst()
+      var set = ForgedSet(
+        "2026-01-01T00\(time)Z-\(before == nil ? "full" : "incr")", id: UInt64(number + 1), on: before)
+      set.directory("box")
+      before = set
+      set.end()
+      try stage.store.write(set)
+    }
+    for command in [["ls"], ["verify"], ["points"]] as [[Raw]] {
+      let output = try Command.sheaf(command + ["-s", Raw(stage.store.path)])
+        .wrapped(["prlimit", "--nofile=64:64"]).run()
+      #expect(output.status == 0, "\(output)")
     }
   }
 

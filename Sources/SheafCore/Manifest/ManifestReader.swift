@@ -21,10 +21,11 @@ final class ManifestReader {
   private let chunks: ChunkStream
   private var chunk: Buffer?
   private var position = 0
-  private let scratch = Buffer()
+  // There are as many of these as sets in a chain, and most manifests are small.
+  private let scratch = Buffer(capacity: 64)
   private var tail = Fields()
   private let digest: SHA256?
-  private let previous = Buffer()
+  private let previous = Buffer(capacity: 64)
   private var previousParent = -1
   /// Where the last seek went.
   private var sought: Int64 = -1
@@ -33,12 +34,18 @@ final class ManifestReader {
   private var index: (told: ManifestIndex, next: Int, report: (String) -> Void)?
 
   /// Reads from the beginning. `checked`: the manifest's own digest is compared at the end. `ahead`: a large one is
-  /// inflated ahead of the reading.
-  init(_ file: Descriptor, name: String, checked: Bool = false, ahead: Bool = true) throws(Failure) {
+  /// inflated ahead of the reading. `inflater`: may be that of others which the same thread reads.
+  init(
+    _ file: Descriptor, name: String, checked: Bool = false, ahead: Bool = true, inflater: Decompressor = Decompressor()
+  ) throws(Failure) {
     self.name = name
     digest = checked ? SHA256() : nil
     let size = try system { () throws(SystemError) in try file.status().size }
-    chunks = ChunkStream(file, name: name, size: size, ahead: ahead && size > 1 << 20)
+    // A chain may have more sets than a process may have files open, and most are small.
+    let source: any ByteSource =
+      size <= 16 << 10
+      ? HeldBytes(try system { () throws(SystemError) in try file.read(count: Int(size), at: 0) }) : file
+    chunks = ChunkStream(source, name: name, size: size, ahead: ahead && size > 1 << 20, inflater)
     var fields = Fields()
     var first: Buffer
     do {
@@ -208,18 +215,19 @@ private final class ChunkStream {
   /// `offset`: where the member begins in the file.
   typealias Chunk = (offset: Int64, text: Buffer)
 
-  private let file: Descriptor
+  private let file: any ByteSource
   private let name: String
   private let ahead: Bool
   private var reader: MemberReader
-  private let inflater = Decompressor()
+  private let inflater: Decompressor
   private var queue: BoundedQueue<Result<Chunk, Failure>>?
   private var thread: Thread?
   /// Members are mostly smaller than 64 KiB, and there are as many windows as sets in a chain; most of these are smaller
   /// still.
   private let windowSize: Int
 
-  init(_ file: Descriptor, name: String, size: Int64, ahead: Bool) {
+  init(_ file: any ByteSource, name: String, size: Int64, ahead: Bool, _ inflater: Decompressor) {
+    self.inflater = inflater
     windowSize = Int(max(512, min(64 << 10, size)))
     self.file = file
     self.name = name

@@ -125,8 +125,12 @@ public final class Series {
     return file
   }
 
-  func manifest(_ set: SetName, checked: Bool = false, ahead: Bool = true) throws(Failure) -> ManifestReader {
-    let reader = try ManifestReader(manifestFile(set), name: set.manifest, checked: checked, ahead: ahead)
+  /// `inflater`: may be that of others which the same thread reads.
+  func manifest(
+    _ set: SetName, checked: Bool = false, ahead: Bool = true, inflater: Decompressor = Decompressor()
+  ) throws(Failure) -> ManifestReader {
+    let reader = try ManifestReader(
+      manifestFile(set), name: set.manifest, checked: checked, ahead: ahead, inflater: inflater)
     try check(reader.head, set)
     heads[set] = reader.head
     return reader
@@ -218,9 +222,10 @@ public final class Series {
   /// The point's whole tree.
   func tree(_ chain: [SetName], checked: Bool = false) throws(Failure) -> PointReader {
     var readers: [ManifestReader] = []
+    let inflater = Decompressor()
     for (age, set) in chain.enumerated() {
       // The oldest are the largest; a thread and its queue for each of hundreds would cost more memory than they gain.
-      readers.append(try manifest(set, checked: checked, ahead: age >= chain.count - 4))
+      readers.append(try manifest(set, checked: checked, ahead: age >= chain.count - 4, inflater: inflater))
     }
     return PointReader(readers)
   }
@@ -228,7 +233,8 @@ public final class Series {
   /// The tree of a point whose own manifest is not in its place yet, and of what it builds on.
   func tree(_ newest: ManifestReader, on chain: [SetName]) throws(Failure) -> PointReader {
     var readers = [newest]
-    for set in chain { readers.append(try manifest(set)) }
+    let inflater = Decompressor()
+    for set in chain { readers.append(try manifest(set, inflater: inflater)) }
     return PointReader(readers)
   }
 
