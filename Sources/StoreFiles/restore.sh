@@ -441,6 +441,12 @@ done | (cd "$tmp" && awk -v sets_="$chain" -v ids_="$ids" "$reading"'
   }
   /^# point: / { print set[n], $3 >"points"; next }
   /^# end: / { print $3 >("end." set[n]); ended = 1; next }
+  # The newest set says what / was like, where that was a source.
+  /^# top: / && n == 1 && !any {
+    line = "./top " substr($0, 8) "@"
+    if (line !~ shape["type=dir"]) fail("cannot be read")
+    print n, line >"top"
+  }
   /^# / || /^\. type=dir/ { next }
   { fail("cannot be read") }
   END {
@@ -452,6 +458,7 @@ done | (cd "$tmp" && awk -v sets_="$chain" -v ids_="$ids" "$reading"'
 [ ! -s "$tmp/error" ] || die 4 "$(head -n 1 "$tmp/error")"
 [ ! -s "$tmp/missed" ] || die 1 "not in $target: $(head -n 20 "$tmp/missed" | tr '\n' ' ')"
 : >>"$tmp/tree"
+: >>"$tmp/top"
 
 while read -r child parent digest; do
   grep -qx "$parent $digest" "$tmp/points" ||
@@ -681,6 +688,11 @@ fi
     else task(step ".mode", "change_mode 0" mode, p)
   }
 
+  FILENAME == "top" {
+    read_line()
+    describe("top", "", "dir", $4, $5, $6, $7, canon)
+    next
+  }
   {
     read_line()
     for (at = parent(p); at != "" && !(at in implied); at = parent(at)) implied[at] = 1
@@ -785,7 +797,7 @@ fi
         describe("within", p, "dir", part[1], part[2], part[3], part[4], part[5])
     }
   }
-' tree) || [ -s "$tmp/clash" ] || die 1 "cannot plan the work"
+' top tree) || [ -s "$tmp/clash" ] || die 1 "cannot plan the work"
 [ ! -s "$tmp/clash" ] || die 4 "a manifest is damaged: something lies below a symbolic link: $(cat "$tmp/clash")"
 # --- Is everything there, and whole? ---
 
@@ -1239,6 +1251,14 @@ gather within.owner sorted
 follow "$tmp/within.attributes"
 gather within.time sorted
 gather within.mode
+if [ -s "$tmp/top" ]; then
+  rm -rf -- "$work"
+  gather top.owner
+  follow "$tmp/top.attributes"
+  gather top.mode
+  gather top.time
+  work='' mode=''
+fi
 
 [ ! -f "$tmp/problem" ] || problems=yes
 if [ -n "$problems" ]; then

@@ -33,6 +33,7 @@ struct Fold {
       started: newest.started, parent: oldest.parent, sources: newest.sources, exclusions: newest.exclusions,
       comment: newest.comment)
     head.machine = newest.machine
+    head.top = newest.top
     head.requires = newest.requires
     head.optional = newest.optional
     let told = try series.foot(sets[0])

@@ -130,3 +130,24 @@ extension Entry {
     return (Bytes(out), canonical)
   }
 }
+
+extension Entry {
+  /// The canonical part but for the path, of a directory.
+  var canonicalWords: Bytes {
+    let out = Buffer()
+    appendCanonical(to: out)
+    return Bytes(Bytes(out).drop { $0 != 32 }.dropFirst())
+  }
+
+  /// The same read again. nil: it is no directory's.
+  init?(canonicalWords words: Bytes) {
+    // A path that a line may have.
+    var line = Line()
+    let entry = (Bytes("./top ") + words + Bytes("@,c:0.000000000,i:0")).withUnsafeBufferPointer { text in
+      line.parse(entry: text, scratch: Buffer()) ? line.entry() : nil
+    }
+    guard var entry, entry.kind == .directory else { return nil }
+    entry.path = []
+    self = entry
+  }
+}

@@ -42,6 +42,8 @@ public struct SetHead: Sendable, Equatable {
   public var sources: [Bytes]
   /// The options that said what was left out, one per line, for a person to read.
   public var exclusions: [Bytes]
+  /// `/` itself, where it is a source: no entry can name it.
+  public var top: Entry?
   public var comment: Bytes = []
   /// Tokens of features a reader must understand, and of those it may ignore.
   public var requires: [String] = []
@@ -78,6 +80,7 @@ public struct SetHead: Sendable, Equatable {
     ]
     if let parent { lines.append("# parent: \(parent.point) \(parent.digest.hex)") }
     for source in sources { lines.append("# source: ./\(Escape.encodedPath(source))") }
+    if let top { lines.append("# top: \(top.canonicalWords.shown)") }
     for exclusion in exclusions { lines.append("# left-out: \(Escape.encodedPath(exclusion))") }
     if !comment.isEmpty { lines.append("# comment: \(Escape.encodedPath(comment))") }
     return Bytes(lines.map { $0.hasSuffix(" ") ? String($0.dropLast()) : $0 }.joined(separator: "\n").utf8) + [10]
@@ -128,6 +131,10 @@ public struct SetHead: Sendable, Equatable {
     machine = fields["machine", default: []]
     guard machine.count <= 64, machine.allSatisfy({ (48...57).contains($0) || (97...102).contains($0) }) else {
       throw malformed("its machine cannot be read")
+    }
+    if let text = fields["top"] {
+      guard let entry = Entry(canonicalWords: text) else { throw malformed("its top cannot be read") }
+      top = entry
     }
     comment = fields.decoded("comment") ?? []
     if let text = fields["parent"] {

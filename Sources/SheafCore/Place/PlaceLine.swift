@@ -6,6 +6,8 @@ import Tar
 /// Fed by one thread.
 final class PlaceLine: Placing {
   private let target: Descriptor
+  /// What the target itself is to be like, where that is known.
+  var top: Entry?
   private let options: RestoreOptions
   /// Below these, what is not in the point goes where that is asked for.
   private let roots: [Bytes]
@@ -430,6 +432,11 @@ final class PlaceLine: Placing {
     }
     stop()
     opened.putBackAll()
+    if let top {
+      do throws(SystemError) { try placer.metadata.finish(top, target, in: TargetDirectory(target)) } catch {
+        miss(top, error.asProblem)
+      }
+    }
     try checkDrive()
     for directory in touched.values {
       try system { () throws(SystemError) in try directory.syncFileSystem() }

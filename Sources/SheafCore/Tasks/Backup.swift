@@ -384,6 +384,7 @@ private struct Run {
       exclusions: rules.exclusions.lines,
       comment: options.comment)
     head.machine = Machine.identity ?? []
+    if sources.isSource([]) { head.top = try top(owners) }
     try head.checkSize()
     var summary = BackupSummary(
       kind: head.kind, parent: isFull ? nil : previous?.set.text, series: name, sources: sources.sources)
@@ -483,7 +484,7 @@ private struct Run {
       }
       if options.skipsUnchanged, !isFull,
         summary.counts.new + summary.counts.changed + summary.counts.deleted + summary.counts.unseen + summary.moved
-          == 0
+          == 0, head.top?.canonicalWords == previous?.head.top?.canonicalWords
       {
         writer.discard()
         return summary
@@ -521,6 +522,18 @@ private struct Run {
       if error.cause?.isFull == true, room.needed == nil { room.needed = try? estimate().stored }
       throw try ended(error, writer, room)
     }
+  }
+
+  /// `/` as it is.
+  private func top(_ owners: OwnerNames) throws(Failure) -> Entry {
+    let (status, attributes) = try system { () throws(SystemError) in
+      let directory = try Descriptor.open(Bytes("/"), [.read, .directory])
+      return (try directory.status(), directory.attributesOrNone())
+    }
+    let look = SourceLook(owners: owners, reporter: task.reporter, clock: task.clock)
+    var entry = look.entry([], status)
+    entry.attributes = look.within(attributes, of: [])
+    return entry
   }
 
   /// Once more, and safer, after a set that does not give the point it was written for.

@@ -110,6 +110,7 @@ public struct Restore {
       let line = try PlaceLine(
         try openTarget(), series: series, options, roots: roots, sparing: request.rules.sparing, reporter: reporter,
         progress: progress)
+      if paths.isEmpty, options.strip == 0 { line.top = try series.head(set).top }
       try feed(request, to: line)
       summary = line.summary(set)
     }
