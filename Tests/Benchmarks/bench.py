@@ -175,6 +175,18 @@ def make_year(bench, path):
         bench.shell("{sheaf} backup -s {year} -q")
 
 
+def make_hourly(bench, path):
+    """A chain of 10,000 sets, more than a year of hourly ones, of 1000 empty files."""
+    for number in range(1000):
+        file = bench.path("few") / f"d{number // 50:02}" / f"f{number:03}"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    for step in full_store("hourly", "few"):
+        bench.shell(step)
+    script = Path(__file__).with_name("hourly.py")
+    bench.shell(f"{sys.executable} {shlex.quote(str(script))} {{hourly}} {bench.scaled(10_000)}")
+
+
 def make_big(bench, path):
     """One file of 4 GiB: 1 MiB of random bytes, 1 MiB of text, and so on."""
     rng = random.Random(4)
@@ -247,6 +259,8 @@ FIXTURES = {
     "million_chain": Fixture(full_store("million_chain", "million"), needs=("million",), gb=0.3),
     "year_full": Fixture(full_store("year_full", "hundred"), needs=("hundred",), gb=0.1),
     "year": Fixture(make_year, needs=("hundred", "year_full"), gb=0.1),
+    "few": Fixture(("mkdir {few}",), settle=True),
+    "hourly": Fixture(make_hourly, needs=("few",), gb=0.2, files=25_000),
     # A chain whose last set changed a tenth of the tree, and two full sets of one large file.
     "aged": Fixture(("cp -a {linux} {aged}",), needs=("linux",), gb=1.6, files=85_000, settle=True),
     "aged_store": Fixture(
@@ -310,6 +324,12 @@ ROWS = [
         **tar_again("linux"),
         needs=("linux", "linux_chain", "linux_snar"),
         goals=[Goal("nothing changed, Linux tree; tar -g", limit=0.6, aim=0.4)],
+    ),
+    Row(
+        sheaf=UNCHANGED + " --keep-free {tight}",
+        **tar_again("linux"),
+        needs=("linux", "linux_chain", "linux_snar"),
+        goals=[Goal("the same, with less room than the source's disk holds; tar -g", limit=0.6, aim=0.4)],
     ),
     Row(
         before_sheaf=(
@@ -389,6 +409,22 @@ ROWS = [
         sheaf="{sheaf} history -s {year} {hundred_rel}/d000/f000.txt",
         needs=("year",),
         goals=[Goal("history over 365 sets", "seconds", 1)],
+    ),
+    Row(
+        sheaf="{sheaf} points -q -s {hourly}",
+        needs=("few", "hourly"),
+        output="{scratch}/points",
+        goals=[Goal("points, 10,000 sets", "seconds", 1.5), Goal("peak memory of that", "peak", 100)],
+    ),
+    Row(
+        sheaf="{sheaf} verify --quick -q -s {hourly}",
+        needs=("few", "hourly"),
+        goals=[Goal("verify --quick, 10,000 sets", "seconds", 1.5), Goal("peak memory of that", "peak", 100)],
+    ),
+    Row(
+        sheaf="{sheaf} backup -q -s {hourly}",
+        needs=("few", "hourly"),
+        goals=[Goal("nothing changed after 10,000 sets", "seconds", 3), Goal("peak memory of that", "peak", 150)],
     ),
     Row(
         sheaf="{sheaf} diff -s {year}",
@@ -559,8 +595,13 @@ class Bench:
         paths["one"] = paths["linux"] / core
         names = {name + "_rel": str(path).lstrip("/") for name, path in paths.items()}
         names.update((name, str(path)) for name, path in paths.items())
+        # So much is to stay free that little is left for a run.
+        tight = max(0, shutil.disk_usage(self.work).free - 256 * MIB)
         names.update(
-            sheaf=str(self.sheaf), scratch=str(self.work / "scratch"), disk=str(self.disk / "scratch")
+            sheaf=str(self.sheaf),
+            scratch=str(self.work / "scratch"),
+            disk=str(self.disk / "scratch"),
+            tight=str(tight),
         )
         return names
 
