@@ -9,7 +9,7 @@ import Synchronization
 final class Console: Sendable {
   static let shared = Console()
 
-  /// Set by commands that write or check something: they go on where nobody reads what they print.
+  /// Set by commands that write or check something: they go on even if nobody reads their output.
   let finishesWork = Atomic<Bool>(false)
 
   private struct State {
@@ -21,10 +21,14 @@ final class Console: Sendable {
   private let state = Monitor(State())
   let outIsTerminal = Descriptor.standardOutput.isTerminal
   let errorIsTerminal = Descriptor.standardError.isTerminal
-  private let noColor =
-    Host.environment("NO_COLOR").map { !$0.isEmpty } ?? false || Host.environment("TERM") == Bytes("dumb")
+  private static let isDumb = Host.environment("TERM") == Bytes("dumb")
+  private let noColor = Host.environment("NO_COLOR").map { !$0.isEmpty } ?? false || isDumb
 
-  var columns: Int { Descriptor.standardError.terminalColumns ?? 80 }
+  /// Whether a line can be written again and again in one place.
+  var hasLiveLine: Bool { errorIsTerminal && !Self.isDumb }
+  /// Of the terminal that results go to; what goes into a pipe or a file has all the room there is.
+  var columns: Int { outIsTerminal ? max(20, Descriptor.standardOutput.terminalColumns ?? 80) : .max }
+  var errorColumns: Int { errorIsTerminal ? max(20, Descriptor.standardError.terminalColumns ?? 80) : .max }
 
   enum Style: String {
     case bold = "1"
@@ -39,8 +43,19 @@ final class Console: Sendable {
     (onError ? errorIsTerminal : outIsTerminal) && !noColor ? "\u{1B}[\(style.rawValue)m\(text)\u{1B}[0m" : text
   }
 
-  /// A line on standard output.
-  func print(_ line: String) { write(Bytes(line.utf8) + [10]) }
+  /// A line on standard output, as it is.
+  func line(_ line: String) { write(Bytes(line.utf8) + [10]) }
+
+  /// A line of words on standard output.
+  func print(_ line: String) { self.line(Lines.wrapped(line, to: columns)) }
+
+  /// A line of a listing: a name, which is never broken, and what is said of it, below the name where it does not fit.
+  func list(_ name: Bytes, _ words: String = "", between gap: String = "  ") {
+    guard outIsTerminal, !words.isEmpty, Show.columns(name.shown) + 2 + Show.columns(words) > columns else {
+      return write(name + Bytes((words.isEmpty ? "" : gap + words).utf8) + [10])
+    }
+    write(name + Bytes(("\n" + Lines.wrapped("    " + words, to: columns)).utf8) + [10])
+  }
 
   /// A path as output: raw bytes into a pipe or file, escaped on a terminal.
   func path(_ bytes: Bytes) -> Bytes { outIsTerminal ? Bytes(Show.path(bytes).utf8) : bytes }
@@ -59,10 +74,10 @@ final class Console: Sendable {
     }
     if s.lineShown { Self.wipe(&s) }
     do throws(SystemError) { try Descriptor.standardOutput.write(s.out) } catch {
-      // A closed pipe (as `| head`) is no failure of ours, but nobody reads on.
+      // A closed pipe (as with `| head`) is not an error, but nobody reads any more.
       s.outFailed = true
       if error.code == EPIPE {
-        // Who only shows something is done then; who changes something goes on without showing it.
+        // A command that only shows something is done; one that changes something goes on silently.
         if finishesWork.load(ordering: .relaxed) {
           s.out = []
           return
@@ -81,7 +96,7 @@ final class Console: Sendable {
     state.look { s in
       flush(&s)
       if s.lineShown { Self.wipe(&s) }
-      try? Descriptor.standardError.write(Bytes(text.utf8) + [10])
+      try? Descriptor.standardError.write(Bytes(Lines.wrapped(text, to: errorColumns).utf8) + [10])
     }
   }
 

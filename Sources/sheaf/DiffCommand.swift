@@ -7,7 +7,7 @@ struct DiffCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "diff", abstract: "Show what differs between two points.",
     usage:
-      "sheaf diff -s STORE [--path PATH] [FROM [TO]]\nsheaf diff -s STORE --live [--checksum] [--path PATH] [FROM]",
+      "sheaf diff -s STORE [--path PATH] [FROM [TO]]\nsheaf diff -s STORE --live [--checksum]\n    [--path PATH] [FROM]",
     discussion: """
       TO is the latest point where it is left out, and FROM the one before TO. With --live, TO is the sources as they \
       are now, without what the run of FROM left out.
@@ -34,7 +34,7 @@ struct DiffCommand: ParsableCommand {
 
   func run() throws {
     if live, to != nil {
-      throw Failure(.usage, "with --live there is no TO", hint: "the sources as they are now stand in its place")
+      throw Failure(.usage, "with --live there is no TO", hint: "--live compares with the sources as they are now")
     }
     if checksum, !live {
       throw Failure(.usage, "--checksum needs --live", hint: "between points all contents are compared")
@@ -95,12 +95,15 @@ struct DiffCommand: ParsableCommand {
       }
     func shown(_ entry: Entry) -> Bytes { console.path(entry.kind == .directory ? entry.path + [47] : entry.path) }
     var line = Bytes("\(console.styled(mark, style)) ".utf8)
-    if d.action == .moved { line += shown(d.old!) + Bytes(" → ".utf8) }
+    if d.action == .moved {
+      line += shown(d.old!)
+      let both = Show.columns(line.shown) + 3 + Show.columns(shown(d.new ?? d.old!).shown)
+      line += Bytes((both > console.columns ? "\n  → " : " → ").utf8)
+    }
     line += shown(d.new ?? d.old!)
     var words = d.aspects.words
     if d.isSuspectedRot { words.append("rot?") }
-    if !words.isEmpty { line += Bytes(console.styled("  (\(words.joined(separator: ", ")))", .dim).utf8) }
-    console.write(line + [10])
+    console.list(line, words.isEmpty ? "" : console.styled("(\(words.joined(separator: ", ")))", .dim))
   }
 
   private func printWords(_ s: DiffSummary) {

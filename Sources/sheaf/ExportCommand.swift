@@ -6,7 +6,7 @@ import SheafCore
 struct ExportCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "export", abstract: "Write one plain tar of a point.",
-    usage: "sheaf export -s STORE [--at POINT] [-z] [-o FILE] [PATH]",
+    usage: "sheaf export -s STORE [--at POINT] [-z]\n    [-o FILE] [PATH]",
     discussion: """
       The archive goes to standard output, or into a new FILE, which is deflated if its name ends in .gz or .tgz. With \
       PATH it holds what is at and below it, and the folders above.
@@ -21,7 +21,7 @@ struct ExportCommand: ParsableCommand {
   @Option(name: [.customShort("o"), .customLong("output")], help: ArgumentHelp("The file to make.", valueName: "FILE"))
   var file: RawText?
 
-  @Flag(name: [.customShort("z"), .long], help: "Deflate the archive.")
+  @Flag(name: [.customShort("z"), .long], help: "Compress the archive with gzip.")
   var gzip = false
 
   @OptionGroup var volumes: VolumeOptions

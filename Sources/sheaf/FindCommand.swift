@@ -15,13 +15,13 @@ struct FindCommand: ParsableCommand {
 
   @OptionGroup var store: StoreOptions
 
-  @Argument(help: ArgumentHelp("What the names are to be like.", valueName: "PATTERN"))
+  @Argument(help: ArgumentHelp("The pattern that names must match.", valueName: "PATTERN"))
   var pattern: RawText
 
   @Flag(name: [.short, .long], help: "Show modes, owners, sizes and times, as ls -l does.")
   var long = false
 
-  @Flag(name: [.short, .long], help: "Take capital and small letters for the same.")
+  @Flag(name: [.short, .long], help: "Ignore the case of letters.")
   var ignoreCase = false
 
   @OptionGroup var output: OutputOptions
@@ -52,7 +52,7 @@ struct FindCommand: ParsableCommand {
     if !isWhole { throw Status.damaged }
   }
 
-  /// What may have been meant where nothing was found.
+  /// A suggestion for a search that found nothing.
   private var advice: String? {
     let text = pattern.bytes
     if text.contains(where: { Bytes("*?[\\".utf8).contains($0) }) { return ignoreCase ? nil : "-i ignores case" }
@@ -66,9 +66,10 @@ struct FindCommand: ParsableCommand {
     let console = Console.shared
     var line = long ? Bytes(LongLine.text(f.entry).utf8) : []
     line += console.path(f.entry.kind == .directory ? f.entry.path + [47] : f.entry.path)
-    if !f.isThere { line += Bytes(console.styled("  (last in \(f.point.text))", .dim).utf8) }
-    if f.isUnseen { line += Bytes("  (last good copy)".utf8) }
-    console.write(line + [10])
+    var words: [String] = []
+    if !f.isThere { words.append(console.styled("(last in \(f.point.text))", .dim)) }
+    if f.isUnseen { words.append("(last good copy)") }
+    console.list(line, words.joined(separator: "  "))
   }
 
   private static func printJSON(_ f: Finding) {

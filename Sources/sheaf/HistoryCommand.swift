@@ -25,7 +25,7 @@ struct HistoryCommand: ParsableCommand {
       if output.json {
         Self.printJSON(version)
       } else if !output.quiet {
-        if versions == 0 { Self.printHeading() }
+        if versions == 0 { Console.shared.line(Console.shared.styled(Self.table.heading("what"), .dim)) }
         Self.printWords(version)
       }
       versions += 1
@@ -40,36 +40,34 @@ struct HistoryCommand: ParsableCommand {
     if !isWhole { throw Status.damaged }
   }
 
-  private static func printHeading() {
-    let columns = "\(Words.left("point", 27))\(Words.left("modified", 18))\(Words.right("size", 7))  sha256       what"
-    Console.shared.print(Console.shared.styled(columns, .dim))
-  }
+  private static let table = Table(
+    [.left("point", 24), .left("modified", 16, rank: 1), .right("size", 7), .left("sha256", 12, rank: 2)],
+    indent: "", rest: 15, room: Console.shared.columns)
 
   private static func printWords(_ v: Version) {
     let console = Console.shared
-    var line = Words.left(v.point.text, 27)
+    var cells = [v.point.text, "", "", ""]
     if let entry = v.entry {
-      let size = entry.kind == .file ? Words.size(entry.size) : ""
-      let digest = entry.digest.map { String($0.hex.prefix(12)) } ?? LongLine.word(entry.kind)
-      line += "\(Words.time(entry.modified).dropLast(3))  \(Words.right(size, 7))  \(Words.left(digest, 13))"
-    } else {
-      line += Words.left("", 18 + 7 + 2 + 13)
+      cells[1] = String(Words.time(entry.modified).dropLast(3))
+      cells[2] = entry.kind == .file ? Words.size(entry.size) : ""
+      cells[3] = entry.digest.map { String($0.hex.prefix(12)) } ?? LongLine.word(entry.kind)
     }
-    switch v.event {
-    case .new: line += console.styled("new", .green)
-    case .changed: line += v.aspects.words.joined(separator: ", ")
-    case .deleted: line += console.styled("deleted", .red)
-    case .unseen: line += console.styled(v.entry == nil ? "unseen" : "unseen (last good copy)", .yellow)
-    }
-    if v.entry?.isTorn ?? false { line += console.styled(" (changed while it was read)", .yellow) }
-    if v.isSuspectedRot { line += console.styled(" rot?", .red) }
-    console.print(line)
+    var what =
+      switch v.event {
+      case .new: console.styled("new", .green)
+      case .changed: v.aspects.words.joined(separator: ", ")
+      case .deleted: console.styled("deleted", .red)
+      case .unseen: console.styled(v.entry == nil ? "unseen" : "unseen (last good copy)", .yellow)
+      }
+    if v.entry?.isTorn ?? false { what += console.styled(" (changed while it was read)", .yellow) }
+    if v.isSuspectedRot { what += console.styled(" rot?", .red) }
+    console.line(table.line(cells, what))
     if let moved = v.moved {
       let word = v.entry == nil ? "to" : "from"
-      console.print(console.styled("  moved \(word) \(Show.path(moved))", .dim))
+      console.line(console.styled("  moved \(word) \(Show.path(moved))", .dim))
     }
-    // Where the contents were kept from before, they lie in another set's archive.
-    if let stored = v.stored, stored != v.point { console.print(console.styled("  stored in \(stored.text)", .dim)) }
+    // Contents that did not change lie in an older set's archive.
+    if let stored = v.stored, stored != v.point { console.line(console.styled("  stored in \(stored.text)", .dim)) }
   }
 
   private static func printJSON(_ v: Version) {

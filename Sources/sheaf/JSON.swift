@@ -68,7 +68,7 @@ struct JSON {
     text += "Z\""
   }
 
-  func print() { Console.shared.print(text + "}") }
+  func print() { Console.shared.line(text + "}") }
 
   private static func quoted(_ value: String) -> String {
     var result = "\""

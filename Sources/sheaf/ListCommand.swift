@@ -28,7 +28,7 @@ struct ListCommand: ParsableCommand {
   @OptionGroup var output: OutputOptions
 
   func run() throws {
-    // Asked of the parser once: it takes its time for each answer.
+    // Read once: each access goes through the parser, which is slow.
     let (long, output) = (long, output)
     var shown: Int64 = 0
     var bytes: Int64 = 0
@@ -44,9 +44,10 @@ struct ListCommand: ParsableCommand {
       line += console.path(name)
       if long, entry.kind == .symlink { line += Bytes(" -> ".utf8) + console.path(entry.linkTarget) }
       if long, let first = entry.hardLink { line += Bytes(" link to ".utf8) + console.path(first) }
-      if isUnseen { line += Bytes("  (last good copy)".utf8) }
-      if entry.isTorn { line += Bytes("  (changed while it was read)".utf8) }
-      console.write(line + [10])
+      var words: [String] = []
+      if isUnseen { words.append("(last good copy)") }
+      if entry.isTorn { words.append("(changed while it was read)") }
+      console.list(line, words.joined(separator: "  "))
     }
     if let path, let archive = try LoneArchive(path.bytes, keys: keys.keys()) {
       try archive.list { (entry, owner) throws(Failure) in
@@ -81,6 +82,9 @@ struct ListCommand: ParsableCommand {
 
 /// A line like one of `ls -l`.
 enum LongLine {
+  /// Columns of a terminal from which on there is room for owner and group beside a name.
+  private static let wide = 72
+
   /// `owner`: in the place of the entry's.
   static func text(_ e: Entry, _ owner: LoneArchive.Owner? = nil) -> String {
     let (uid, gid) = owner ?? (Int64(e.uid), Int64(e.gid))
@@ -88,6 +92,7 @@ enum LongLine {
     let group = e.groupName.isEmpty ? String(gid) : Show.path(e.groupName)
     let size = e.kind == .characterDevice || e.kind == .blockDevice ? "\(e.major), \(e.minor)" : String(e.size)
     let time = Words.time(e.modified).dropLast(3)
+    if Console.shared.columns < wide { return "\(mode(e)) \(Words.right(size, 10)) \(time) " }
     return "\(mode(e)) \(Words.left(owner, 8)) \(Words.left(group, 8)) \(Words.right(size, 12)) \(time) "
   }
 

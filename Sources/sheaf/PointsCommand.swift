@@ -45,7 +45,9 @@ struct PointsCommand: ParsableCommand {
       json.add("damaged", damaged)
       json.print()
     } else if names.isEmpty, !output.quiet {
-      Console.shared.print("no points yet; make one with: sheaf backup -s \(Show.word(opened.path)) SOURCE...")
+      Console.shared.list(
+        Bytes("no points yet; make one with:"), "sheaf backup -s \(Show.word(opened.path)) SOURCE...",
+        between: " ")
     }
     if damaged > 0 { throw Status.damaged }
   }
@@ -59,9 +61,9 @@ private struct Points {
     var foot: SetFoot?
     var failure: Failure?
     var isProtected = false
-    /// What it needs is damaged, which is told of another row.
+    /// A set that it needs is damaged; that set's own row says how.
     var needsDamaged: SetName?
-    /// As a verify found.
+    /// An earlier verify found damage.
     var isKnownDamaged = false
     var isDamaged: Bool { failure != nil || needsDamaged != nil }
   }
@@ -123,28 +125,30 @@ private struct Points {
     let label = store.label.isEmpty ? "" : " on '\(Show.path(store.label))'"
     console.print(
       console.styled("series \(Show.path(series.name))\(label): \(Words.count(rows.count, "point"))", .bold))
-    console.print(
-      console.styled(
-        "  \(Words.left("point", 28))\(Words.right("files", 9))\(Words.right("size", 9))\(Words.right("added", 9))  local time",
-        .dim))
+    let table = Table(
+      [
+        .left("point", 26), .right("files", 7, rank: 3), .right("size", 7), .right("added", 7, rank: 2),
+        .left("local time", 16, rank: 1),
+      ], room: console.columns)
+    console.print(console.styled(table.heading(), .dim))
     for row in rows {
-      let indent = row.set.kind == .full ? "" : "└ "
-      let name = Words.left(indent + row.set.text, 28)
+      let name = (row.set.kind == .full ? "" : "└ ") + row.set.text
       guard let foot = row.foot, !row.isDamaged else {
         let why = row.failure == nil ? row.needsDamaged.map { ", as it needs \($0.text)" } ?? "" : ""
-        console.print("  \(name)  \(console.styled("damaged", .red))\(why)")
+        console.print("  \(Words.left(name, 26))  \(console.styled("damaged", .red))\(why)")
         continue
       }
-      // Not the name's: that had to come after the one before, whatever the clock said.
-      let time = Words.time(row.head?.started ?? row.set.time).dropLast(3)
-      var line =
-        "  \(name)\(Words.right(Words.count(foot.counts.files), 9))\(Words.right(Words.size(foot.counts.bytes), 9))\(Words.right(Words.size(foot.storedBytes), 9))  \(time)"
-      if foot.incompleteAfter != nil { line += console.styled("  incomplete", .yellow) }
-      if foot.counts.unseen > 0 { line += console.styled("  \(Words.count(foot.counts.unseen)) unseen", .yellow) }
-      if foot.counts.torn > 0 { line += console.styled("  \(Words.count(foot.counts.torn)) torn", .yellow) }
-      if row.isKnownDamaged { line += console.styled("  damage found", .red) }
-      if row.isProtected { line += "  protected" }
-      console.print(line)
+      // Not the name's time: a name must come after the one before, even if the clock was wrong.
+      let time = String(Words.time(row.head?.started ?? row.set.time).dropLast(3))
+      var marks: [String] = []
+      if foot.incompleteAfter != nil { marks.append(console.styled("incomplete", .yellow)) }
+      if foot.counts.unseen > 0 { marks.append(console.styled("\(Words.count(foot.counts.unseen)) unseen", .yellow)) }
+      if foot.counts.torn > 0 { marks.append(console.styled("\(Words.count(foot.counts.torn)) torn", .yellow)) }
+      if row.isKnownDamaged { marks.append(console.styled("damage found", .red)) }
+      if row.isProtected { marks.append("protected") }
+      let (size, added) = (Words.size(foot.counts.bytes), Words.size(foot.storedBytes))
+      let cells = [name, Words.count(foot.counts.files), size, added, time]
+      console.line(table.line(cells, marks.joined(separator: "  ")))
       if let comment = row.head?.comment, !comment.isEmpty {
         console.print(console.styled("    “\(Show.path(comment))”", .dim))
       }

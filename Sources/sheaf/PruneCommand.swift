@@ -6,7 +6,7 @@ import SheafCore
 struct PruneCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "prune", abstract: "Remove points that no rule keeps.",
-    usage: "sheaf prune -s STORE [--keep-... N] [--fold] [-n] [OPTION ...]",
+    usage: "sheaf prune -s STORE [--keep-... N] [--fold] [-n]\n    [OPTION ...]",
     discussion: """
       Of the last N hours, days, weeks, months or years that have a point, the newest point each is kept. Without any \
       rule all points stay; only what other sets have replaced goes. See what would happen with --dry-run.
@@ -28,13 +28,13 @@ struct PruneCommand: ParsableCommand {
     name: .long, help: ArgumentHelp("Keep points with this word in their comment; may be repeated.", valueName: "TEXT"))
   var keepTag: [RawText] = []
 
-  @Option(help: ArgumentHelp("Keep this point by no rule; may be repeated.", valueName: "POINT"))
+  @Option(help: ArgumentHelp("Remove this point even if a rule would keep it; may be repeated.", valueName: "POINT"))
   var drop: [RawText] = []
 
-  @Flag(help: "Fold sets that others build on into these, instead of keeping them.")
+  @Flag(help: "Merge sets that are only needed by others into those others.")
   var fold = false
 
-  @Flag(help: "Read the newest chain first, to be sure that it is no damaged one that stays.")
+  @Flag(help: "Read the newest chain first, so that what stays is known to be whole.")
   var verify = false
 
   @Flag(name: [.customShort("n"), .long], help: "Only say what would go.")
@@ -66,8 +66,8 @@ struct PruneCommand: ParsableCommand {
   private func rules(_ series: Series) throws -> KeepRules {
     var rules = KeepRules()
     for name in drop {
-      // A date would mean some point near it: nothing is removed by that. A set may have been replaced by another one
-      // for the same point.
+      // Only exact names: a date would mean some point near it. A set may have been replaced by another one for the same
+      // point.
       let words = name.bytes.shown
       let point = SetName(words)?.point ?? words
       guard let set = try series.sets().first(where: { $0.point == point }) else {
@@ -81,7 +81,7 @@ struct PruneCommand: ParsableCommand {
     ]
     for (name, count) in counts {
       guard let count else { continue }
-      guard count >= 0 else { throw Failure(.usage, "--keep-\(name) \(count) is less than nothing") }
+      guard count >= 0 else { throw Failure(.usage, "--keep-\(name) \(count) is below zero") }
       if let period = KeepRules.Period(rawValue: name) { rules.periods[period] = count } else { rules.last = count }
     }
     if let keepWithin {
@@ -101,7 +101,7 @@ struct PruneCommand: ParsableCommand {
         (try? series.head(set)).map { KeepRules.Point(set: set, started: $0.started, comment: $0.comment) }
       }
       for tag in rules.unusedTags(points) {
-        Console.shared.warning("no point has '\(Show.path(tag))' in its comment, so --keep-tag keeps nothing by it")
+        Console.shared.warning("no point has '\(Show.path(tag))' in its comment, so --keep-tag keeps nothing")
       }
     }
     return rules
@@ -109,17 +109,17 @@ struct PruneCommand: ParsableCommand {
 
   private func printTable(_ plan: PrunePlan) {
     let console = Console.shared
-    // Hundreds of sets may stay: they are shown where someone wants to see the plan.
+    // Hundreds of sets may stay: they are shown only if someone asked for the plan.
+    let table = Table([.left("", 6), .left("", 25), .right("", 7)], room: console.columns)
     for row in plan.rows where dryRun || output.verbose || row.fate != .keep {
-      let name = Words.left(row.set.text, 27)
-      let size = Words.right(Words.size(row.bytes), 9)
       let why = row.reasons.joined(separator: ", ")
-      switch row.fate {
-      case .keep: console.print("  keep    \(name)\(size)  \(why)")
-      case .remove:
-        console.print("  \(console.styled("remove", .red))  \(name)\(size)\(why.isEmpty ? "" : "  \(why)")")
-      case .fold(let head): console.print("  \(console.styled("fold", .yellow))    \(name)\(size)  into \(head.text)")
-      }
+      let (fate, rest) =
+        switch row.fate {
+        case .keep: ("keep", why)
+        case .remove: (console.styled("remove", .red), why)
+        case .fold(let head): (console.styled("fold", .yellow), "into \(head.text)")
+        }
+      console.line(table.line([fate, row.set.text, Words.size(row.bytes)], rest))
     }
   }
 
@@ -127,7 +127,7 @@ struct PruneCommand: ParsableCommand {
     let console = Console.shared
     printKept(s.plan)
     if dryRun {
-      // What is folded goes, too, and so does what it is folded into, which is written anew.
+      // A set that is folded goes, and the set it is folded into is written anew.
       let heads = Set(s.plan.folds.compactMap(\.first))
       let going = s.plan.rows.filter { $0.fate != .keep || heads.contains($0.set) }
       let bytes = going.map(\.bytes).saturatedSum
@@ -153,8 +153,9 @@ struct PruneCommand: ParsableCommand {
     let bytes = Words.size(needed.reduce(into: Int64(0)) { $0.add(saturating: $1.bytes) })
     let whose =
       needed.count == 1
-      ? "1 more stays because others need it" : "\(Words.count(needed.count)) more stay because others need them"
-    console.print("  \(whose) (\(bytes))\(fold ? "" : "; --fold puts what is still wanted of that into those others")")
+      ? "1 more stays because others build on it"
+      : "\(Words.count(needed.count)) more stay because others build on them"
+    console.print("  \(whose) (\(bytes))\(fold ? "" : "; --fold would merge that into them")")
   }
 
   private func printJSON(_ plan: PrunePlan) {

@@ -32,7 +32,7 @@ final class RunReport: Reporter {
     Console.shared.warning(path.map { "\(Show.path([47] + $0)): \(message)" } ?? message)
   }
 
-  /// Also with --quiet: nothing else may ever tell of it. It was saved, so the run is no failure.
+  /// Also with --quiet, since nothing else may ever show it. The file was saved, so the run did not fail.
   func suspectRot(_ path: Bytes) {
     rotting.change { $0 += 1 }
     let message =
@@ -59,7 +59,7 @@ final class RunReport: Reporter {
       json.add("incomplete", !kept.isComplete)
       if let unfinished = kept.unfinished {
         json.add("unfinished", unfinished.path)
-        json.add("bytes_dropped", unfinished.bytes)
+        json.add("bytes_dropped", unfinished.dropped)
       }
       json.print()
       return
@@ -69,10 +69,7 @@ final class RunReport: Reporter {
       kept.isComplete
         ? "an interrupted run had saved everything: it is \(kept.set.text) now (\(what))"
         : "what an interrupted run had saved is kept as \(kept.set.text), incomplete (\(what))")
-    if let unfinished = kept.unfinished {
-      note(
-        "\(Show.path([47] + unfinished.path)) was not finished: the \(Words.size(unfinished.bytes)) of it are not kept")
-    }
+    if let unfinished = kept.unfinished { note(unfinished.loss) }
   }
 
   /// Like rsync's itemized changes: what happened, the kind of entry, its path.
@@ -135,7 +132,7 @@ final class RunReport: Reporter {
 
   private static func showProgress(_ verb: String, _ started: Int64, until done: Monitor<Bool>) {
     let progress = Interruption.progress
-    let live = Console.shared.errorIsTerminal
+    let live = Console.shared.hasLiveLine
     var nextPlain: Int64 = 30_000_000_000
     while true {
       done.sleep(milliseconds: live ? 100 : 500)
@@ -144,20 +141,23 @@ final class RunReport: Reporter {
       let bytes = progress.bytes.load(ordering: .relaxed)
       let expected = progress.expected.load(ordering: .relaxed)
       let rate = Double(bytes) / max(0.001, Double(elapsed) / 1e9)
-      var text = "\(verb)  \(Words.size(bytes))"
-      if expected > 0 { text += " of \(Words.size(expected))" }
-      text +=
-        "  \(Words.count(progress.files.load(ordering: .relaxed), "file"))  \(Words.size(Int64(saturating: rate)))/s"
+      // The most important first: what does not fit on the terminal's line is left out.
+      var parts = [Words.size(bytes) + (expected > 0 ? " of \(Words.size(expected))" : "")]
       if expected > bytes, rate > 0, elapsed > 1_000_000_000 {
         let left = (Double(expected) - Double(bytes)) / rate
-        // Nobody waits for what takes years; it will come to something else.
-        if left < 365 * 86400 { text += "  \(Words.duration(Int64(saturating: left * 1e9))) left" }
+        // An estimate of years is wrong; it is not shown.
+        if left < 365 * 86400 { parts.append("\(Words.duration(Int64(saturating: left * 1e9))) left") }
       }
+      parts.append(Words.count(progress.files.load(ordering: .relaxed), "file"))
+      parts.append("\(Words.size(Int64(saturating: rate)))/s")
+      let columns = Console.shared.errorColumns - 1
+      var text = verb
+      for part in parts where !live || Show.columns(text) + 2 + Show.columns(part) <= columns { text += "  " + part }
       if live {
-        let room = Console.shared.columns - text.count - 3
+        let room = columns - Show.columns(text) - 2
         if room > 10 {
           let path = Show.path(progress.current)
-          text += "  " + (path.count > room ? "…" + path.suffix(room - 1) : path)
+          text += "  " + (Show.columns(path) > room ? "…" + Show.suffix(path, columns: room - 1) : path)
         }
         Console.shared.showLine(text)
       } else if elapsed >= nextPlain {
@@ -176,7 +176,7 @@ final class RunReport: Reporter {
   func printEnd(unseen: Int64 = 0) {
     let console = Console.shared
     if unseen > 0 {
-      console.print("  \(Words.count(unseen)) entries are last good copies of what the point could not look at")
+      console.print("  \(Words.count(unseen)) entries are last good copies: the backup could not read them then")
     }
     if rotCount > 0 {
       console.print(console.styled("  \(Words.count(rotCount, "file")) may rot, see above", .yellow))

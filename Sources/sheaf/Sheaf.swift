@@ -50,7 +50,7 @@ struct Sheaf: ParsableCommand {
       status = report(failure, arguments)
     } catch  where exitCode(for: error) == .success {
       // Help was asked for.
-      Console.shared.print(fullMessage(for: error))
+      Console.shared.line(fullMessage(for: error))
     } catch {
       status = report(UsageMistake.failure(message(for: error), arguments), arguments)
     }
@@ -65,7 +65,7 @@ struct Sheaf: ParsableCommand {
     return status
   }
 
-  /// For a program that reads our output: the last line is no summary then.
+  /// For programs that read our output: this line takes the summary's place.
   private static func tell(_ failure: Failure, _ status: Status) {
     var json = JSON("error")
     json.add("message", failure.message)
@@ -74,7 +74,7 @@ struct Sheaf: ParsableCommand {
     json.print()
   }
 
-  /// The parser would blame the first option for a command that is none.
+  /// Without this, the parser would blame the first option if the command does not exist.
   private static func checkCommand(_ arguments: [String]) throws {
     let known =
       configuration.subcommands.flatMap { [$0.configuration.commandName ?? ""] + $0.configuration.aliases } + ["help"]

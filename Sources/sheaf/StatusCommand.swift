@@ -11,7 +11,7 @@ struct StatusCommand: ParsableCommand {
       Each drive of a rotation has its own chain. With --at it says which drive holds the point for a time.
       """)
 
-  @Option(help: ArgumentHelp("Say which drive to fetch for this point.", valueName: "POINT"))
+  @Option(help: ArgumentHelp("Say which drive has this point.", valueName: "POINT"))
   var at: RawText?
 
   @Option(help: ArgumentHelp("Only this series.", valueName: "NAME"))
@@ -31,7 +31,8 @@ struct StatusCommand: ParsableCommand {
     let mountPoints = Host.mountPoints()
     if let series, !stores.contains(where: { !wanted($0).isEmpty }) {
       throw Failure(
-        .failed, "no store that is known here has a series '\(Show.path(series.bytes))'", hint: "see 'sheaf status'")
+        .failed, "no store that this machine knows has a series '\(Show.path(series.bytes))'",
+        hint: "see 'sheaf status'")
     }
     let known = stores.filter { series == nil || !wanted($0).isEmpty }.map {
       (store: $0, place: $0.whereabouts(mountPoints: mountPoints))
@@ -44,7 +45,7 @@ struct StatusCommand: ParsableCommand {
       json.print()
       return
     }
-    if known.isEmpty, !output.quiet { Console.shared.print("no store has been seen from here yet") }
+    if known.isEmpty, !output.quiet { Console.shared.print("this machine has not seen any store yet") }
     for (index, (store, place)) in known.enumerated() {
       if index > 0 { Console.shared.print("") }
       printTable(store, place)
@@ -64,14 +65,20 @@ struct StatusCommand: ParsableCommand {
       place.map { "\(name)  \(console.styled("plugged in", .green)) at \(Show.path($0))" }
         ?? "\(name)  \(console.styled("not here", .yellow)), last seen \(Words.ago(store.seen)) at \(Show.path(store.path))"
     )
-    console.print(
-      console.styled(
-        "  \(Words.left("series", 11)) \(Words.left("newest point", 24))\(Words.right("age", 7))\(Words.right("points", 8))\(Words.right("chain", 6))\(Words.right("size", 8))  verified",
-        .dim))
-    for s in wanted(store) {
-      console.print(
-        "  \(Words.left(Show.path(s.name), 11)) \(Words.left(s.newest.text, 24))\(Words.right(Words.age(s.started), 7))\(Words.right(Words.count(s.points.count), 8))\(Words.right(Words.count(s.chainLength), 6))\(Words.right(Words.size(s.storedBytes), 8))  \(Self.verified(s))"
-      )
+    let rows = wanted(store)
+    let names = rows.map { Show.columns(Show.path($0.name)) }.max() ?? 0
+    let table = Table(
+      [
+        .left("series", min(max(names, 9), 20)), .left("newest point", 23), .right("age", 5),
+        .right("points", 6, rank: 2), .right("chain", 5, rank: 3), .right("size", 7, rank: 1),
+      ], rest: 10, room: console.columns)
+    console.print(console.styled(table.heading("verified"), .dim))
+    for s in rows {
+      let cells = [
+        Show.path(s.name), s.newest.text, Words.age(s.started), Words.count(s.points.count), Words.count(s.chainLength),
+        Words.size(s.storedBytes),
+      ]
+      console.line(table.line(cells, Self.verified(s)))
     }
     if wanted(store).isEmpty { console.print("  no points yet") }
   }
@@ -133,7 +140,7 @@ struct StatusCommand: ParsableCommand {
       }
     }
     guard let best = found.first else {
-      throw Failure(.failed, "no store that is known here has a point at or before \(Show.path(text))")
+      throw Failure(.failed, "no store that this machine knows has a point at or before \(Show.path(text))")
     }
     if output.json { return }
     Console.shared.print(
@@ -154,7 +161,8 @@ struct StatusCommand: ParsableCommand {
       throw Failure(
         .failed,
         matching.isEmpty
-          ? "no store '\(Show.path(wanted))' is known here" : "several stores have the label '\(Show.path(wanted))'",
+          ? "this machine knows no store '\(Show.path(wanted))'"
+          : "several stores have the label '\(Show.path(wanted))'",
         hint: matching.isEmpty ? "see 'sheaf status'" : "name one by its UUID; see 'sheaf status --json'")
     }
     try memory.forget(uuid: matching[0].uuid)

@@ -53,10 +53,10 @@ enum Words {
   static func two(_ n: Int) -> String { n < 10 ? "0\(n)" : "\(n)" }
 
   static func left(_ text: String, _ width: Int) -> String {
-    text + String(repeating: " ", count: max(0, width - text.count))
+    text + String(repeating: " ", count: max(0, width - Show.columns(text)))
   }
   static func right(_ text: String, _ width: Int) -> String {
-    String(repeating: " ", count: max(0, width - text.count)) + text
+    String(repeating: " ", count: max(0, width - Show.columns(text))) + text
   }
 }
 
