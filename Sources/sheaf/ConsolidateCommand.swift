@@ -7,7 +7,7 @@ struct ConsolidateCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "consolidate", abstract: "Make a full set out of a chain, without reading the sources.",
     usage: "sheaf consolidate -s STORE [--at POINT]",
-    discussion: "What it was made of stays; 'sheaf prune' takes it.")
+    discussion: "The old sets stay until 'sheaf prune' removes them.")
 
   @OptionGroup var store: StoreOptions
   @OptionGroup var point: PointOption

@@ -6,7 +6,7 @@ import SheafCore
 struct VerifyCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "verify", abstract: "Check that everything can be restored.",
-    usage: "sheaf verify -s STORE [--at POINT] [--quick] [ARCHIVE]",
+    usage: "sheaf verify -s STORE [--at POINT] [--quick]\n    [ARCHIVE]",
     discussion: """
       Without --at every point of every series is checked. ARCHIVE is a lone tar file, store or not; one that is \
       encrypted with age (.tar.gz.age) is opened by --key, --passphrase-file or --passphrase-command.
@@ -39,8 +39,9 @@ struct VerifyCommand: ParsableCommand {
     if all.isEmpty, !output.quiet, !output.json { Console.shared.print("no points yet, nothing to verify") }
     let report = RunReport(output)
     var total = VerifySummary()
-    // Damage that this look cannot have mended; whether the next backup would build on damage.
-    var (stands, newestIsTouched) = (false, false)
+    // Damage found earlier, which this run did not look for.
+    var stands = false
+    var advice = Advice()
     for series in all {
       try volumes.add(to: series)
       let set = try point.at == nil ? nil : point.find(in: series)
@@ -71,7 +72,7 @@ struct VerifyCommand: ParsableCommand {
         _ = series.tellOfDamage()
         stands = true
       }
-      if let newest = try series.sets().last, note.touches(newest) { newestIsTouched = true }
+      if !output.json, !output.quiet { try advice.add(summary, series, task, note) }
       total.sets += summary.sets
       total.points += summary.points
       total.files += summary.files
@@ -82,7 +83,7 @@ struct VerifyCommand: ParsableCommand {
     if output.json {
       printJSON(total, report)
     } else if !output.quiet, !all.isEmpty {
-      printWords(total, report, stands, newestIsTouched)
+      printWords(total, report, stands, advice)
     }
     if !total.damages.isEmpty || stands { throw Status.damaged }
   }
@@ -100,11 +101,11 @@ struct VerifyCommand: ParsableCommand {
       damage.path.map { "\(damage.set.text): \(Show.path($0)): \(damage.message)" } ?? damage.message)
   }
 
-  private func printWords(_ s: VerifySummary, _ report: RunReport, _ stands: Bool, _ newestIsTouched: Bool) {
+  private func printWords(_ s: VerifySummary, _ report: RunReport, _ stands: Bool, _ advice: Advice) {
     let console = Console.shared
     let what = quick ? "presence, sizes and chains" : "\(Words.count(s.files, "file")), \(Words.size(s.bytes))"
     if s.damages.isEmpty, stands {
-      return console.print("nothing new was found; the damage above stands until a whole 'sheaf verify' finds none")
+      return console.print("nothing new was found; the damage above counts until a full 'sheaf verify' finds none")
     }
     if s.damages.isEmpty {
       console.print(
@@ -115,16 +116,50 @@ struct VerifyCommand: ParsableCommand {
     console.print("\(console.styled("damage found", .red)): \(Words.count(s.damages.count, "finding")), see above")
     if !s.touched.isEmpty {
       console.print("these points are touched:")
-      for set in s.touched { console.print("  \(set.text)") }
+      for set in s.touched {
+        console.print("  \(set.text)\(advice.intact.contains(set) ? "  (but every file of it is whole)" : "")")
+      }
     }
-    console.print("what is not damaged still comes back with 'sheaf restore'")
-    if s.damages.contains(where: { $0.message.contains("manifest") || $0.message.contains(".mtree.gz") }) {
-      console.print("'sheaf rebuild' makes a manifest again that is lost or damaged")
+    for line in advice.lines(s) { console.print(line) }
+  }
+
+  /// What helps against the damage.
+  private struct Advice {
+    private var newestIsTouched = false
+    private var newestIsIntact = false
+    /// Touched points that still have every file.
+    var intact: Set<SetName> = []
+
+    /// More points are not looked at one by one.
+    private static let most = 100
+
+    mutating func add(_ summary: VerifySummary, _ series: Series, _ task: Verify, _ note: DamageNote) throws(Failure) {
+      for set in summary.touched.suffix(Self.most) where task.isIntact(set, but: summary.damages) { intact.insert(set) }
+      guard let newest = try series.sets().last, note.touches(newest) else { return }
+      newestIsTouched = true
+      newestIsIntact = intact.contains(newest)
     }
-    console.print(
-      newestIsTouched
-        ? "'sheaf backup --full' begins a sound chain"
-        : "the newest point is not touched: later backups can build on it")
+
+    func lines(_ s: VerifySummary) -> [String] {
+      var lines: [String] = []
+      if s.touched.contains(where: { !intact.contains($0) }) {
+        lines.append("what is not damaged still comes back with 'sheaf restore'")
+      }
+      if s.damages.contains(where: { $0.message.contains(".mtree.gz") || $0.message.hasPrefix("the manifests ") }) {
+        lines.append("'sheaf rebuild' makes a manifest again out of its archive")
+      }
+      if !newestIsTouched {
+        lines.append("the newest point is not touched: later backups can build on it")
+        if !s.touched.isEmpty {
+          lines.append("'sheaf prune --drop POINT' removes a touched point that is no longer wanted")
+        }
+      } else if newestIsIntact {
+        lines.append("'sheaf consolidate' makes a full set of the newest point that no longer needs the damaged one")
+      } else {
+        lines.append("'sheaf backup --full' begins a sound chain")
+      }
+      return lines
+    }
   }
 
   private func printJSON(_ s: VerifySummary, _ report: RunReport) {

@@ -11,12 +11,17 @@ struct Fold {
   let older: [SetName]
   let reporter: any Reporter
   let progress: Progress
+  /// Damage in the archives is passed over where no file of the point lies in it. Only where all of these have been read
+  /// and are whole.
+  let sparesDamage: Bool
 
   /// `sets`: the first so many of the chain.
   init(
-    _ count: Int, of chain: [SetName], in series: Series, reporter: any Reporter, progress: Progress
+    _ count: Int, of chain: [SetName], in series: Series, sparingDamage: Bool = false, reporter: any Reporter,
+    progress: Progress
   ) {
     self.series = series
+    sparesDamage = sparingDamage
     sets = Array(chain.prefix(count))
     older = Array(chain.dropFirst(count))
     self.reporter = reporter

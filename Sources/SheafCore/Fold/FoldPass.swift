@@ -76,7 +76,9 @@ final class FoldPass {
     isFull = head.kind == .full
     let members = FoldShelf()
     var sources: [FoldSource] = []
-    for set in fold.sets { sources.append(try FoldSource(set, in: fold.series, members, hasher)) }
+    for set in fold.sets {
+      sources.append(try FoldSource(set, in: fold.series, members, hasher, sparesDamage: fold.sparesDamage))
+    }
     self.sources = sources
     base = isFull ? FoldBase(sources.last!, writer) : nil
     self.writer = writer

@@ -87,13 +87,18 @@ final class FoldSource {
   private let hasher: FoldHasher
   private let shelf: FoldShelf
   private let inflater = Decompressor()
+  /// Members that are not whole hold nothing that is wanted.
+  private let sparesDamage: Bool
   /// Where the next member begins.
   private(set) var offset: Int64 = 0
   private var current: FoldMember?
   private var position = 0
 
-  init(_ set: SetName, in series: Series, _ shelf: FoldShelf, _ hasher: FoldHasher) throws(Failure) {
+  init(
+    _ set: SetName, in series: Series, _ shelf: FoldShelf, _ hasher: FoldHasher, sparesDamage: Bool
+  ) throws(Failure) {
     self.set = set
+    self.sparesDamage = sparesDamage
     archive = try ArchiveReader(set, in: series)
     if let shortfall = archive.shortfalls.first { throw .damaged(shortfall) }
     id = archive.id
@@ -103,7 +108,7 @@ final class FoldSource {
   }
 
   func damaged(_ offset: Int64, _ what: String) -> Failure {
-    .damaged("\(set.archive): the gzip member at byte \(offset) \(what)")
+    .damaged("\(set.archive): \(Show.member(at: offset)) \(what)")
   }
 
   // MARK: - Finding entries
@@ -135,8 +140,14 @@ final class FoldSource {
       // A further piece of a file that is not wanted.
       guard header.firstHeader != nil else { continue }
       let member = FoldMember(offset: offset - Int64(bytes.count), compressed: bytes)
-      let inflated = try inflate(member, bytes)
-      try parse(member, inflated)
+      let inflated: Buffer
+      do throws(Failure) {
+        inflated = try inflate(member, bytes)
+        try parse(member, inflated)
+      } catch {
+        guard sparesDamage, error.kind == .damaged else { throw error }
+        continue
+      }
       member.inflated = inflated
       shelf.hold(member)
       current = member
@@ -260,6 +271,8 @@ final class FoldSource {
   /// Throws where a volume is not, byte for byte, what was written when its set was made: what was copied out of it has
   /// not been looked at any closer than that. Only when the hasher has finished.
   func vouch() throws(Failure) {
-    if let volume = volumes.wrong { throw .damaged("\(volume.name): its digest is not what its manifest says") }
+    if let volume = volumes.wrong, !sparesDamage {
+      throw .damaged("\(volume.name): its digest is not what its manifest says")
+    }
   }
 }

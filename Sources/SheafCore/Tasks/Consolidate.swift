@@ -32,11 +32,45 @@ public struct Consolidate {
     var summary = ConsolidateSummary(replaced: set, chain: chain)
     if chain.count == 1, try !series.needsOthers(set) { return summary }
     progress.expected.store(Int(try series.foot(set).counts.bytes), ordering: .relaxed)
-    let (made, foot) = try Fold(chain.count, of: chain, in: series, reporter: reporter, progress: progress).run()
+    let (made, foot) = try fold(chain)
     summary.set = made
     summary.counts = foot.counts
     summary.bytesWritten = foot.storedBytes
     return summary
+  }
+
+  private func fold(_ chain: [SetName]) throws(Failure) -> (set: SetName, foot: SetFoot) {
+    do throws(Failure) {
+      return try Fold(chain.count, of: chain, in: series, reporter: reporter, progress: progress).run()
+    } catch {
+      guard error.kind == .damaged, try hasEveryFile(chain) else { throw error }
+      reporter.note("\(error.message); but every file of \(chain[0].text) is whole, so they are copied")
+      let fold = Fold(chain.count, of: chain, in: series, sparingDamage: true, reporter: reporter, progress: progress)
+      return try fold.run()
+    }
+  }
+
+  /// Whether all contents of the point can be read and are what was saved.
+  private func hasEveryFile(_ chain: [SetName]) throws(Failure) -> Bool {
+    let shelf = ArchiveShelf(series)
+    let content = ContentReader()
+    do throws(Failure) {
+      let tree = try series.tree(chain, checked: true)
+      while try tree.next() {
+        try progress.checkCancelled()
+        guard tree.line.kind == .file, let entry = tree.line.entry(), !entry.extents.isEmpty else { continue }
+        try shelf.take(entry.extents)
+        let hash = LogicalHash(entry, Progress())
+        for extent in entry.extents {
+          try content.read(extent, of: try shelf.archive(extent.set)) { (bytes) throws(Failure) in hash.take(bytes) }
+        }
+        guard hash.isComplete, hash.finish() == entry.digest else { return false }
+      }
+      return true
+    } catch {
+      guard error.kind == .damaged else { throw error }
+      return false
+    }
   }
 }
 

@@ -122,6 +122,38 @@ public struct Verify {
     return !points.contains(where: series.isGone)
   }
 
+  /// Whether a point that damage touches has every file all the same: none lies in what is damaged. As far as the archives
+  /// were read to find that damage.
+  public func isIntact(_ point: SetName, but damages: [Damage]) -> Bool {
+    do throws(Failure) {
+      guard try series.isSound(point) else { return false }
+      var damaged: Set<Place> = []
+      for set in Set(damages.map(\.set)) {
+        let paths = Set(damages.filter { $0.set == set }.compactMap(\.path))
+        let manifest = try series.manifest(set)
+        while try manifest.next() {
+          // By their places: a point may know a file by another name.
+          guard manifest.line.what == .entry, paths.contains(Bytes(manifest.line.path)) else { continue }
+          for extent in manifest.line.entry()?.extents ?? [] { damaged.insert(Place(extent)) }
+        }
+      }
+      let tree = try series.tree(try series.chain(of: point))
+      while try tree.next() {
+        guard !damaged.isEmpty, tree.line.place != nil, let entry = tree.line.entry() else { continue }
+        if entry.extents.contains(where: { damaged.contains(Place($0)) }) { return false }
+      }
+      return true
+    } catch { return false }
+  }
+
+  private struct Place: Hashable {
+    let set: SetID
+    let offset: Int64
+    let inner: Int64
+
+    init(_ extent: Extent) { (set, offset, inner) = (extent.set, extent.offset, extent.inner) }
+  }
+
   private func attempt(_ set: SetName, _ found: (Damage) -> Void, _ body: () throws(Failure) -> Void) throws(Failure) {
     do throws(Failure) { try body() } catch {
       guard error.kind == .damaged || error.kind == .failed else { throw error }
