@@ -1,21 +1,33 @@
 #!/bin/sh
-# Restores a point of a Sheaf store without Sheaf: sh, awk and gzip are enough; with GNU tar or bsdtar it is quicker.
+# Restores a point of a Sheaf store without Sheaf. It needs
+# sh, awk and gzip; with GNU tar or bsdtar it is quicker.
 #
-#   sh restore.sh [--series NAME] [--at POINT] --to DIR [--no-check] [PATH...]
-#   sh restore.sh [--series NAME] [--at POINT] --list [PATH...]
+#   sh restore.sh [--series NAME] [--at POINT] --to DIR
+#                 [--no-check] [PATH...]
+#   sh restore.sh [--series NAME] [--at POINT] --list
+#                 [PATH...]
 #
-# POINT is a set's name, a date (2026-11-24) or the beginning of a time in UTC (2026-11-24T06): the newest set
-# not after its end is taken; without --at the newest of all. DIR must be empty or new. With PATHs only these come
-# back, with what is below them, as --list shows them. --no-check skips the check of the archives' digests. The
+# POINT is a set's name, a date (2026-11-24) or the beginning
+# of a time in UTC (2026-11-24T06): the newest set not after
+# its end is taken. Without --at it is the newest of all.
+# DIR must be empty or new. With PATHs only these come back,
+# with what is below them; --list shows how they are written.
+# --no-check skips the check of the archives' digests. The
 # variable TAR names the tar to use.
 #
-# How it works: a set is an archive and a manifest, a text with a line for each file. The manifests together say what
-# there was, and in which archive its bytes lie. Directories are made first. Each archive is unpacked into an empty
-# directory of its own, of which nothing is kept but plain files; these are moved to their places. Symbolic links are
-# made when all files are there, so there is never one to go through. What a manifest says is data: a byte that the
-# format does not allow is refused, and no shell ever runs a text with a name in it.
+# How it works: a set is an archive and a manifest, a text
+# with a line for each file. The manifests together say what
+# there was, and in which archive its bytes lie. Directories
+# are made first. Each archive is unpacked into an empty
+# directory of its own, of which nothing is kept but plain
+# files; these are moved to their places. Symbolic links are
+# made when all files are there, so there is never one to go
+# through. What a manifest says is data: a byte that the
+# format does not allow is refused, and no shell ever runs a
+# text with a name in it.
 #
-# Ends with 0: all is there; 1: failed; 3: some of it could not be restored; 4: damage was found; 64: wrong usage.
+# Ends with 0: all is there; 1: failed; 3: some of it could
+# not be restored; 4: damage was found; 64: wrong usage.
 set -u
 unset CDPATH ENV BASH_ENV TAR_OPTIONS POSIXLY_CORRECT GZIP TAPE TAR_READER_OPTIONS COPYFILE_DISABLE QUOTING_STYLE \
   TIME_STYLE BLOCK_SIZE BLOCKSIZE LS_BLOCK_SIZE AWKPATH AWKLIBPATH
@@ -28,7 +40,7 @@ umask 077
 
 say() { printf '%s\n' "restore.sh: $*" | tr '\001-\011\013-\037\177-\377' '?' >&2; }
 die() { status=$1; shift; say "$*"; exit "$status"; }
-usage() { die 64 "$1 (usage: sh restore.sh [--series NAME] [--at POINT] --to DIR [--no-check] [PATH...], or --list)"; }
+usage() { die 64 "$1 (sh restore.sh --help tells how it is used)"; }
 have() { command -v "$1" >/dev/null 2>&1; }
 
 # What is neither an option nor its value goes to the end of the arguments, and is all that is left of them.
@@ -456,7 +468,7 @@ done | (cd "$tmp" && awk -v sets_="$chain" -v ids_="$ids" "$reading"'
   }
 ') || [ -s "$tmp/error" ] || die 1 "cannot read the manifests"
 [ ! -s "$tmp/error" ] || die 4 "$(head -n 1 "$tmp/error")"
-[ ! -s "$tmp/missed" ] || die 1 "not in $target: $(head -n 20 "$tmp/missed" | tr '\n' ' ')"
+[ ! -s "$tmp/missed" ] || die 1 "not in $target (--list shows its paths): $(head -n 20 "$tmp/missed" | tr '\n' ' ')"
 : >>"$tmp/tree"
 : >>"$tmp/top"
 
