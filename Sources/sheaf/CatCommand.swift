@@ -36,7 +36,7 @@ struct CatCommand: ParsableCommand {
       return try each(\.storePath) { (path) throws(Failure) in try lone.read(path, write) }
     }
     try keys.expectNone()
-    let series = try store.openSeries()
+    let series = try store.openSeriesForReading()
     try volumes.add(to: series)
     let contents = try Contents(series, point.find(in: series))
     try each(contents.path) { (path) throws(Failure) in try contents.read(path, write) }

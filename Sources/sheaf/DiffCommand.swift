@@ -39,7 +39,7 @@ struct DiffCommand: ParsableCommand {
     if checksum, !live {
       throw Failure(.usage, "--checksum needs --live", hint: "between points all contents are compared")
     }
-    let series = try store.openSeries()
+    let series = try store.openSeriesForReading()
     let (old, new) = try points(series)
     let report = RunReport(output, finishesWork: false)
     var options = DiffOptions()

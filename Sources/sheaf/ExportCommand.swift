@@ -44,7 +44,7 @@ struct ExportCommand: ParsableCommand {
           .usage, "an archive is nothing for a terminal", hint: "send it to a file or a program, or use -o FILE")
       }
     }
-    let series = try store.openSeries()
+    let series = try store.openSeriesForReading()
     try volumes.add(to: series)
     let set = try point.find(in: series)
     options.path = try path.map { try Contents(series, set).path($0) } ?? []

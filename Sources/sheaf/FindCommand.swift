@@ -27,7 +27,7 @@ struct FindCommand: ParsableCommand {
   @OptionGroup var output: OutputOptions
 
   func run() throws {
-    let series = try store.openSeries()
+    let series = try store.openSeriesForReading()
     let report = RunReport(output, finishesWork: false)
     var found = 0
     var deleted = 0

@@ -16,7 +16,7 @@ struct HistoryCommand: ParsableCommand {
   var path: RawText
 
   func run() throws {
-    let series = try store.openSeries()
+    let series = try store.openSeriesForReading()
     let report = RunReport(output, finishesWork: false)
     var versions = 0
     let task = History(series, reporter: report, progress: Interruption.progress)

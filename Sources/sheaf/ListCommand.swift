@@ -56,7 +56,7 @@ struct ListCommand: ParsableCommand {
       }
     } else {
       try keys.expectNone()
-      let series = try store.openSeries()
+      let series = try store.openSeriesForReading()
       let contents = try Contents(series, point.find(in: series))
       let wanted = try path.map { try contents.path($0) } ?? []
       try contents.list(wanted, recursive: recursive) { (entry, isUnseen) throws(Failure) in

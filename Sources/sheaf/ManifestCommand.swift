@@ -14,7 +14,7 @@ struct ManifestCommand: ParsableCommand {
   @OptionGroup var output: OutputOptions
 
   func run() throws {
-    let series = try store.openSeries()
+    let series = try store.openSeriesForReading()
     let contents = try Contents(series, point.find(in: series))
     if output.json {
       var count = 0

@@ -22,6 +22,13 @@ struct StoreOptions: ParsableArguments {
   func open() throws -> Store { try Store.open(path()) }
 
   func openSeries() throws -> Series { try open().series(series?.bytes, host: Backup.seriesName(Host.name())) }
+
+  /// From here on nothing is removed that a point needs.
+  func openSeriesForReading() throws -> Series {
+    let series = try openSeries()
+    series.holdSets()
+    return series
+  }
 }
 
 struct VolumeOptions: ParsableArguments {

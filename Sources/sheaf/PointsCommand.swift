@@ -19,6 +19,7 @@ struct PointsCommand: ParsableCommand {
     var damaged = 0
     for name in names {
       let series = try opened.series(name, host: [])
+      series.holdSets()
       try volumes.add(to: series)
       let points = try Points(series, series.tellOfDamage())
       if series.warnOfAlarm() == nil { try? Memory.stores?.remember(series, now: .now()) }

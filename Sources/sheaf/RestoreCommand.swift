@@ -88,10 +88,7 @@ struct RestoreCommand: ParsableCommand {
       throw Failure(.usage, "--delete cannot go with --include", hint: "name the paths, or use --exclude")
     }
     if deleteExcluded, !delete { throw Failure(.usage, "--delete-excluded needs --delete") }
-    let series = try store.openSeries()
-    // From here on nothing is removed that the point needs.
-    let reading = series.beginReading()
-    defer { withExtendedLifetime(reading) {} }
+    let series = try store.openSeriesForReading()
     try volumes.add(to: series)
     let set = try point.find(in: series)
     let contents = try Contents(series, set)

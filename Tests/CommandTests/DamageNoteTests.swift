@@ -142,6 +142,49 @@ import Testing
     }
   }
 
+  /// Stopped in the middle of its output, each is given what it goes on to need.
+  @Test(
+    arguments: [
+      ["ls", "-R"], ["find", "*"], ["cat", "many/large"], ["export"], ["manifest"], ["diff"], ["diff", "--live"],
+    ] as [[Raw]])
+  func aReaderThatIsInTheMiddle(command: [Raw]) throws {
+    let f = try Fixture(TestTree(["many": .directory(["large": .file(size: 3_000_000, seed: 1)])]))
+    try f.edit("cd many; seq -f '%0200.0f' 2000 | xargs touch")
+    try f.save()
+    try f.edit("cd many; rm *1; echo 2 >>large")
+    try f.save()
+    try f.edit("cd many; touch ./0*")
+    try f.save()
+    try f.edit("cd many; touch -d @1000000000 ./0*")
+    try Command("mkfifo", ["fifo"], in: f.scratch.path).run().checked()
+    let program = Raw(try Command.sheafBinary())
+    let path: [Raw] = command.map { $0 == "many/large" ? "\(Raw(f.source))/\($0)" : $0 }
+    let reader = try Command(
+      "sh", ["-c", "exec \"$0\" \"$@\" >fifo", program, path[0], "-s", Raw(f.store)] + path.dropFirst(),
+      environment: ["HOME": Raw?.none, "XDG_STATE_HOME": Raw?.none], in: f.scratch.path
+    ).start()
+    let output = try Command(
+      "sh", ["-c", "exec 3<fifo; touch opened; until [ -e go ]; do sleep 0.1; done; cat <&3 | wc -c"],
+      in: f.scratch.path
+    ).start()
+    while !exists(f.scratch.path("opened")) { usleep(10_000) }
+    usleep(500_000)
+    #expect(reader.isRunning)
+    let before = try f.names()
+    let prune = try Command.sheaf(["prune", "-q", "--keep-last", "1", "--fold", "-s", Raw(f.store)]).start()
+    usleep(1_500_000)
+    let during = try f.names()
+    #expect(Set(before).isSubset(of: during), "\(during)")
+    try f.scratch.write("go", "")
+    let ended = reader.wait()
+    #expect(ended.status == 0 && ended.stderr.isEmpty, "\(ended)")
+    #expect(Int(output.wait().lines.first ?? "") ?? 0 > 100_000)
+    let pruned = prune.wait()
+    #expect(pruned.status == 0, "\(pruned)")
+    try f.reload()
+    #expect(f.points.count == 1)
+  }
+
   /// Nobody is kept from saving by somebody who restores.
   @Test func aReaderBesideABackup() throws {
     let f = try Fixture(TestTree(["f": .file(size: 20_000_000, seed: 1)]))

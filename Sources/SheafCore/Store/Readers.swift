@@ -6,10 +6,11 @@ extension Series {
   /// Seconds to wait for the other side, which removes few files or reads many.
   private static let patience = 10
 
-  /// Held while archives are read, from before it is looked up which. nil: the file system has no such locks.
-  public func beginReading() -> Descriptor? {
-    let directory = try? directory.open(Bytes("."), [.read, .directory])
-    return directory.flatMap { wait(for: $0, exclusive: false) == .taken ? $0 : nil }
+  /// No set is removed as long as this object lives, where the file system has such locks; to be asked for before it is
+  /// looked up what is to be read.
+  public func holdSets() {
+    guard reading == nil, let directory = try? directory.open(Bytes("."), [.read, .directory]) else { return }
+    if wait(for: directory, exclusive: false) == .taken { reading = directory }
   }
 
   /// Held while sets are removed; nil: not known who reads. Throws `locked` where somebody goes on reading.

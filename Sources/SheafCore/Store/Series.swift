@@ -12,6 +12,8 @@ public final class Series {
   private var volumeDirectories: [Descriptor] = []
   private var feet: [SetName: SetFoot] = [:]
   private var indexes: [SetName: ManifestIndex] = [:]
+  /// Locked for as long as sets are read.
+  var reading: Descriptor?
 
   init(_ name: Bytes, in store: Store) throws(Failure) {
     self.name = name

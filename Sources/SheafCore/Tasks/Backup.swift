@@ -113,6 +113,7 @@ public struct Backup {
     for path in options.volumeDirectories { try series.add(volumeDirectory: path) }
     // Where nothing is written nothing need be kept from others; the store may be one that only can be read.
     let lock = options.isDryRun ? nil : try SeriesLock(series)
+    if options.isDryRun { series.holdSets() }
     defer { lock?.release() }
     if !options.isDryRun {
       if store.mendAccess(of: series) {

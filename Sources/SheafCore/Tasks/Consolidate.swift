@@ -28,6 +28,8 @@ public struct Consolidate {
     let lock = try SeriesLock(series)
     defer { lock.release() }
     try series.removeLeftovers(sparingBackups: true)
+    // It was looked up before others were kept out.
+    if let failure = series.rewrittenMeanwhile(set, [set]) { throw failure }
     let chain = try series.chain(of: set)
     var summary = ConsolidateSummary(replaced: set, chain: chain)
     if chain.count == 1, try !series.needsOthers(set) { return summary }

@@ -59,8 +59,7 @@ public struct Restore {
   }
 
   public func run(_ set: SetName) throws(Failure) -> RestoreSummary {
-    let reading = series.beginReading()
-    defer { try? reading?.close() }
+    series.holdSets()
     let chain = (try? series.chain(of: set)) ?? [set]
     do throws(Failure) {
       let summary = try restore(set)
