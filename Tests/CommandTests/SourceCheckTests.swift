@@ -100,6 +100,35 @@ struct SourceCheckTests {
     try f.sheaf(backup, environment: here)
   }
 
+  /// So does what it leaves out: a line less, and what it kept from the drive goes there.
+  @Test func exclusionsOfSomeoneElse() throws {
+    let f = try fixture()
+    let here: [String: Raw?] = ["XDG_STATE_HOME": Raw(f.scratch.path("here"))]
+    let elsewhere: [String: Raw?] = ["XDG_STATE_HOME": Raw(f.scratch.path("elsewhere"))]
+    let backup: [Raw] = ["backup", "-q", "-s", Raw(f.store)]
+    try f.sheaf(backup + ["--exclude", "cache", "--exclude-larger-than", "1M", Raw(f.source)], environment: here)
+    try f.sheaf(backup, environment: here)
+    for others in [
+      ["--exclude", "cache"], ["--change-excludes"], ["--exclude", "cache", "--exclude", "*.key"],
+      ["--exclude", "cache", "--exclude-larger-than", "1M", "--one-file-system"],
+    ] as [[Raw]] {
+      try f.sheaf(backup + others, environment: elsewhere)
+      for more in [[], ["--full"], ["--dry-run"], [Raw(f.source)]] as [[Raw]] {
+        let output = try f.sheaf(backup + more, status: 64, environment: here)
+        #expect(output.errorText.contains("--change-excludes"), "\(output)")
+      }
+      try f.sheaf(backup, environment: elsewhere)
+      try f.sheaf(backup + ["--exclude", "cache", "--exclude-larger-than", "1M"], environment: here)
+      try f.sheaf(backup, environment: here)
+    }
+    // What writes no set changes nothing of what is remembered.
+    try f.sheaf(backup + ["--skip-unchanged", "--exclude", "nothing"], environment: here)
+    try f.sheaf(backup, environment: here)
+    try f.sheaf(backup + ["--change-excludes"], environment: here)
+    try f.sheaf(backup, environment: here)
+    try f.sheaf(backup, environment: ["XDG_STATE_HOME": Raw(f.scratch.path("nowhere"))])
+  }
+
   @Test func namesComeAndGoWhileTheyAreListed() throws {
     let f = try Fixture()
     try f.edit("seq 2000 | sed s/^/stays-/ | xargs touch; touch coming")

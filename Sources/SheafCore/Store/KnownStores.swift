@@ -28,6 +28,8 @@ public struct KnownSeries: Sendable {
   var tips: [SeenPoint] = []
   /// What was last backed up to it from here; nil: not known.
   public var sources: [Bytes]?
+  /// The options that said what was left out.
+  var exclusions: [Bytes]?
 
   /// When a point's run began by the clock, as far as that is remembered where its name says something else.
   public func started(_ set: SetName) -> Timestamp {
@@ -106,9 +108,10 @@ public struct KnownStores: Sendable {
     find(uuid: series.store.uuid)?.series.first { $0.name == series.name }?.newest.time
   }
 
-  /// What was last backed up to the series from this machine; nil where that is not known.
-  func sources(of series: Series) -> [Bytes]? {
-    find(uuid: series.store.uuid)?.series.first { $0.name == series.name }?.sources
+  /// What was last backed up to the series from this machine, and what was left out; nil where that is not known.
+  func lists(of series: Series) -> (sources: [Bytes]?, exclusions: [Bytes]?) {
+    let known = find(uuid: series.store.uuid)?.series.first { $0.name == series.name }
+    return (known?.sources, known?.exclusions)
   }
 
   /// How a series stands to what was seen of it here; the texts are for people.
@@ -169,12 +172,15 @@ public struct KnownStores: Sendable {
   }
 
   /// Remembers the series as it is now. `verified`: everything has been read and is good.
-  /// `sources`: what was just backed up to it. `damage`: what the store could not take note of.
+  /// `saved`: the head of what was just backed up to it from here. `damage`: what the store could not take note of.
   public func remember(
-    _ series: Series, now: Timestamp, verified: Bool = false, sources: [Bytes]? = nil, damage: DamageNote? = nil
+    _ series: Series, now: Timestamp, verified: Bool = false, saved: SetHead? = nil, damage: DamageNote? = nil
   ) throws(Failure) {
     let store = series.store
     guard let name = Self.name(store.uuid) else { return }
+    try makeDirectories()
+    let turn = awaitTurn()
+    defer { try? turn?.close() }
     let path = try system { () throws(SystemError) in try Host.resolved(store.path) }
     var known =
       find(uuid: store.uuid)
@@ -201,11 +207,20 @@ public struct KnownStores: Sendable {
       entry.damage = damage ?? (verified ? DamageNote() : series.damageNote(self))
       entry.damageIsUnwritten = damage != nil || !verified && before?.damageIsUnwritten == true
       remember(sets, newest, head, foot, of: series, before, &entry)
-      entry.sources = sources ?? before?.sources
+      entry.sources = saved?.sources ?? before?.sources
+      entry.exclusions = saved?.exclusions ?? before?.exclusions
       known.series.append(entry)
       known.series.sort { $0.name.lexicographicallyPrecedes($1.name) }
     }
     try write(known, name)
+  }
+
+  /// Others of this user may be about to remember another series of the same store.
+  private func awaitTurn() -> Descriptor? {
+    guard let folder = try? Descriptor.open(directory, [.read, .directory]) else { return nil }
+    let nap = Monitor(false)
+    for _ in 0..<100 where folder.lockWhole(exclusive: true) == .heldByOther { nap.sleep(milliseconds: 20) }
+    return folder
   }
 
   private static let mostGone = 1024
@@ -290,7 +305,8 @@ public struct KnownStores: Sendable {
         store.series[store.series.count - 1].damage = DamageNote(text: text)
         store.series[store.series.count - 1].damageIsUnwritten = line[..<equals].count > 6
       case "tips": if !store.series.isEmpty { store.series[store.series.count - 1].tips = Self.points(value) }
-      case "sources": Self.addSources(value, to: &store)
+      case "sources": Self.addList(value, \.sources, to: &store)
+      case "exclusions": Self.addList(value, \.exclusions, to: &store)
       default: break
       }
     }
@@ -313,13 +329,15 @@ public struct KnownStores: Sendable {
     text.split(separator: 32).compactMap { SeenPoint(Bytes($0).shown) }
   }
 
-  /// `NAME ./SOURCE...`, behind the series.
-  private static func addSources(_ text: Bytes, to store: inout KnownStore) {
+  /// `NAME ./TEXT...`, behind the series.
+  private static func addList(
+    _ text: Bytes, _ list: WritableKeyPath<KnownSeries, [Bytes]?>, to store: inout KnownStore
+  ) {
     let words = text.split(separator: 32).map { Bytes($0) }
     guard let name = words.first.flatMap({ Escape.decode($0) }),
       let index = store.series.firstIndex(where: { $0.name == name })
     else { return }
-    store.series[index].sources = words.dropFirst().compactMap { Escape.decode(Bytes($0.dropFirst(2))) }
+    store.series[index][keyPath: list] = words.dropFirst().compactMap { Escape.decode(Bytes($0.dropFirst(2))) }
   }
 
   private func write(_ store: KnownStore, _ name: Bytes) throws(Failure) {
@@ -341,11 +359,12 @@ public struct KnownStores: Sendable {
       }
     }
     for s in store.series {
-      guard let sources = s.sources else { continue }
-      let paths = sources.map { " ./" + Escape.encodedPath($0) }.joined()
-      lines.append("sources=\(Escape.encodedPath(s.name))\(paths)")
+      for (key, list) in [("sources", s.sources), ("exclusions", s.exclusions)] {
+        guard let list else { continue }
+        let texts = list.map { " ./" + Escape.encodedPath($0) }.joined()
+        lines.append("\(key)=\(Escape.encodedPath(s.name))\(texts)")
+      }
     }
-    try makeDirectories()
     try system { () throws(SystemError) in
       let folder = try Descriptor.open(directory, [.read, .directory])
       let file = try NewFile(name, in: folder)

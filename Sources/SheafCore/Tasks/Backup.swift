@@ -143,7 +143,7 @@ public struct Backup {
     // As long as no set answers it, this is not forgotten.
     defer {
       if let set = summary?.set { series.noteDamage(touching: set, known) }
-      if !options.isDryRun, state == .asKnown || summary?.set != nil { remember(series, summary?.sources) }
+      if !options.isDryRun, state == .asKnown || summary?.set != nil { remember(series, since: newest) }
     }
     guard let newest else {
       if options.isDifferential { reporter.note("a full set is written, because there is none yet to build on") }
@@ -180,8 +180,12 @@ public struct Backup {
     reporter.problem("\(what): \(hint)", path: nil)
   }
 
-  private func remember(_ series: Series, _ sources: [Bytes]?) {
-    do throws(Failure) { try known?.remember(series, now: clock(), sources: sources) } catch {
+  /// `before`: the newest set when the run began, as no other writes meanwhile.
+  private func remember(_ series: Series, since before: SetName?) {
+    do throws(Failure) {
+      let newest = try series.sets().last
+      try known?.remember(series, now: clock(), saved: newest == before ? nil : newest.map(series.head))
+    } catch {
       reporter.note("what is on this drive could not be remembered here: \(error.message)")
     }
   }

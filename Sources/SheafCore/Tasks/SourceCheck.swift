@@ -9,12 +9,26 @@ struct SourceCheck {
 
   /// Of a series that is there.
   func check(_ series: Series, _ known: KnownStores?) throws(Failure) {
-    let told = try series.newestHead()?.sources
-    if options.sources.isEmpty, let told {
-      try checkRemembered(told, known?.sources(of: series), series)
+    let head = try series.newestHead()
+    let lists = known?.lists(of: series)
+    if options.exclusions == nil, let head { try checkExclusions(head, lists?.exclusions, series) }
+    if options.sources.isEmpty, let head {
+      try checkRemembered(head.sources, lists?.sources, series)
     } else {
-      try check(remembered: told ?? [])
+      try check(remembered: head?.sources ?? [])
     }
+  }
+
+  /// What is left out stands there as well: whoever takes a line away gets what it kept from the drive.
+  private func checkExclusions(_ head: SetHead, _ known: [Bytes]?, _ series: Series) throws(Failure) {
+    guard let known, known != head.exclusions,
+      let difference = ExclusionRules(lines: head.exclusions).difference(from: ExclusionRules(lines: known))
+    else { return }
+    throw Failure(
+      .usage,
+      "the series '\(Show.path(series.name))' leaves out something else than when it was last written to from here "
+        + "(\(difference))",
+      hint: "give the options for what is to be left out once more, or --change-excludes to leave out nothing")
   }
 
   /// Those that were named, where the series remembers others.
