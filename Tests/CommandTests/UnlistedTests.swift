@@ -46,6 +46,59 @@ struct UnlistedTests {
     #expect(try f.differences(at: f.newest) == [])
   }
 
+  /// Of what an interrupted run had not told, and of what it could not list, `restore --delete` takes nothing.
+  @Test(arguments: [["--full"], []] as [[Raw]]) func marksOfAnInterruptedRun(kind: [Raw]) throws {
+    var folders: [Raw: Node] = ["closed": .directory(["in": .file("in")])]
+    for number in 10..<22 {
+      folders["d\(number)"] = .directory([
+        "f": .file(size: 700_000, seed: UInt64(number)), "deep": .directory(["g": .file()]),
+      ])
+    }
+    let f = try Fixture(TestTree(["old": .directory(["a": .file("a")]), "z": .file("z")]))
+    if kind.isEmpty { try f.save() }
+    let known = try kind.isEmpty ? f.names() : []
+    try TestTree(.directory(folders)).make(at: f.source.joined(Bytes("added")))
+    try f.edit("echo new >old/new; chown -R 65534:65534 .; chown 0:0 added/closed; chmod 700 added/closed")
+    try Command("chown", ["-R", "65534:65534", Raw(f.store)]).run().checked()
+    try f.save(kind, status: 3, as: .nobody)
+    let set = f.newest.set
+    let name = Bytes(set.utf8)
+    let archive = try Bytes.read(f.archive(f.newest))
+    let manifest = try Bytes.read(f.manifest(f.newest))
+    let series = try Descriptor.open(f.series(), [.read, .directory])
+    let target = try f.restore(at: set)
+    try f.edit("chmod 755 added/closed")
+    try Command("cp", ["-a", "\(f.source)/.", Raw(target.joined(f.inside.bytes))]).run().checked()
+    let whole = try Snapshot(of: target.joined(f.inside.bytes))
+    var kept = 0
+    for part in 1...9 {
+      for old in try f.names() where !known.contains(old) { try series.removeFile(Bytes(old.utf8)) }
+      let place = try f.series()
+      try Descriptor.open(place.joined(name + Bytes(".tar.gz.partial")), [.write, .create])
+        .write(Bytes(archive[..<(archive.count * part / 10)]))
+      try Descriptor.open(place.joined(name + Bytes(".mtree.gz.partial")), [.write, .create])
+        .write(Bytes(manifest.dropLast()))
+      try f.sheaf(["backup", "-q", "-s", Raw(f.store), Raw(f.source)])
+      guard try f.names().contains("\(set).mtree.gz") else { continue }
+      kept += 1
+      for rebuilt in [false, true] {
+        if rebuilt {
+          try series.removeFile(name + Bytes(".mtree.gz"))
+          try f.sheaf(["rebuild", "-q", "-s", Raw(f.store)])
+        }
+        try f.sheaf(
+          [
+            "restore", "-q", "-s", Raw(f.store), "--at", Raw(set), "--overwrite", "always", "--delete", "--to",
+            Raw(target),
+          ])
+        let lines = whole.differences(
+          to: try Snapshot(of: target.joined(f.inside.bytes)), .ignoring(.mode, .owner, .modified))
+        #expect(lines.filter { $0.contains("missing") } == [], "\(part), \(rebuilt): \(lines)")
+      }
+    }
+    #expect(kept >= 3, "\(kept) were kept")
+  }
+
   @Test func marksSurviveWhatRewritesSets() throws {
     let f = try fixture()
     try f.save(status: 3, as: .nobody)

@@ -27,6 +27,11 @@ final class KeptArchive {
       }
     }
 
+    /// Whether all names of a directory are told of.
+    func coversNames(of directory: Bytes) -> Bool {
+      PathOrder.compareDirectories(directory, self.directory) < 0
+    }
+
     /// Whether a directory's own entry, which stands at the head of its names, is in the archive, given that its line is.
     func holdsEntry(of directory: Bytes) -> Bool {
       PathOrder.compareDirectories(directory, self.directory) <= 0
@@ -52,6 +57,8 @@ final class KeptArchive {
   /// nil: nothing can be kept.
   private(set) var cut: Cut?
   private(set) var members: [(length: Int, checksum: UInt32)] = []
+  /// Directories that the run could not list, in order; those behind the cut among them.
+  private(set) var unlisted: [Bytes] = []
   /// The first directory's entry, to be repeated with notes.
   private(set) var carrier: TarHeader?
 
@@ -126,6 +133,7 @@ final class KeptArchive {
     }
     var path = header.path
     if path.last == 47 { path.removeLast() }
+    if header.directoryTags.contains(where: { $0.key == UInt8(ascii: "o") }) { unlisted.append(path) }
     position = .beforeNames(of: path)
     listing = header.dumpdir
     purges = false

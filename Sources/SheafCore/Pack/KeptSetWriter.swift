@@ -88,6 +88,15 @@ final class KeptSetWriter {
     }
   }
 
+  /// A directory of which it is not known what else is in it. `isMarked`: its own entry in the archive says so, too.
+  func add(unlisted entry: Entry, isMarked: Bool) throws(Failure) {
+    last = entry.path
+    let text = Buffer()
+    entry.appendLine(to: text)
+    try put(UnsafeRawBufferPointer(rebasing: text.bytes.dropLast()))
+    if !isMarked || !cut.position.holdsEntry(of: entry.path) { try add(directory: entry) }
+  }
+
   /// Something that tar deletes when it replays the archive.
   func add(deleted path: Bytes) throws(Failure) {
     let text = Buffer()

@@ -134,7 +134,12 @@ struct TakeOver {
     let writer = try KeptSetWriter(left, head: head, in: series, cut, members: kept.members, carrier: carrier)
     do throws(Failure) {
       try writer.add(moves)
-      while (try? lines.next()) == true, cut.position.covers(Bytes(lines.line.path)) { try writer.add(lines.line) }
+      var unlisted = kept.unlisted.filter(cut.position.coversNames).sorted { PathOrder.compare($0, $1) < 0 }[...]
+      while (try? lines.next()) == true, cut.position.covers(Bytes(lines.line.path)) {
+        try addUnlisted(&unlisted, upTo: Bytes(lines.line.path), chain, to: writer)
+        try add(lines.line, cut, kept.unlisted, to: writer)
+      }
+      try addUnlisted(&unlisted, upTo: nil, chain, to: writer)
       let reached = writer.last
       if moves.all.isEmpty { try addLost(cut, chain, to: writer) } else { try addMoved(moves, cut, chain, to: writer) }
       guard let reached, let last = writer.last, let measured = try measure(writer, upTo: last, chain, moves) else {
@@ -151,6 +156,30 @@ struct TakeOver {
     } catch {
       writer.discard()
       throw error
+    }
+  }
+
+  /// A line of the journal. Of a directory of which the run had not told all, it is not known what else is in it.
+  private func add(
+    _ line: Line, _ cut: KeptArchive.Cut, _ unlisted: [Bytes], to writer: KeptSetWriter
+  ) throws(Failure) {
+    guard line.what == .entry, line.kind == .directory else { return try writer.add(line) }
+    let path = Bytes(line.path)
+    let isToldWhole = cut.position.coversNames(of: path) && !unlisted.contains(path)
+    guard !isToldWhole, var entry = line.entry() else { return try writer.add(line) }
+    entry.isUnlisted = true
+    try writer.add(unlisted: entry, isMarked: unlisted.contains(path))
+  }
+
+  /// Directories that the run could not list and that are as they were, so that the journal has no line of theirs.
+  private func addUnlisted(
+    _ paths: inout ArraySlice<Bytes>, upTo path: Bytes?, _ chain: [SetName], to writer: KeptSetWriter
+  ) throws(Failure) {
+    while let next = paths.first, path.map({ PathOrder.compare(next, $0) <= 0 }) ?? true {
+      paths.removeFirst()
+      guard next != path, !chain.isEmpty, var entry = try series.entry(at: next, of: chain) else { continue }
+      entry.isUnlisted = true
+      try writer.add(unlisted: entry, isMarked: true)
     }
   }
 
