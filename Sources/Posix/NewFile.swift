@@ -11,11 +11,13 @@ public struct NewFile {
 
   /// Begins a file; what an earlier run left under the partial name is replaced. `suffix`: what the partial name has
   /// behind the final one.
-  public init(_ name: Bytes, in directory: Descriptor, suffix: Bytes = Self.partialSuffix) throws(SystemError) {
+  public init(
+    _ name: Bytes, in directory: Descriptor, suffix: Bytes = Self.partialSuffix, mode: UInt16 = 0o666
+  ) throws(SystemError) {
     self.name = name
     self.directory = directory
     partial = name + suffix
-    descriptor = try directory.open(partial, [.readWrite, .create, .truncate, .noFollow])
+    descriptor = try directory.open(partial, [.readWrite, .create, .truncate, .noFollow], mode: mode)
   }
 
   /// Goes on with a file that an earlier run left under the name `partial`, of which the first `size` bytes are kept.

@@ -68,7 +68,8 @@ struct ExportCommand: ParsableCommand {
       if (try? directory.status(of: name)) != nil {
         throw Failure(.failed, "\(Show.path(path)) is there already", hint: "choose another name, or remove it first")
       }
-      let file = try NewFile(name, in: directory)
+      // What only its owner could read where it was saved is no one else's here.
+      let file = try NewFile(name, in: directory, mode: 0o600)
       do {
         let result = try body(file.descriptor)
         try file.seal()

@@ -152,6 +152,7 @@ import Testing
       try f.sheaf(["export", "-s", Raw(f.store)] + more, status: 64)
     }
     let json = try f.sheaf(["export", "--json", "-s", Raw(f.store), "-o", Raw(f.scratch.path("u.tar"))]).json()
+    #expect(try Snapshot(of: f.scratch.path)["u.tar"]?.mode == 0o600)
     #expect(json.count == 1 && json[0]["set"] as? String == f.newest.set && json[0]["damaged"] as? Bool == false)
     #expect((json[0]["files"] as? Int).map { $0 > 10 } == true)
     if Command.find("script") != nil {

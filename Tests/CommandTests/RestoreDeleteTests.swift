@@ -144,6 +144,27 @@ import Testing
   }
 
   /// A source in a folder that is left out is saved, and the rest of that folder is left alone.
+  /// No point holds sockets, and no restore takes backups away.
+  @Test func socketsAndStoresStay() throws {
+    let f = try Fixture(TestTree(["a": .file("a"), "d": .directory(["b": .file("b")]), "f": .file("f")]))
+    try f.edit("python3 -c \"import socket; socket.socket(socket.AF_UNIX).bind('socket')\"")
+    try f.save()
+    try f.edit("rm f; mkdir -p new/deep f")
+    try f.edit("cd new/deep; python3 -c \"import socket; socket.socket(socket.AF_UNIX).bind('socket')\"; echo x >x")
+    for place in ["new/store", "store", "f/store"] as [Raw] {
+      try Command("cp", ["-a", Raw(f.store), "\(Raw(f.source))/\(place)"]).run().checked()
+    }
+    let output = try delete(f, status: 3)
+    for name in ["socket", "new/deep/socket", "new/store/sheaf.store", "store/restore.sh", "f/store/sheaf.store"] {
+      #expect(exists(f.source.joined(Bytes(name.utf8))), "\(name)")
+    }
+    #expect(!exists(f.source.joined(Bytes("new/deep/x".utf8))))
+    #expect(output.errorText.contains("/new/store: it is a store"), "\(output)")
+    try f.edit("rm -r f new/store store")
+    _ = try delete(f, ["--delete-excluded"])
+    #expect(!exists(f.source.joined(Bytes("socket".utf8))) && !exists(f.source.joined(Bytes("new".utf8))))
+  }
+
   @Test func aSourceInWhatWasLeftOut() throws {
     let f = try Fixture(TestTree(["b": .directory(["c": .directory(["in": .file("in")]), "other": .file("o")])]))
     try f.save(["--exclude", "b"], sources: [Raw(f.source), Raw(f.source.joined(Bytes("b/c")))])

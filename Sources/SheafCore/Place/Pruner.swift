@@ -59,5 +59,7 @@ final class Pruner: RemovalListener {
     reporter.note("\(Show.path([47] + path)): another file system is mounted there, so it is left as it is")
   }
 
+  func keptStore(_ path: Bytes) { reporter.note("\(Show.path([47] + path)): it is a store, so it is left as it is") }
+
   func notRemoved(_ path: Bytes, _ error: SystemError) { reporter.problem(error.asProblem, path: path) }
 }

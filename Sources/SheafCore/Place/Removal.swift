@@ -1,4 +1,4 @@
-/// Removes from a target what the point does not have. It never leaves the file system it began on, and spares the store
+/// Removes from a target what the point does not have. It never leaves the file system it began on, and spares stores
 /// and what is to be spared.
 import Posix
 
@@ -8,6 +8,8 @@ protocol RemovalListener: AnyObject {
   func removed(_ path: Bytes, _ status: Status)
   /// A file system is mounted there, so it stays, with all below it.
   func keptMount(_ path: Bytes)
+  /// It is a store, so it stays.
+  func keptStore(_ path: Bytes)
   func notRemoved(_ path: Bytes, _ error: SystemError)
 }
 
@@ -50,6 +52,10 @@ struct Removal: Sendable {
           listener.keptMount(path)
           return false
         }
+        if Self.isStore(name, in: directory) {
+          listener.keptStore(path)
+          return false
+        }
         guard try removeContents(name, path, in: directory, on: mount, status, telling: listener) else { return false }
         if !isDryRun { try directory.removeDirectory(name) }
       } else if !isDryRun {
@@ -62,6 +68,12 @@ struct Removal: Sendable {
       if error.isInUse { listener.keptMount(path) } else { listener.notRemoved(path, error) }
       return false
     }
+  }
+
+  /// Backups are nothing that a restore takes away.
+  private static func isStore(_ name: Bytes, in directory: Descriptor) -> Bool {
+    guard let below = try? directory.open(name, [.pathOnly, .directory, .noFollow]) else { return false }
+    return (try? below.status(of: Store.marker))?.kind == .file
   }
 
   private func removeContents(
@@ -103,7 +115,9 @@ struct Removal: Sendable {
     if let store, store.inode == status.inode, store.device == status.device {
       throw SystemError.inUse("replace", parent.path.joined(name))
     }
-    guard try parent.mount(of: name) == mount else { throw SystemError.inUse("replace", parent.path.joined(name)) }
+    guard try parent.mount(of: name) == mount, !Self.isStore(name, in: parent) else {
+      throw SystemError.inUse("replace", parent.path.joined(name))
+    }
     if isRemoving, OpenedDirectories.isNeeded(for: status) { try parent.setMode(name, status.mode | 0o700) }
     guard let directory = try open(name, in: parent, isNeeded: isRemoving) else { return }
     for child in try directory.sortedNames() { try look(child, in: directory, on: mount, isRemoving: isRemoving) }

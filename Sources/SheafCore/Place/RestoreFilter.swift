@@ -22,7 +22,7 @@ struct RestoreRules: Sendable {
           hint: "use a newer sheaf, or --delete-excluded")
       }
     }
-    sparing = SparingRules(excluded: exclude, leftOut: leftOut)
+    sparing = SparingRules(excluded: exclude, leftOut: leftOut, sparesSockets: !options.deletesExcluded)
   }
 
   private static func patterns(_ texts: [Bytes], _ option: String, _ sources: [Bytes]) throws(Failure) -> Exclusions {

@@ -6,6 +6,8 @@ struct SparingRules: Sendable {
   let excluded: Exclusions
   /// Of the run that made the point.
   let leftOut: ExclusionRules
+  /// No point has sockets, so it cannot tell that one was not there.
+  let sparesSockets: Bool
 
   /// Whether the directory itself was left out, or one above it, and is there only to lead to a source of its own.
   func sparesAll(of directory: Bytes) -> Bool {
@@ -24,7 +26,8 @@ struct SparingRules: Sendable {
 
   /// Whether an entry of the directory at `parent` in the point is left alone.
   func spares(_ name: Bytes, _ status: Status, of parent: Bytes) -> Bool {
-    name.withUnsafeBufferPointer { name in
+    if sparesSockets, status.kind == .socket { return true }
+    return name.withUnsafeBufferPointer { name in
       leftOut.leavesOut(name, status, of: parent)
         || (!excluded.isEmpty
           && excluded.excludes(directory: parent, name: name, isDirectory: status.kind == .directory))
