@@ -281,7 +281,10 @@ final class FoldPass {
       try leaveOut()
     }
     if line.kind == .directory {
-      children.append(Directory(path: entry.path, entry: entry, isTold: isTold, sources: archives))
+      // What its tar entry says of a file system, or of names that are not known, may be otherwise by now.
+      let isMarked = line.isMarked || tree.line(of: sources.count - 1)?.isMarked == true
+      children.append(
+        Directory(path: entry.path, entry: entry, isTold: isTold, sources: isMarked ? [] : archives))
     }
     guard isTold else { return }
     var found = Found(entry: entry, sources: archives, isStoredBelow: false, isSameBelow: false)

@@ -48,6 +48,8 @@ struct Line {
   private var digestAt = 0
   private var tagsAt = 0
 
+  /// A directory whose tar entry tells more than other programs read.
+  var isMarked: Bool { isUnlisted || hasFileSystem }
   var canonical: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: text.baseAddress, count: canonicalLength) }
   var parent: UnsafeBufferPointer<UInt8> { UnsafeBufferPointer(rebasing: path[..<parentLength]) }
   var name: UnsafeBufferPointer<UInt8> {
