@@ -107,6 +107,12 @@ extension Descriptor {
     return [0x4D44, 0x2011_BAB0, 0x7366_746E].contains(Int64(s.f_type))
   }
 
+  /// Whether this is on btrfs, whose snapshots have an empty directory in the place of a subvolume.
+  public var isBtrfs: Bool {
+    var s = statfs()
+    return fstatfs(raw, &s) == 0 && s.f_type == 0x9123_683E
+  }
+
   /// `FileSystem.isUnix`; false where it does not tell.
   public var isUnixFileSystem: Bool { fileSystem()?.isUnix == true }
 

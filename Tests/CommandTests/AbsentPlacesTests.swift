@@ -44,6 +44,10 @@ struct AbsentPlacesTests {
       before: "mkdir m; mount -t tmpfs none m; mkdir m/n; mount -t tmpfs none m/n; echo 1 >m/n/f; echo 2 >m/g",
       after: "umount m/n; rm m/g", kept: ["m/n/f"]),
     Case(
+      testDescription: "another drive, with what each drive has",
+      before: "mkdir m; mount -t tmpfs none m; echo 1 >m/f; mkdir m/.Trash-1000 'm/System Volume Information'",
+      after: "umount m; mount -t ramfs none m; mkdir m/.Trash-1000 'm/System Volume Information'", kept: ["m/f"]),
+    Case(
       testDescription: "another file system, and empty", before: "mkdir m; mount -t tmpfs none m; echo 1 >m/f",
       after: "umount m; mount -t ramfs none m; mkdir m/lost+found", kept: ["m/f"]),
   ]
@@ -61,6 +65,12 @@ struct AbsentPlacesTests {
     try f.save()
     try f.edit(Raw(row.after))
     let kept = (row.kept + ["z"]).sorted()
+    let compared = try f.sheaf(["diff", "--live", "-s", Raw(f.store)], status: 3)
+    #expect(!compared.lines.contains { $0.hasPrefix("-") && $0.contains(row.kept[0]) }, "\(compared)")
+    #expect(compared.errorText.contains("\(f.source.shown)/m"), "\(compared)")
+    let below: Raw = "\(f.source)/\(Raw(row.kept[0]))"
+    let slice = try f.sheaf(["diff", "--live", "--path", below, "-s", Raw(f.store)], status: 3)
+    #expect(!slice.lines.contains { $0.hasPrefix("-") }, "\(slice)")
     for more in [[], ["--full"], ["--differential"], []] as [[Raw]] {
       let summary = try f.save(more, status: 3)
       #expect(summary.deleted <= 1 && summary.unseen > 0)
@@ -79,6 +89,27 @@ struct AbsentPlacesTests {
     #expect(try f.differences(at: f.newest) == [])
     try f.save()
     #expect(try f.differences(at: f.newest) == [])
+  }
+
+  /// Sets of many gzip members, most of which are copied without a look, with marked folders between them.
+  @Test func markedFoldersAreFolded() throws {
+    var files: [Raw: Node] = [:]
+    for number in 10..<40 { files["f\(number)"] = .file(size: 300_000, seed: UInt64(number)) }
+    let f = try Fixture(TestTree(["a": .directory(files), "c": .directory(files), "e": .directory(files)]))
+    defer { Mounting.unmountAll(below: f.source) }
+    try f.edit("mkdir b d; for m in b d; do mount -t tmpfs none $m; mkdir $m/s; cp a/f1* $m/s; cp a/f2* $m; done")
+    try f.save()
+    try f.edit("umount b; echo more >>c/f20")
+    try f.save(status: 3)
+    try f.edit("umount d; mount -t ramfs none d; cp a/f20 d; echo more >>e/f20")
+    try f.save(status: 3)
+    let before = try Snapshot(of: f.restore())
+    for act in [["consolidate"], ["prune", "--fold", "--keep-last", "1"], ["consolidate"]] as [[Raw]] {
+      try f.sheaf(act + ["-q", "-s", Raw(f.store)])
+      try f.sheaf(["verify", "-q", "-s", Raw(f.store)])
+      #expect(before.differences(to: try Snapshot(of: f.restore())) == [])
+      try f.sheaf(["backup", "-q", "-s", Raw(f.store)], status: 3)
+    }
   }
 
   /// Stock GNU tar does not delete what is kept, nor does the script.
@@ -118,6 +149,8 @@ struct EmptySourceTests {
     for more in [[], ["--full"], []] as [[Raw]] {
       let output = try f.sheaf(["backup", "-s", Raw(f.store)] + more, status: 3)
       #expect(output.errorText.contains("is empty") && output.errorText.contains("--gone"), "\(output)")
+      let compared = try f.sheaf(["diff", "--live", "-s", Raw(f.store)], status: 3)
+      #expect(compared.lines.last == "0 added, 0 removed, 0 changed, 0 moved", "\(compared)")
     }
     let target = try f.restore()
     #expect(whole.differences(to: try Snapshot(of: target.joined(f.inside.bytes))) == [])
@@ -131,9 +164,73 @@ struct EmptySourceTests {
     let f = try Fixture(TestTree(["a": .file("a"), "d": .directory([:])]))
     try f.save()
     try f.edit("rm a")
+    let compared = try f.sheaf(["diff", "--live", "-s", Raw(f.store)])
+    #expect(compared.lines.contains { $0.hasPrefix("- ") && $0.hasSuffix("/a") }, "\(compared)")
     #expect(try f.save().deleted == 1)
+    // A folder that is looked at by itself is no source.
+    try f.edit("echo in >d/in")
+    try f.save()
+    try f.edit("rm d/in")
+    try f.sheaf(["diff", "--live", "--path", "\(f.source)/d", "-s", Raw(f.store)])
+    try f.save()
     try f.edit("rmdir d; mkfifo p")
     #expect(try f.save().deleted == 1)
+  }
+}
+
+/// Subvolumes come and go with their data, and a snapshot has nothing but their names.
+@Suite(
+  .enabled(
+    if: !Volume.mountable([.btrfs]).isEmpty && Command.find("btrfs") != nil, "\(Volume.needs), and those of btrfs"))
+struct SubvolumeTests {
+  private func fixture(_ script: Raw) throws -> (Fixture, Volume) {
+    let volume = try Volume(.btrfs)
+    let f = try Fixture()
+    try Command("sh", ["-ec", script], in: volume.path).run().checked()
+    return (f, volume)
+  }
+
+  @Test func theyAreNamedAndCounted() throws {
+    let (f, volume) = try fixture(
+      "btrfs subvolume create a; btrfs subvolume create b; echo 1 >a/f; mkdir c; echo 2 >c/g")
+    let output = try f.sheaf(["backup", "-s", Raw(f.store), "--one-file-system", Raw(volume.path)])
+    for name in ["a", "b"] { #expect(output.errorText.contains("/\(name): what is mounted there"), "\(output)") }
+    #expect(output.text.contains("2 file systems left out") && output.text.contains("holds 1 file"), "\(output)")
+  }
+
+  /// One that was deleted is gone, with what was in it.
+  @Test func theyAreDeleted() throws {
+    let (f, volume) = try fixture(
+      "btrfs subvolume create a; echo 1 >a/f; btrfs subvolume create b; echo 2 >b/f; echo 3 >c")
+    let source = Raw(volume.path)
+    try f.sheaf(["backup", "-q", "-s", Raw(f.store), source])
+    try Command("sh", ["-ec", "btrfs subvolume delete a b; mkdir b"], in: volume.path).run().checked()
+    let summary = try Summary(try f.sheaf(["backup", "--json", "-s", Raw(f.store), source]))
+    #expect(summary.deleted == 3 && summary.unseen == 0)
+  }
+
+  /// A snapshot of the folder around them has not what is in them.
+  @Test func snapshotsDoNotHaveThem() throws {
+    let (f, volume) = try fixture(
+      "btrfs subvolume create live; btrfs subvolume create live/sub; mkdir live/sub/d; echo 1 >live/sub/d/f; echo 2 >live/g"
+    )
+    let source = Raw(volume.path.joined(Bytes("live")))
+    try f.sheaf(["backup", "-q", "-s", Raw(f.store), source])
+    try Command(
+      "sh", ["-ec", "btrfs subvolume snapshot live s; mv live old; mv s live; rm live/g"], in: volume.path
+    ).run().checked()
+    for more in [[], ["--full"], []] as [[Raw]] {
+      let output = try f.sheaf(["backup", "--json", "-s", Raw(f.store), source] + more, status: 3)
+      #expect(output.errorText.contains("live/sub: is a subvolume"), "\(output)")
+      let names = try f.sheaf(["ls", "-R", "-s", Raw(f.store)]).text
+      #expect(names.contains("live/sub/d/f") && !names.contains("live/g"), "\(names)")
+    }
+    try f.sheaf(["diff", "--live", "-s", Raw(f.store)], status: 3)
+    let summary = try Summary(
+      try f.sheaf(["backup", "--json", "-s", Raw(f.store), "--gone", "\(source)/sub", source]))
+    #expect(summary.deleted > 0)
+    #expect(try !f.sheaf(["ls", "-R", "-s", Raw(f.store)]).text.contains("live/sub/d"))
+    try f.sheaf(["verify", "-q", "-s", Raw(f.store)])
   }
 }
 

@@ -107,7 +107,10 @@ public struct Diff {
     } else {
       let live = try LiveTree(
         like: series.head(from), at: options.path, store: try? series.store.directory.status(),
-        readsContents: options.readsContents, reporter: reporter, progress: progress, clock: clock)
+        readsContents: options.readsContents,
+        names: { (path) throws(Failure) in try series.names(in: path, of: series.chain(of: from)) }, reporter: reporter,
+        progress: progress, clock: clock)
+      for directory in old.above { try live.lookAbove(directory) }
       isAnything = try compare(old, live, found)
     }
     if !isAnything, !options.path.isEmpty {
@@ -132,7 +135,7 @@ public struct Diff {
       try progress.checkCancelled()
       let order = hasOld ? hasNew ? new.order(of: old.line) : -1 : 1
       if order == 0 {
-        if !new.isAs(old.line) {
+        if try !new.isAbsent(old.line, wasUnseen: old.tree.isUnseen), !new.isAs(old.line) {
           var before = try old.entry()
           if var now = try new.entry(comparedWith: before) {
             if !new.hasFirstNames { (before.hardLink, now.hardLink) = (nil, nil) }
@@ -140,7 +143,9 @@ public struct Diff {
           }
         }
       } else if order < 0 {
-        if !new.isUnseen(in: Bytes(old.line.parent)) { try found.add(from: old.entry(), to: nil) }
+        if !new.isUnseen(in: Bytes(old.line.parent)), !new.isAbsent(lost: old.line) {
+          try found.add(from: old.entry(), to: nil)
+        }
       } else if let now = try new.entry(comparedWith: nil) {
         try found.add(from: nil, to: now)
       }
@@ -163,6 +168,10 @@ private protocol LaterTree {
   func entry(comparedWith old: Entry?) throws(Failure) -> Entry?
   /// Whether what stood in that directory could not be looked at. Asked in order.
   func isUnseen(in directory: Bytes) -> Bool
+  /// Whether the directory at hand, or one that is not there, is not what the line says because it could not be looked
+  /// at.
+  func isAbsent(_ line: Line, wasUnseen: Bool) throws(Failure) -> Bool
+  func isAbsent(lost line: Line) -> Bool
   /// Whether the first names of all inodes are known.
   var hasFirstNames: Bool { get }
 }
@@ -174,6 +183,8 @@ extension PointSlice: LaterTree {
   func isAs(_ line: Line) -> Bool { line.canonical.elementsEqual(self.line.canonical) }
   func entry(comparedWith old: Entry?) throws(Failure) -> Entry? { try entry() }
   func isUnseen(in directory: Bytes) -> Bool { false }
+  func isAbsent(_ line: Line, wasUnseen: Bool) -> Bool { false }
+  func isAbsent(lost line: Line) -> Bool { false }
   var hasFirstNames: Bool { true }
 }
 

@@ -69,13 +69,29 @@ final class AbsentPlaces {
     if let known = judged[path] { return known }
     if isGone(path) { return false }
     if before != nil { mounts = MountTable.current() }
-    let reason = try reason(path, mark(path, item, around: device), before, wasUnseen)
+    let reason =
+      try isPlaceholder(path, item)
+      ? "is a subvolume, which this snapshot does not have"
+      : reason(path, mark(path, item, around: device), before, wasUnseen)
     judged[path] = reason != nil
     if let reason {
       held.append(path)
       report(path, reason)
     }
     return reason != nil
+  }
+
+  /// Whether a directory may stand for a subvolume that is not there.
+  static func mayBePlaceholder(_ item: Listing.Item) -> Bool {
+    item.failure == 0 && item.status.kind == .directory && item.status.inode == 2
+  }
+
+  /// Of a snapshot, btrfs shows the subvolumes that were in it as empty directories with this number.
+  private func isPlaceholder(_ path: Bytes, _ item: Listing.Item) throws(Failure) -> Bool {
+    guard Self.mayBePlaceholder(item), let here = try? lister.root.openBeneath(path, [.pathOnly, .directory]),
+      here.isBtrfs, isEmpty(path)
+    else { return false }
+    return try !names(path).isEmpty
   }
 
   private func reason(
@@ -103,7 +119,14 @@ final class AbsentPlaces {
 
   private func holds(_ path: Bytes, anyOf names: [Bytes]) -> Bool {
     guard let folder = try? lister.root.openBeneath(path, [.pathOnly, .directory]) else { return true }
-    return names.contains { $0 != Bytes("lost+found") && (try? folder.status(of: $0)) != nil }
+    return names.contains { !Self.isOfEveryDrive($0) && (try? folder.status(of: $0)) != nil }
+  }
+
+  /// What systems put on each drive by themselves, which tells none from another.
+  private static func isOfEveryDrive(_ name: Bytes) -> Bool {
+    let common = ["lost+found", "System Volume Information", "$RECYCLE.BIN", "RECYCLER", "found.000", "autorun.inf"]
+    let hidden = [".Trash", ".Spotlight-V100", ".fseventsd", ".TemporaryItems", ".DocumentRevisions-V100", "._."]
+    return common.contains { name == Bytes($0.utf8) } || hidden.contains { name.starts(with: Bytes($0.utf8)) }
   }
 
   private func report(_ path: Bytes, _ reason: String) {

@@ -392,7 +392,7 @@ final class Comparison {
     if item.failure != 0 || old!.isVacated { return try add(index, item, listing, before: before()) }
     let line = old!.line
     var isMarkedAnew = false
-    if line.kind == .directory, mayHoldPlaces || line.hasFileSystem {
+    if line.kind == .directory, mayHoldPlaces || line.hasFileSystem || AbsentPlaces.mayBePlaceholder(item) {
       let path = Bytes(line.path)
       let marked = line.fileSystem
       if item.status.kind != .directory {

@@ -11,6 +11,10 @@ final class LiveTree {
   private let look: SourceLook
   private let readsContents: Bool
   private let reporter: any Reporter
+  private let places: AbsentPlaces
+  /// Of the directory at hand: its device, and whether sources or mount points may be among its names.
+  private var device: UInt64?
+  private var mayHoldPlaces = false
   private let progress: Progress
   private let hasher = SHA256()
   private let buffer = Buffer(capacity: 1 << 20)
@@ -22,7 +26,8 @@ final class LiveTree {
   private(set) var parentLength = 0
   /// It could not be looked at; that was told to the reporter.
   private var isUnseen = false
-  private var status = Status.unknown
+  private var item = Listing.Item(nameStart: 0, nameLength: 0, failure: 0, status: .unknown)
+  private var status: Status { item.status }
   /// Directories that could not be looked at.
   private var unseen = DirectoryTable<Void>()
   /// First names of the inodes that have several.
@@ -33,9 +38,11 @@ final class LiveTree {
   }
 
   /// `head`: of the set that says what the sources are and what is left out. `top`: nothing but what is at or below it.
+  /// `names`: those that the point has directly in a directory.
   /// `readsContents`: also of files that look unchanged.
   init(
-    like head: SetHead, at top: Bytes, store: Status?, readsContents: Bool, reporter: any Reporter, progress: Progress,
+    like head: SetHead, at top: Bytes, store: Status?, readsContents: Bool,
+    names: @escaping (Bytes) throws(Failure) -> [Bytes], reporter: any Reporter, progress: Progress,
     clock: @escaping @Sendable () -> Timestamp
   ) throws(Failure) {
     root = try system { () throws(SystemError) in try Descriptor.open(Bytes("/"), [.pathOnly, .directory]) }
@@ -53,6 +60,8 @@ final class LiveTree {
     sources = head.sources
     let wanted = sources.contains { top.isAtOrBelow($0) } ? [top] : sources.filter { $0.isAtOrBelow(top) }
     walk = Walk(Lister(root: root, rules: rules, sources: SourceTree(wanted)), threads: processorCount())
+    places = AbsentPlaces(
+      Lister(root: root, rules: rules, sources: SourceTree(sources)), gone: [], names: names, reporter: reporter)
   }
 
   /// Whether what the point has in that directory could not be looked at. Asked in order.
@@ -63,22 +72,23 @@ final class LiveTree {
     while true {
       guard let listing, index < listing.items.count else {
         try progress.checkCancelled()
-        guard let (next, _) = walk.next() else { return false }
+        guard let (next, above) = walk.next() else { return false }
         if let failure = next.failure {
           reporter.problem(failure.asProblem, path: next.path)
           unseen.add(next.path, ())
         }
         listing = next
         index = 0
+        device = above?.device ?? (next.device == 0 ? nil : next.device)
+        mayHoldPlaces = places.mayHoldPlaces(next)
         progress.add(entries: next.items.count)
         progress.current = next.path
         continue
       }
-      let item = listing.items[index]
+      item = listing.items[index]
       index += 1
       path = listing.path.joined(listing.name(item))
       parentLength = listing.path.count
-      status = item.status
       isUnseen = item.failure != 0
       if isUnseen {
         let cause = SystemError("look at", path, item.failure)
@@ -93,6 +103,40 @@ final class LiveTree {
         if firsts[identity] == nil { firsts[identity] = path }
       }
       return true
+    }
+  }
+
+  /// Whether the directory at hand, which the line tells of, is not what it was because its file system is not mounted
+  /// any more, or its source is empty all of a sudden; what was in it is unseen then. Told to the reporter.
+  func isAbsent(_ line: Line, wasUnseen: Bool) throws(Failure) -> Bool {
+    guard line.kind == .directory, !isUnseen,
+      mayHoldPlaces || line.hasFileSystem || AbsentPlaces.mayBePlaceholder(item)
+    else { return false }
+    guard status.kind == .directory else { return isAbsent(lost: line) }
+    let path = Bytes(line.path)
+    guard !item.isAbove,
+      try places.isAbsent(path, item, around: device, before: line.fileSystem, wasUnseen: wasUnseen)
+    else { return false }
+    unseen.add(path, ())
+    return true
+  }
+
+  /// The same of one that is not there.
+  func isAbsent(lost line: Line) -> Bool {
+    guard places.isAbsent(lost: line) else { return false }
+    unseen.add(Bytes(line.path), ())
+    return true
+  }
+
+  /// The same of a directory above the top.
+  func lookAbove(_ entry: Entry) throws(Failure) {
+    let (parent, name) = entry.path.splitAtName
+    guard let folder = try? root.openBeneath(parent, [.pathOnly, .directory]), let device = try? folder.status().device,
+      let status = try? folder.status(of: name), status.kind == .directory
+    else { return }
+    let item = Listing.Item(nameStart: 0, nameLength: 0, failure: 0, status: status)
+    if try places.isAbsent(entry.path, item, around: device, before: entry.fileSystem, wasUnseen: false) {
+      unseen.add(entry.path, ())
     }
   }
 
