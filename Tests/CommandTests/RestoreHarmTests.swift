@@ -85,6 +85,35 @@ import Testing
     }
   }
 
+  /// Where a file cannot be without a name, it has one of its own until it is whole.
+  @Test(
+    .enabled(if: Command.canTrace && !Volume.mountable([.vfat, .exfat, .ntfs]).isEmpty, "\(Volume.needs), strace"),
+    arguments: Volume.mountable([.vfat, .exfat, .ntfs]))
+  func aRestoreThatIsKilledOnADrive(kind: Volume.Kind) throws {
+    let volume = try Volume(kind, megabytes: 80)
+    let f = try Fixture(
+      TestTree(["d": .directory(["big": .file(size: 9_000_000, seed: 1), "small": .file("s")]), "e": .file("e")]))
+    try f.save()
+    let target = volume.path.joined(Bytes("out"))
+    var leftovers = 0
+    for number in [1, 2, 3, 5, 8] {
+      _ = try Command.sheaf(["restore", "-q", "-s", Raw(f.store), "--to", Raw(target), "--overwrite", "if-changed"])
+        .wrapped([
+          "strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=pwrite64,renameat2", "-e",
+          "inject=pwrite64,renameat2:signal=KILL:when=\(number)",
+        ]).run()
+      let files = try Command("find", [Raw(target), "-name", ".sheaf-*"]).run().text
+      leftovers += files.split(separator: "\n").count
+      try f.sheaf(["restore", "-q", "-s", Raw(f.store), "--to", Raw(target), "--overwrite", "if-changed"])
+      let tree = try Snapshot(of: target.joined(f.inside.bytes))
+      #expect(
+        f.newest.tree.differences(to: tree, .ignoring(.mode, .modified, .owner, .holes, .attributes)) == [], "\(number)"
+      )
+      Scratch.remove(target)
+    }
+    #expect(leftovers > 0)
+  }
+
   /// Only what a restore itself made goes.
   @Test func whatLooksLikeALeftoverStays() throws {
     let f = try Fixture(TestTree(["a": .file("a")]))
