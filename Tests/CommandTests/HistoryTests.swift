@@ -122,4 +122,13 @@ struct HistoryTests {
     try f.expectReplay(lagging: true, story)
     try f.expectRebuilt(story)
   }
+
+  /// File systems come and go, runs are interrupted and killed, and others read and prune meanwhile.
+  @Test(arguments: seeds) func whatBefallsARunHarmsNothing(seed: UInt64) throws {
+    let history = try TroubledHistory(seed: seed)
+    try history.save()
+    for _ in 1...Self.steps { try history.step() }
+    try history.save()
+    try history.expectAll()
+  }
 }

@@ -28,6 +28,12 @@ public struct Snapshot: Sendable {
     public var unreadable: Int32
 
     public var isDirectory: Bool { type == S_IFDIR }
+
+    /// Whether a backup would take one for the other.
+    public func isSame(as other: Entry) -> Bool {
+      type == other.type && mode == other.mode && uid == other.uid && gid == other.gid && size == other.size
+        && modified == other.modified && target == other.target && digest == other.digest
+    }
     public var isSocket: Bool { type == S_IFSOCK }
   }
 
@@ -63,6 +69,13 @@ public struct Snapshot: Sendable {
       below[Raw(Bytes(key.bytes.dropFirst(path.bytes.count + 1)))] = entry
     }
     return Snapshot(entries: below)
+  }
+
+  /// This tree with another one in the place of what stands at and below `path`.
+  public func replacing(_ path: Raw, with other: Snapshot) -> Snapshot {
+    var all = entries.filter { !$0.key.isAtOrBelow(path) }
+    for (key, entry) in other.entries { all[key.bytes.isEmpty ? path : Raw(path.bytes.joined(key.bytes))] = entry }
+    return Snapshot(entries: all)
   }
 
   /// Hard-link groups: for each path with other names in this tree, all names of its file, sorted.
