@@ -25,6 +25,8 @@ final class ArchiveScan {
 
   /// The last path that the run reached, where it was interrupted.
   private(set) var incompleteAfter: Bytes?
+  /// Directories that a run which was taken over had not told whole, as whoever took it over says.
+  private(set) var untold: Set<Bytes> = []
 
   init(_ id: SetID, to sorter: LineSorter, progress: Progress, report: @escaping (Bytes?, String) -> Void) {
     self.id = id
@@ -60,6 +62,7 @@ final class ArchiveScan {
     guard var entry = Entry(header) else { return report(header.path, "cannot be used") }
     if entry.kind == .directory {
       try addNotes(header.comment)
+      if entry.isUnlisted, header.comment.starts(with: TarHeader.keptMark) { untold.insert(entry.path) }
       if header.comment == LargePurge.mark { return }
       return try put(entry)
     }

@@ -367,7 +367,7 @@ private struct SetLines {
       let text = Buffer()
       let scratch = Buffer()
       try sorter.visit { (line) throws(SystemError) in
-        guard marksFresh && isFresh(line, scratch, text) || isMended(line, scratch, text) else {
+        guard isMarked(line, marksFresh, scratch, text) || isMended(line, scratch, text) else {
           return try writer.append(line)
         }
         try writer.append(text.bytes)
@@ -398,17 +398,21 @@ private struct SetLines {
     return true
   }
 
-  /// A directory that was moved, or stands where something was moved away: its tar entry does not say so. Its line is
-  /// put into `text`, with the tag.
-  private func isFresh(_ line: UnsafeRawBufferPointer, _ scratch: Buffer, _ text: Buffer) -> Bool {
+  /// A directory that was moved, or stands where something was moved away, or was not told whole: its first tar entry
+  /// does not say so. Its line is put into `text`, with the tags.
+  private func isMarked(
+    _ line: UnsafeRawBufferPointer, _ marksFresh: Bool, _ scratch: Buffer, _ text: Buffer
+  ) -> Bool {
+    guard marksFresh || !scan.untold.isEmpty else { return false }
     var parsed = Line()
     let bytes = UnsafeBufferPointer(rebasing: line.bindMemory(to: UInt8.self).dropLast())
-    guard bytes.first == UInt8(ascii: "."), parsed.parse(entry: bytes, scratch: scratch), parsed.kind == .directory,
-      !parsed.isFresh
+    guard bytes.first == UInt8(ascii: "."), parsed.parse(entry: bytes, scratch: scratch), parsed.kind == .directory
     else { return false }
     let path = Bytes(parsed.path)
-    guard moves.isNew(path) || moves.isOld(path), var entry = parsed.entry() else { return false }
-    entry.isFresh = true
+    let isFresh = marksFresh && !parsed.isFresh && (moves.isNew(path) || moves.isOld(path))
+    guard isFresh || scan.untold.contains(path), var entry = parsed.entry() else { return false }
+    entry.isFresh = entry.isFresh || isFresh
+    entry.isUnlisted = entry.isUnlisted || scan.untold.contains(path)
     text.count = 0
     entry.appendLine(to: text)
     return true

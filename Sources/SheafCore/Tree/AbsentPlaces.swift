@@ -136,8 +136,12 @@ final class AbsentPlaces {
 
   /// Of a mount point that is gone with what was mounted there: whether it is to be kept. Says so the first time.
   func isAbsent(lost line: Line) -> Bool {
-    guard line.hasFileSystem, line.kind == .directory, line.fileSystem?.isTop == true else { return false }
-    let path = Bytes(line.path)
+    guard line.hasFileSystem, line.kind == .directory else { return false }
+    return isAbsent(lost: Bytes(line.path), line.fileSystem)
+  }
+
+  func isAbsent(lost path: Bytes, _ mark: FileSystemMark?) -> Bool {
+    guard mark?.isTop == true else { return false }
     if let known = judged[path] { return known }
     judged[path] = !isGone(path)
     if !isGone(path) { report(path, "was a file system of its own and is not there") }

@@ -133,7 +133,10 @@ final class LiveTree {
     let (parent, name) = entry.path.splitAtName
     guard let folder = try? root.openBeneath(parent, [.pathOnly, .directory]), let device = try? folder.status().device,
       let status = try? folder.status(of: name), status.kind == .directory
-    else { return }
+    else {
+      if places.isAbsent(lost: entry.path, entry.fileSystem) { unseen.add(entry.path, ()) }
+      return
+    }
     let item = Listing.Item(nameStart: 0, nameLength: 0, failure: 0, status: status)
     if try places.isAbsent(entry.path, item, around: device, before: entry.fileSystem, wasUnseen: false) {
       unseen.add(entry.path, ())
