@@ -281,8 +281,12 @@ public final class Descriptor: Sendable {
 
   /// Where the next hole begins at or after `offset` (the file's end counts as one), or data where `data`.
   /// nil: no more, or the file system cannot tell. The corresponding C function is `lseek` with `SEEK_HOLE`.
-  public func next(data: Bool, from offset: Int64) -> Int64? {
+  public func next(data: Bool, from offset: Int64) throws(SystemError) -> Int64? {
     let found = lseek(raw, off_t(offset), data ? 3 : 4)  // SEEK_DATA, SEEK_HOLE
+    // What cannot be read is no hole.
+    guard found >= 0 || [ENXIO, EINVAL, EOPNOTSUPP].contains(errno) else {
+      throw SystemError("look for holes in", path, errno)
+    }
     return found < 0 ? nil : Int64(found)
   }
 

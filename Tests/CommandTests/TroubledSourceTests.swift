@@ -58,6 +58,24 @@ import Testing
     try f.sheaf(["verify", "-q", "-s", Raw(f.store)])
   }
 
+  /// What cannot be read is no hole.
+  @Test(.enabled(if: Command.canTrace, "needs strace"), arguments: [900_000, 9_000_000] as [Int64], [1, 2, 3, 4])
+  func aFileWhoseHolesCannotBeRead(size: Int64, call: Int) throws {
+    let data = (size / 8)..<(size / 4)
+    let f = try Fixture(TestTree(["a": .file("a"), "image": .sparse(size: size, data: [data], seed: 1)]))
+    try f.save()
+    let good = f.newest.tree
+    try f.edit("printf x | dd of=image bs=1 seek=\(Int(size / 2)) conv=notrunc status=none")
+    for more in [[], ["--full"]] as [[Raw]] {
+      let output = try disturbed(f, "image", "error=EIO:when=\(call)", calls: "lseek", more).run()
+      #expect(output.status == 3 && output.text.contains("1 unseen"), "\(output)")
+      let tree = try Snapshot(of: try f.restore().joined(f.inside.bytes))
+      #expect(tree["image"]?.digest == good["image"]?.digest)
+    }
+    try f.save()
+    #expect(try f.differences(at: f.newest) == [])
+  }
+
   // MARK: Hard links
 
   struct Vanishing: CustomStringConvertible {

@@ -480,8 +480,8 @@ extension Descriptor {
     // Some stay whatever their size: they tell a restore to look for more.
     var position: Int64 = 0
     while position < status.size {
-      guard let hole = next(data: false, from: position), hole < status.size else { break }
-      let data = min(next(data: true, from: hole) ?? status.size, status.size)
+      guard let hole = try next(data: false, from: position), hole < status.size else { break }
+      let data = min(try next(data: true, from: hole) ?? status.size, status.size)
       if data - hole > smallest { holes.append(hole..<data) }
       position = max(data, position + 1)
       guard holes.count > Entry.holesLimit else { continue }
