@@ -128,6 +128,24 @@ struct AbsentPlacesTests {
     #expect(list.split(separator: "\n").sorted() == ["./a/m/f", "./a/m/new", "./b/m/f", "./z"])
   }
 
+  /// A full set that was made meanwhile has it in an older chain; from the next set on tar alone has everything.
+  @Test func whatIsBackAfterAFullSet() throws {
+    let f = try Fixture(TestTree(["z": .file("z"), "d": .directory(["e": .directory()])]))
+    defer { Mounting.unmountAll(below: f.source) }
+    let again: Raw = "mount --bind ../drive m; mount --bind ../drive d/e/m"
+    try f.edit(
+      "mkdir -p m d/e/m ../drive/top/in; echo 1 >../drive/top/in/f; touch -d @1000000000 ../drive ../drive/top")
+    try f.edit(again)
+    try f.save()
+    try f.edit("umount m d/e/m; touch -d @1100000000 . d d/e")
+    try f.save(["--full"], status: 3)
+    try f.edit(again)
+    try f.save()
+    f.points.removeFirst(2)
+    try f.expectEveryPoint()
+    try f.expectReplay()
+  }
+
   @Test func aSourceThatIsAMountPoint() throws {
     let f = try Fixture()
     defer { Mounting.unmountAll(below: f.source) }

@@ -431,7 +431,11 @@ final class Comparison {
       return try add(index, item, listing, before: before(), isUnchanged: isSame)
     }
     // A copy that only an older chain has: now that it can be seen, this chain gets its own.
-    if line.isCarried { return try add(index, item, listing, before: before(), isUnchanged: verdict == .same) }
+    if line.isCarried {
+      // Tar makes it anew, which changes the time of the directory around it.
+      stores = true
+      return try add(index, item, listing, before: before(), isUnchanged: verdict == .same)
+    }
     if verdict == .same, item.status.links == 1 || item.status.kind == .directory { return keep(item) }
     try add(
       index, item, listing, before: before(), onlyIfDifferent: verdict == .look, isSame: verdict == .same)
