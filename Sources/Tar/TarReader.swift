@@ -48,7 +48,7 @@ public struct TarReader {
       if block[0] == 0, block.allSatisfy({ $0 == 0 }) {
         if isInside { throw malformed("headers without an entry") }
         guard bytes.count - position == 1024, bytes[position...].allSatisfy({ $0 == 0 }) else {
-          throw malformed("an end that is none")
+          throw malformed("the mark of an archive's end in its middle")
         }
         position = bytes.count
         sawEnd = true

@@ -7,8 +7,8 @@ import SheafCore
 enum Arguments {
   private static let mark: Unicode.Scalar = "\u{F8FF}"
 
-  /// The words after the program's name; nil where nobody tells them. From /proc, as Swift looks for them in memory,
-  /// beside the environment's table, and finds nothing where a preloaded library had that grow and move.
+  /// The words after the program's name; nil if they cannot be read. They are taken from /proc: Swift looks for them in
+  /// memory beside the environment, and finds nothing if a preloaded library made that move.
   private static func words() -> [Bytes]? {
     if let all = Host.commandLine() { return Array(all.dropFirst()) }
     guard CommandLine.argc > 0 else { return nil }

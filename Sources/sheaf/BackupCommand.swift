@@ -24,15 +24,15 @@ struct BackupCommand: ParsableCommand {
     help: ArgumentHelp("Read more sources from a file (- for standard input), each ended by a NUL.", valueName: "FILE"))
   var filesFrom0: RawText?
 
-  @Flag(help: "Go on with the series of another machine, in whose place this one is.")
+  @Flag(help: "Continue the series of another machine that this one replaces.")
   var takeOver = false
 
-  @Flag(help: "Take sources that are not there.")
+  @Flag(help: "Accept sources that do not exist.")
   var allowMissing = false
 
   @Option(
     help: ArgumentHelp(
-      "What is not mounted any more, or empty, is gone for good; may be given several times.", valueName: "PATH"))
+      "Count PATH as deleted though it may only be unmounted; may be given several times.", valueName: "PATH"))
   var gone: [RawText] = []
 
   @Flag(help: "Write a full set.")
@@ -59,16 +59,16 @@ struct BackupCommand: ParsableCommand {
   @Flag(help: "Stay on the file systems of the sources.")
   var oneFileSystem = false
 
-  @Flag(help: "Leave out what these options say now, and nothing where none is given.")
+  @Flag(help: "Forget the remembered exclusions; only this command line counts.")
   var changeExcludes = false
 
   @Flag(help: "Read every file and compare contents.")
   var checksum = false
 
-  @Flag(help: "Store large files also where only mode, owner, time or attributes changed.")
+  @Flag(help: "Store large files again even if only mode, owner, time or attributes changed.")
   var fullEntries = false
 
-  @Option(help: ArgumentHelp("How hard to deflate, 0 (not at all) to 12.", valueName: "N"))
+  @Option(help: ArgumentHelp("How hard to compress, 0 (not at all) to 12.", valueName: "N"))
   var level = 1
 
   @Option(
@@ -79,7 +79,7 @@ struct BackupCommand: ParsableCommand {
   @Option(help: ArgumentHelp("Leave at least SIZE free on the drive.", valueName: "SIZE"))
   var keepFree: Size?
 
-  @Flag(help: "Do not read what was written once more before it counts.")
+  @Flag(help: "Do not read the new set once more at the end.")
   var noReread = false
 
   @OptionGroup var volumes: VolumeOptions
@@ -87,10 +87,10 @@ struct BackupCommand: ParsableCommand {
   @Flag(help: "Throw away what an interrupted run left.")
   var discardInterrupted = false
 
-  @Option(help: ArgumentHelp("A line to remember with the point.", valueName: "TEXT"))
+  @Option(help: ArgumentHelp("A comment that is kept with the point.", valueName: "TEXT"))
   var comment: RawText?
 
-  @Flag(help: "Write no set where nothing changed.")
+  @Flag(help: "Write no set if nothing changed.")
   var skipUnchanged = false
 
   @Flag(name: [.customShort("n"), .long], help: "Only say what would be saved.")
@@ -120,7 +120,7 @@ struct BackupCommand: ParsableCommand {
     options.skipsUnchanged = skipUnchanged
     options.isDryRun = dryRun
     if let volumeSize {
-      // Nothing that is never cut is longer.
+      // No piece that must stay whole is longer.
       guard volumeSize.bytes >= 2 << 20 else {
         throw Failure(.usage, "volumes of \(Words.size(volumeSize.bytes)) are too small", hint: "at least 2M")
       }
@@ -137,11 +137,17 @@ struct BackupCommand: ParsableCommand {
       to: store, options, known: Memory.stores, spillDirectory: Host.spillDirectory, reporter: report,
       progress: Interruption.progress, clock: { .now() })
     let summary = try report.showing("saving") { try task.run() }
+    if !summary.idlePatterns.isEmpty {
+      let some = summary.idlePatterns.prefix(8).map { "'\(Show.path($0))'" }.joined(separator: " ")
+      let more = summary.idlePatterns.count > 8 ? " and \(summary.idlePatterns.count - 8) more" : ""
+      let which = summary.idlePatterns.count == 1 ? "this pattern has" : "these patterns have"
+      report.note("\(which) no effect: \(some)\(more)")
+    }
     if output.json { printJSON(summary, report) } else if !output.quiet { printWords(summary, report) }
     try report.finish()
   }
 
-  /// nil where no option says what is left out: the series remembers it.
+  /// nil if no option says what is left out; then the series' own memory counts.
   private func exclusions() throws -> ExclusionRules? {
     guard
       changeExcludes || excludeCaches || oneFileSystem || excludeLargerThan != nil

@@ -16,7 +16,7 @@ struct CatCommand: ParsableCommand {
   @OptionGroup var point: PointOption
   @OptionGroup var volumes: VolumeOptions
 
-  @Option(help: ArgumentHelp("Read from an archive file, store or not.", valueName: "FILE"))
+  @Option(help: ArgumentHelp("Read from an archive file; no store is needed.", valueName: "FILE"))
   var archive: RawText?
 
   @OptionGroup var keys: KeyOptions
@@ -42,7 +42,7 @@ struct CatCommand: ParsableCommand {
     try each(contents.path) { (path) throws(Failure) in try contents.read(path, write) }
   }
 
-  /// One that cannot be printed does not hold back the rest.
+  /// A file that cannot be printed does not keep the others from being printed.
   private func each(_ named: (RawText) throws -> Bytes, _ body: (Bytes) throws(Failure) -> Void) throws {
     var worst: Failure?
     for path in paths {

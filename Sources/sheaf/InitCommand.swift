@@ -7,7 +7,7 @@ struct InitCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "init", abstract: "Make a new store.",
     usage: "sheaf init -s STORE [--label NAME]",
-    discussion: "The directory is created where it is missing; what else lies in it is left alone.")
+    discussion: "The directory is made if it is missing. Anything else in it is left alone.")
 
   @OptionGroup var store: StoreOptions
   @OptionGroup var output: OutputOptions
@@ -27,20 +27,23 @@ struct InitCommand: ParsableCommand {
       json.print()
     } else if !output.quiet {
       Console.shared.print("made a store at \(Show.path(path))")
-      Console.shared.print("back up to it with: sheaf backup -s \(Show.word(path)) SOURCE...")
+      // The command stays in one piece, to be copied.
+      Console.shared.list(
+        Bytes("back up to it with:"), "sheaf backup -s \(Show.word(path)) SOURCE...", between: " ")
     }
-    if !output.quiet, made.isOnSystemDisk {
-      Console.shared.note("it lies on the disk that the system runs from: what breaks that takes the backups along")
+    if let whose = made.sharesFileSystem(home: Host.environment("HOME")), !output.quiet {
+      Console.shared.warning(
+        "the store lies on the same file system as \(whose): if that disk fails, the backups are lost with it")
     }
   }
 
-  /// What names another machine is no path, and a store is not made in another one.
+  /// Refuses names of other machines, and folders inside another store.
   private func refuseElsewhere(_ path: Bytes) throws {
     if (try? Descriptor.open(path, .pathOnly)) == nil, let colon = path.firstIndex(of: UInt8(ascii: ":")),
       !path[..<colon].contains(47), colon > 0
     {
       throw Failure(
-        .usage, "a store on another machine, as \(Show.path(path)) names one, cannot be made yet",
+        .usage, "\(Show.path(path)) names a store on another machine, which sheaf cannot make yet",
         hint: "mount it (sshfs, NFS) and name the folder; for a folder of that name, write ./\(Show.word(path))")
     }
     var folder: Bytes

@@ -6,7 +6,7 @@ enum Interruption {
   /// What the running command looks at.
   static let progress = Progress()
 
-  /// Somebody sits there and waits.
+  /// Whether somebody sits at a terminal and waits.
   private static let terminal = isatty(STDERR_FILENO) == 1
 
   /// In a signal's handler nothing may be allocated.
@@ -14,11 +14,11 @@ enum Interruption {
   private static let wipes: StaticString = "\r\u{1B}[K"
 
   static func install() {
-    // Made now, as below.
+    // Made now, for the same reason as below.
     _ = (terminal, says, wipes)
-    // Then the calls that write give an error, which is told.
+    // Without these signals the calls that write return an error, which is reported.
     for number in [SIGPIPE, SIGXFSZ] { signal(number, SIG_IGN) }
-    // Made now, and used once: a signal may come while memory is being asked for, and asking for it then is a crash.
+    // Made and used once now: a handler must not allocate memory, since a signal may arrive in the middle of an allocation.
     _ = progress.isCancelled.exchange(false, ordering: .relaxed)
     for number in [SIGINT, SIGTERM, SIGHUP] {
       signal(number) { number in

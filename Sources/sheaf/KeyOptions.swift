@@ -32,7 +32,7 @@ struct KeyOptions: ParsableArguments {
     }
   }
 
-  /// For commands on a store: what would be of no use there is not passed over in silence.
+  /// For commands on a store, where keys are of no use: that is said.
   func expectNone() throws {
     guard key != nil || passphraseFile != nil || passphraseCommand != nil else { return }
     throw Failure(.usage, "keys and passphrases open encrypted archives by themselves; stores are not encrypted")
@@ -66,7 +66,7 @@ struct KeyOptions: ParsableArguments {
     return try passphrase.get()
   }
 
-  /// nil where nobody can be asked.
+  /// nil if there is no terminal to ask on.
   private static func typed(for path: Bytes) throws(Failure) -> Secret? {
     guard let terminal = Terminal.open() else { return nil }
     let isCancelled = { Interruption.progress.isCancelled.load(ordering: .relaxed) }

@@ -12,7 +12,7 @@ struct StoreOptions: ParsableArguments {
   @Option(help: ArgumentHelp("The series of backups in it.", valueName: "NAME"))
   var series: RawText?
 
-  /// Of the option or of the environment.
+  /// From the option, or else from the environment.
   func path() throws -> Bytes {
     if let store { return store.bytes }
     if let path = Host.environment("SHEAF_STORE"), !path.isEmpty { return path }
@@ -82,14 +82,14 @@ extension Series {
   /// Whether the point has the path; not where that cannot be read.
   func has(_ path: Bytes, in point: SetName) -> Bool { (try? Contents(self, point).has(path)) ?? false }
 
-  /// Says where the series is not as this machine saw it last; only a backup or a person's word settles that.
+  /// Warns if the series is not as this machine saw it last. Only a backup settles that.
   func warnOfAlarm() -> String? {
     let words = Memory.stores?.state(of: self).words
     if let words { Console.shared.warning(words) }
     return words
   }
 
-  /// What verify found and nobody mended. Gives that.
+  /// Warns of damage that verify found and that is not mended, and returns the note of it.
   func tellOfDamage() -> DamageNote {
     let note = damageNote(Memory.stores)
     if let found = note.found, let first = note.findings.first {
@@ -100,7 +100,7 @@ extension Series {
     return note
   }
 
-  /// What could be a point again.
+  /// Names archives without manifests, which could be points again.
   func tellOfLostManifests() throws {
     for lost in try withoutManifest() {
       Console.shared.warning("\(lost.text) has no manifest, so it is no point: 'sheaf rebuild' makes it one again")

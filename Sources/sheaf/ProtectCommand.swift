@@ -13,7 +13,7 @@ struct ProtectCommand: ParsableCommand {
   @Argument(help: ArgumentHelp("The point.", valueName: "POINT"))
   var point: RawText
 
-  @Flag(help: "Protect it no more.")
+  @Flag(help: "Stop protecting it.")
   var remove = false
 
   @OptionGroup var output: OutputOptions

@@ -5,7 +5,7 @@ import SheafCore
 
 struct RebuildCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "rebuild", abstract: "Make lost manifests again from the archives.",
+    commandName: "rebuild", abstract: "Write lost manifests again, from the archives.",
     usage: "sheaf rebuild -s STORE",
     discussion: """
       Manifests that are good are left alone; one that cannot be read is kept aside as NAME.mtree.gz.damaged. The next \

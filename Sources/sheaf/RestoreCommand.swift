@@ -8,7 +8,7 @@ extension Overwrite: ExpressibleByArgument {}
 struct RestoreCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "restore", abstract: "Bring files back.",
-    usage: "sheaf restore -s STORE --to DIR [--at POINT] [OPTION ...] [PATH ...]",
+    usage: "sheaf restore -s STORE --to DIR [--at POINT]\n    [OPTION ...] [PATH ...]",
     discussion: """
       Files come out below DIR with their full path: DIR/home/me/letter. Without PATH everything is restored. A DIR that \
       is not empty is refused unless --overwrite says what may be replaced.
@@ -20,7 +20,7 @@ struct RestoreCommand: ParsableCommand {
   @Argument(help: ArgumentHelp("What to restore, with or without a leading slash.", valueName: "PATH"))
   var paths: [RawText] = []
 
-  @Option(help: ArgumentHelp("The directory to restore into; made where it is missing.", valueName: "DIR"))
+  @Option(help: ArgumentHelp("The directory to restore into; made if it is missing.", valueName: "DIR"))
   var to: RawText
 
   @Option(help: ArgumentHelp("What may be replaced.", valueName: "WHEN"))
@@ -29,7 +29,7 @@ struct RestoreCommand: ParsableCommand {
   @Flag(help: "Remove what is not in the point, below what is restored; needs --overwrite.")
   var delete = false
 
-  @Flag(help: "With --delete, remove what the point's exclusions left out, too.")
+  @Flag(help: "With --delete, also remove what the backup left out.")
   var deleteExcluded = false
 
   @Option(help: ArgumentHelp("Leave out what matches, as in a .gitignore; several times.", valueName: "PATTERN"))
@@ -38,7 +38,7 @@ struct RestoreCommand: ParsableCommand {
   @Option(help: ArgumentHelp("Restore only what matches, and what is below it; several times.", valueName: "PATTERN"))
   var include: [RawText] = []
 
-  @Flag(help: "Owners by number, not by name.")
+  @Flag(help: "Restore owners by number, not by name.")
   var numericOwner = false
 
   @Option(help: ArgumentHelp("OLD's files become NEW's: names or numbers; several times.", valueName: "OLD:NEW"))
@@ -47,10 +47,10 @@ struct RestoreCommand: ParsableCommand {
   @Option(help: ArgumentHelp("The same for groups.", valueName: "OLD:NEW"))
   var groupMap: [RawText] = []
 
-  @Flag(help: "Go on where there seems to be no room.")
+  @Flag(help: "Restore even if there seems to be too little room.")
   var force = false
 
-  @Option(help: ArgumentHelp("Leave off that many leading folders.", valueName: "N"))
+  @Option(help: ArgumentHelp("Remove N leading folders from each path.", valueName: "N"))
   var stripComponents = 0
 
   @Flag(name: [.customShort("n"), .long], help: "Only say what would be restored.")
@@ -77,12 +77,12 @@ struct RestoreCommand: ParsableCommand {
     if delete, overwrite == nil {
       throw Failure(
         .usage, "--delete needs --overwrite",
-        hint: "for exactly the point's state of the restored paths: --overwrite always --delete")
+        hint: "to make the paths exactly what they were in the point: --overwrite always --delete")
     }
     if delete, stripComponents > 0 {
       throw Failure(
         .usage, "--delete cannot go with --strip-components",
-        hint: "folders that come to one place would delete each other")
+        hint: "two folders could land in one place and delete each other's files")
     }
     if delete, !include.isEmpty {
       throw Failure(.usage, "--delete cannot go with --include", hint: "name the paths, or use --exclude")
@@ -99,6 +99,7 @@ struct RestoreCommand: ParsableCommand {
     for (what, count) in summary.shortfalls {
       Console.shared.warning("\(Self.words(what)) could not be restored for \(Words.count(count, "file"))")
     }
+    for words in summary.unmatched { Console.shared.warning(words) }
     if output.json { printJSON(summary, report) } else if !output.quiet { printWords(summary, report) }
     if summary.isDamaged { throw Status.damaged }
     try report.finish()
@@ -122,7 +123,7 @@ struct RestoreCommand: ParsableCommand {
       guard halves.count == 2, !halves[0].isEmpty, !halves[1].isEmpty else {
         throw Failure(.usage, "\(option) takes OLD:NEW, two names or numbers", hint: "see 'sheaf restore --help'")
       }
-      // The largest number stands for none.
+      // chown(2) takes the largest number for "no change".
       let number = UInt32(halves[1].shown).flatMap { $0 == .max ? nil : $0 }
       guard let new = number ?? find(halves[1]) else {
         throw Failure(.usage, "\(option): there is no \(what) '\(Show.path(halves[1]))' here")
@@ -154,7 +155,7 @@ struct RestoreCommand: ParsableCommand {
     Console.shared.print("restored \(what) from \(s.set.text) in \(Words.duration(report.elapsed))")
     if s.kept > 0 { Console.shared.print("  left \(Words.count(s.kept, "file")) as they are") }
     if s.files + s.directories + s.kept == 0, stripComponents > 0 {
-      Console.shared.warning("nothing is left of the paths without \(stripComponents) leading folders")
+      Console.shared.warning("no path has more than \(stripComponents) leading folders, so nothing is left to restore")
     }
     if s.deleted > 0 { Console.shared.print("  removed \(Words.count(s.deleted)) that the point does not have") }
     report.printEnd(unseen: s.unseen)

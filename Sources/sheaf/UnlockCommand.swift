@@ -14,7 +14,7 @@ struct UnlockCommand: ParsableCommand {
 
   @OptionGroup var store: StoreOptions
 
-  @Flag(help: "Remove also the lock of a run that goes on.")
+  @Flag(help: "Remove the lock of a run that is still going, too.")
   var force = false
 
   @OptionGroup var output: OutputOptions

@@ -3,7 +3,7 @@ import ArgumentParser
 import SheafCore
 
 enum UsageMistake {
-  /// What other programs call what is done here, and what does it here.
+  /// Commands of other programs, and what does the same here.
   private static let otherWords: [String: String] = [
     "snapshots": "points", "archives": "points", "listing": "points", "log": "points", "sets": "points",
     "forget": "prune", "delete": "prune --drop POINT", "remove": "prune --drop POINT", "rm": "prune --drop POINT",
@@ -20,6 +20,26 @@ enum UsageMistake {
     "tag": "protect", "keep": "protect", "pin": "protect", "lock": "protect",
     "initialize": "init", "new": "init", "setup": "init", "version": "--version", "mtree": "manifest",
   ]
+
+  /// The same for options. A suggestion counts only if the command has that option.
+  private static let otherOptions: [String: [String]] = [
+    "--repo": ["-s STORE"], "--repository": ["-s STORE"], "-r": ["-s STORE"],
+    "--target": ["--to DIR"], "-t": ["--to DIR"], "--destination": ["--to DIR"], "--dest": ["--to DIR"],
+    "-C": ["--to DIR"], "--directory": ["--to DIR"], "--tag": ["--comment TEXT", "--keep-tag TEXT"],
+    "--exclude-file": ["--exclude-from FILE"], "--iexclude": ["--exclude PATTERN"], "-e": ["--exclude PATTERN"],
+    "-x": ["--one-file-system"], "--compression": ["--level N"],
+    "--numeric-ids": ["--numeric-owner"], "--snapshot": ["--at POINT"], "--archive": ["--at POINT"],
+    "--revision": ["--at POINT"], "--time": ["--at POINT"], "--read-data": ["nothing: every byte is read anyway"],
+    "--verify-data": ["nothing: every byte is read anyway"], "--prune": ["nothing: space is freed at once"],
+    "--stdin": ["a file: write the stream to one, and back that up"], "-a": ["nothing: everything is kept anyway"],
+  ]
+
+  private static func otherOption(_ word: String, _ known: [String]) -> String? {
+    otherOptions[word]?.first { meaning in
+      guard meaning.hasPrefix("-") else { return true }
+      return known.contains(String(meaning.prefix { $0 != " " }))
+    }
+  }
 
   /// `known`: the commands and their other names.
   static func noCommand(_ word: String, known: [String]) -> Failure {
@@ -41,11 +61,14 @@ enum UsageMistake {
     }
     let name = command?.configuration.commandName
     let help = "see 'sheaf \(name.map { $0 + " " } ?? "")--help'"
-    // A word that is missing may be missing since another one stands in its place.
-    if first.hasPrefix("Missing expected"), let command, let (word, near) = unknownOption(arguments, of: command) {
+    // A required option may be missing because it was misspelt.
+    if first.hasPrefix("Missing expected") || first.hasPrefix("Unknown option"), let command,
+      let (word, near) = unknownOption(arguments, of: command)
+    {
+      let meant = otherOption(word, options(of: command)).map { [$0] } ?? near
       return Failure(
         .usage, "unknown option '\(Show.path(Arguments.unescape(word)))'",
-        hint: near.isEmpty ? help : "did you mean \(near.joined(separator: " or "))?")
+        hint: meant.isEmpty ? help : "did you mean \(meant.joined(separator: " or "))?")
     }
     // It repeats words of the command line, which a shell may have made of files' names.
     let text = Show.path(Arguments.unescape(first.prefix(1).lowercased() + first.dropFirst()))
@@ -58,7 +81,7 @@ enum UsageMistake {
     return Failure(.usage, String(sentence), hint: help)
   }
 
-  /// The first word that looks like an option and is none of the command's, and what it may have been meant to be.
+  /// The first word that looks like an option but is not one of the command's, and what may have been meant.
   private static func unknownOption(
     _ arguments: [String], of command: any ParsableCommand.Type
   ) -> (word: String, near: [String])? {
@@ -87,7 +110,7 @@ enum UsageMistake {
     }
   }
 
-  /// Those that a slip or two of the fingers makes of `word`.
+  /// Known words that differ from `word` by a typing mistake or two.
   private static func nearest(to word: String, of known: [String]) -> [String] {
     let most = min(2, word.filter { $0 != "-" }.count / 3)
     let distances = known.map { (name: $0, distance: distance(Array(word.utf8), Array($0.utf8))) }
@@ -99,7 +122,7 @@ enum UsageMistake {
 
   /// Letters to be put in, left out, replaced, or exchanged with the next one (optimal string alignment).
   private static func distance(_ a: [UInt8], _ b: [UInt8]) -> Int {
-    // Longer words are no command's.
+    // No command is longer.
     guard a.count < 64, b.count < 64 else { return .max }
     var rows = [Array(0...b.count)]
     for i in a.indices {

@@ -87,7 +87,7 @@ import Testing
         says: "a.tar.gz.age does not open with this key: damaged, or made for another")
     }
     if exists(scratch.path("ssh.tar.gz.age")) {
-      try sheaf(["ls", "ssh.tar.gz.age", "--key", "key"], status: 1, says: "not known here (ssh-ed25519)")
+      try sheaf(["ls", "ssh.tar.gz.age", "--key", "key"], status: 1, says: "does not know (ssh-ed25519)")
     }
   }
 

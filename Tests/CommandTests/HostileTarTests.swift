@@ -49,7 +49,9 @@ struct TarLie: Sendable, CustomTestStringConvertible {
     header("an owner of 40 bits", says: "holds an owner or mode out of range", [(108, [0x80, 0, 0, 1, 0, 0, 0, 0])]),
     header("a negative mode", says: "holds an owner or mode out of range", [(100, large(0xff, 0xff, 8))]),
     header("a type nobody knows", says: "holds an entry of unknown type", [(156, Bytes("Z"))]),
-    member("zeros in the middle", says: "holds an end that is none") { Bytes(repeating: 0, count: 1024) + entry("x") },
+    member("zeros in the middle", says: "holds the mark of an archive's end in its middle") {
+      Bytes(repeating: 0, count: 1024) + entry("x")
+    },
     member("half a header", says: "ends within headers") { entry("x") + ForgedTar.header("y")[..<300] },
     member("a sparse map that goes backwards", says: "holds a sparse map out of order") {
       sparse("00000001000\000000000004\000000000000\000000000004\0", real: "00000010000\0")

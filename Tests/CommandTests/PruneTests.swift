@@ -331,7 +331,7 @@ import Testing
       Scratch.remove(target)
     }
     let output = try prune(f, ["--keep-last", "1"])
-    #expect(output.text.contains("has the last copy of what \(f.points[2].set) could not look at"), "\(output)")
+    #expect(output.text.contains("has the last copy of files that \(f.points[2].set) could not read"), "\(output)")
     #expect(output.text.contains("removed 0 sets"), "\(output)")
     try expectCopy()
     // Written anew, a set takes along what it has elsewhere.
@@ -363,7 +363,7 @@ import Testing
     let full = try f.save(status: 3, as: .nobody)
     #expect(full.kind == "full" && full.unseen == 1)
     let output = try prune(f, ["--keep-last", "1"])
-    #expect(output.text.contains("has the last copy of what was not seen since"), "\(output)")
+    #expect(output.text.contains("has the last copy of files that were not seen since"), "\(output)")
     #expect(output.text.contains("removed 0 sets"), "\(output)")
     // Once it is seen again there is no need of them.
     try f.edit("chmod 644 closed")
@@ -393,7 +393,7 @@ import Testing
     let output = try f.sheaf(["prune", "-s", Raw(f.store), "--keep-last", "1", "--keep-yearly", "3"])
     let last = output.lines.suffix(3)
     #expect(last.first == "keeps 2 points: yearly (oldest) 1, last 1, yearly 1", "\(output)")
-    #expect(last.dropFirst().first?.hasPrefix("  3 more stay because others need them (") == true, "\(output)")
+    #expect(last.dropFirst().first?.hasPrefix("  3 more stay because others build on them (") == true, "\(output)")
     #expect(last.dropFirst().first?.contains("--fold") == true, "\(output)")
     let folded = try f.sheaf(["prune", "-s", Raw(f.store), "--keep-last", "1", "--fold"])
     #expect(folded.text.contains("\nkeeps 1 point: last 1\n") && !folded.text.contains("more stay"), "\(folded)")

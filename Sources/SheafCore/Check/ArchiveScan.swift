@@ -39,8 +39,8 @@ final class ArchiveScan {
     members.append((job.compressed.count, GzipMember.storedChecksum(job.compressed.bytes)))
     tarBytes += Int64(job.inflated.count)
     if let failure = job.failure {
-      report(nil, "the gzip member at byte \(job.offset) \(failure); what lies in it is lost")
-      if let file = long { report(file.entry.path, "lies in a damaged gzip member") }
+      report(nil, "\(Show.member(at: job.offset)) \(failure); what lies in it is lost")
+      if let file = long { report(file.entry.path, Show.inDamagedMember) }
       long = nil
       return
     }

@@ -74,8 +74,7 @@ final class KeptArchive {
   /// Bytes of a file that still have to come.
   private var missing: Int64 = 0
   private var lastFile = Bytes()
-  /// A file of which there is only the beginning.
-  var unfinished: Bytes? { missing > 0 ? lastFile : nil }
+  private var lastSize: Int64 = 0
   /// Of the directory at hand.
   private var listing = Bytes()
   /// Names are being renamed away, to be deleted by what follows: no place for a cut.
@@ -88,6 +87,13 @@ final class KeptArchive {
     var ends: [Int64] = []
     for size in volumes { ends.append((ends.last ?? 0) + size) }
     volumeEnds = ends
+  }
+
+  /// A file of which there is only the beginning.
+  func unfinished(archiveSize: Int64) -> UnfinishedFile? {
+    guard missing > 0 else { return nil }
+    return UnfinishedFile(
+      path: lastFile, saved: max(0, lastSize - missing), size: lastSize, dropped: archiveSize - (cut?.offset ?? 0))
   }
 
   func take(_ job: MemberJob) {
@@ -117,7 +123,7 @@ final class KeptArchive {
     let header = entry.header
     guard header.type == .directory else {
       position = .path(header.path)
-      lastFile = header.path
+      (lastFile, lastSize) = (header.path, header.size)
       missing = Int64(TarHeader.padded(Int(header.size))) - Int64(job.inflated.count - entry.data)
       return
     }

@@ -36,7 +36,7 @@ final class ManifestComparison {
   func take(_ job: MemberJob) throws(Failure) {
     if let failure = job.failure {
       first = false
-      report(nil, "\(set.archive): the gzip member at byte \(job.offset) \(failure)")
+      report(nil, "\(set.archive): \(Show.member(at: job.offset)) \(failure)")
       long?.isDamaged = true
       if job.isFirstHeader { endLong() } else if long != nil { skipLong(job) }
       try reportFiles(in: job)
@@ -66,7 +66,7 @@ final class ManifestComparison {
   private func reportFiles(in job: MemberJob) throws(Failure) {
     while try line() {
       guard let extent = ownExtent(), extent.offset <= job.offset else { return }
-      if extent.offset == job.offset { report(Bytes(manifest.line.path), "lies in a damaged gzip member") }
+      if extent.offset == job.offset { report(Bytes(manifest.line.path), Show.inDamagedMember) }
       hasLine = false
     }
   }
@@ -207,7 +207,7 @@ final class ManifestComparison {
 
   private func continueLong(_ job: MemberJob) {
     guard long != nil else {
-      if !lost { report(nil, "\(set.archive): the gzip member at byte \(job.offset) belongs to no file") }
+      if !lost { report(nil, "\(set.archive): \(Show.member(at: job.offset)) belongs to no file") }
       return
     }
     takeLong(job.inflated.bytes)
@@ -225,7 +225,7 @@ final class ManifestComparison {
   private func endLong() {
     guard let file = long else { return }
     long = nil
-    if file.isDamaged { return report(file.entry.path, "lies in a damaged gzip member") }
+    if file.isDamaged { return report(file.entry.path, Show.inDamagedMember) }
     if !file.hash.isComplete { return report(file.entry.path, "is cut short in the archive") }
     check(file.entry, file.hash.finish(), emptyHoles: file.hash.emptyHoles)
   }

@@ -87,7 +87,7 @@ struct MemberLine {
           report("\(archive.set.archive): cannot read it: \(error.cause)")
           return source?.digests ?? []
         case .cutShort(let offset), .notAMember(let offset):
-          report("\(archive.set.archive): the gzip member at byte \(offset) cannot be read")
+          report("\(archive.set.archive): \(Show.member(at: offset)) cannot be read")
           guard let next = next(offset) else { return source?.digests ?? [] }
           reader.seek(to: next.offset)
           number = next.number

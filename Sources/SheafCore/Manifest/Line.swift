@@ -360,7 +360,7 @@ struct Line {
 
   private static func isSafe(_ path: Bytes) -> Bool { path.withUnsafeBufferPointer { checkComponents($0) != nil } }
 
-  /// Decimal numbers with colons between; empty where one is none.
+  /// Decimal numbers with colons between; empty if one of them is not a number.
   private static func numbers(_ text: UnsafeBufferPointer<UInt8>) -> [Int64] {
     guard let base = text.baseAddress else { return [] }
     var p = Cursor(at: base, end: base + text.count)

@@ -12,7 +12,7 @@ final class MovedLines {
   private let store: LineStore
   /// What stands in the way of something that was moved, by its path in the older point.
   private(set) var inTheWay: [Bytes] = []
-  /// Some of that a full set carries: tar may have it or not.
+  /// A full set carries some of that: tar may or may not have it.
   private(set) var isUncertain = false
   /// How many entries gave way.
   private(set) var gaveWay: Int64 = 0

@@ -50,7 +50,7 @@ final class PointReader {
   }
 
   /// Goes to the next path that any of the manifests tells of, whether the point has it or not; false at the end.
-  /// Where it has not, `line` is the newest that tells of the path. Not to be mixed with `next`.
+  /// If the point does not have it, `line` is the newest that tells of the path. Not to be mixed with `next`.
   func advance() throws(Failure) -> Bool {
     guard try merge.next() else { return false }
     let winner = settle()

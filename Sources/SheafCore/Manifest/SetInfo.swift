@@ -267,7 +267,7 @@ struct Fields {
 
   init() {}
 
-  /// Takes a line without its newline; one that has not that form is passed over.
+  /// Takes a line without its newline; a line of another form is skipped.
   mutating func add(line: UnsafeBufferPointer<UInt8>) {
     guard line.count > 3, line[0] == UInt8(ascii: "#"), line[1] == 32,
       let colon = line.firstIndex(of: UInt8(ascii: ":"))

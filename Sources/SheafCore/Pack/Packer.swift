@@ -376,8 +376,8 @@ final class UntoldContents: Sendable {
   func tell(_ reporter: any Reporter) {
     let (first, count) = state.look { $0 }
     guard count > 0 else { return }
-    let more = count > 1 ? ", as are \(count - 1) more" : ""
-    reporter.problem("is empty by its size and is not\(more): what is in it is not saved", path: first)
+    let more = count > 1 ? " (and \(count - 1) more like it)" : ""
+    reporter.problem("looks empty by its size, but has contents, which are not saved\(more)", path: first)
   }
 }
 

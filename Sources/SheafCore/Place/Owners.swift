@@ -36,3 +36,38 @@ struct Owners: Sendable {
     return look(name) ?? number
   }
 }
+
+/// Which owners that were to become others had anything that was restored.
+final class OwnerUse: Sendable {
+  private let options: OwnerOptions
+  private let used = Monitor<(users: Set<Int>, groups: Set<Int>)>(([], []))
+  let isEmpty: Bool
+
+  init(_ options: OwnerOptions) {
+    self.options = options
+    isEmpty = options.users.isEmpty && options.groups.isEmpty
+  }
+
+  func note(_ entry: Entry) {
+    if isEmpty { return }
+    func find(_ number: UInt32, _ name: Bytes, _ map: [(old: Bytes, new: UInt32)]) -> Int? {
+      let digits = Bytes(String(number).utf8)
+      return map.firstIndex { $0.old == digits || (!name.isEmpty && $0.old == name) }
+    }
+    used.look { used in
+      if let user = find(entry.uid, entry.userName, options.users) { used.users.insert(user) }
+      if let group = find(entry.gid, entry.groupName, options.groups) { used.groups.insert(group) }
+    }
+  }
+
+  /// In words.
+  var unused: [String] {
+    let used = used.look { $0 }
+    func words(_ option: String, _ map: [(old: Bytes, new: UInt32)], _ used: Set<Int>) -> [String] {
+      map.indices.filter { !used.contains($0) }.map {
+        "\(option): nothing that is restored belongs to '\(Show.path(map[$0].old))'"
+      }
+    }
+    return words("--owner-map", options.users, used.users) + words("--group-map", options.groups, used.groups)
+  }
+}

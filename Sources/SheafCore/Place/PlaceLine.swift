@@ -258,7 +258,7 @@ final class PlaceLine: Placing {
 
   private func root(of path: Bytes) -> Bytes? { options.deletes ? roots.first { path.isAtOrBelow($0) } : nil }
 
-  /// What a restore that was killed had not finished.
+  /// What was left unfinished by a restore that was killed.
   private func removeLeftovers(_ directory: TargetDirectory) {
     for name in (try? directory.descriptor.sortedNames()) ?? [] where Names.isLeftover(name) {
       try? directory.descriptor.removeFile(name)

@@ -5,6 +5,7 @@ struct RestoreRules: Sendable {
   let sparing: SparingRules
   fileprivate let exclude: Exclusions
   fileprivate let include: Exclusions
+  fileprivate let owners: OwnerUse
   /// What was asked for: no pattern takes it away.
   fileprivate let roots: [Bytes]
 
@@ -12,6 +13,7 @@ struct RestoreRules: Sendable {
     self.roots = roots
     exclude = try Self.patterns(options.exclude, "--exclude", head.sources)
     include = try Self.patterns(options.include, "--include", head.sources)
+    owners = OwnerUse(options.owners)
     var leftOut = ExclusionRules()
     if options.deletes, !options.deletesExcluded {
       leftOut = ExclusionRules(lines: head.exclusions)
@@ -24,6 +26,16 @@ struct RestoreRules: Sendable {
     }
     sparing = SparingRules(excluded: exclude, leftOut: leftOut, sparesSockets: !options.deletesExcluded)
   }
+
+  /// What was asked for and fits nothing that was looked at, in words.
+  var unmatched: [String] {
+    let patterns =
+      exclude.unused.map { ("--exclude", $0) } + include.unused.map { ("--include", $0) }
+    return patterns.map { "\($0) '\(Show.path($1))' matches nothing of what is to be restored" } + owners.unused
+  }
+
+  /// There are patterns of what is wanted, and nothing is.
+  var includeNothing: Bool { !include.isEmpty && include.unused.count == include.texts.count }
 
   private static func patterns(_ texts: [Bytes], _ option: String, _ sources: [Bytes]) throws(Failure) -> Exclusions {
     var patterns = Exclusions()
@@ -53,7 +65,7 @@ final class RestoreFilter {
   init(_ rules: RestoreRules, _ line: any Placing) {
     self.rules = rules
     self.line = line
-    isIdle = rules.exclude.isEmpty && rules.include.isEmpty
+    isIdle = rules.exclude.isEmpty && rules.include.isEmpty && rules.owners.isEmpty
   }
 
   func add(above entry: Entry) throws(Failure) { try line.add(above: entry) }
@@ -73,6 +85,7 @@ final class RestoreFilter {
     if isRoot || rules.include.isEmpty || here.isIncluded || matches(rules.include, parent, name, isDirectory) {
       for directory in above { try line.add(above: directory) }
       above.removeAll()
+      rules.owners.note(entry)
       return try line.add(entry, isUnseen: isUnseen)
     }
     if isDirectory { children.append(entry) }

@@ -70,13 +70,13 @@ struct PrunePlanner {
     var text: String {
       switch self {
       case .builtOn(let set): "needed by \(set.text)"
-      case .holds(let set): "has the last copy of what \(set.text) could not look at"
+      case .holds(let set): "has the last copy of files that \(set.text) could not read"
       case .maybe(let set): "may be needed by \(set.text)"
       }
     }
   }
 
-  /// `folds`: what is only needed by others need not stay. `isSound`: whether a point can be restored.
+  /// `folds`: what only others need may go. `isSound`: whether a point can be restored.
   init(
     _ series: Series, _ rules: KeepRules, folds: Bool, isSound: @escaping (SetName) throws(Failure) -> Bool
   ) throws(Failure) {
@@ -207,7 +207,7 @@ struct PrunePlanner {
         if next < missing.count, missing[next] == path { found.insert(path) }
       }
       guard !found.isEmpty else { continue }
-      reasons[set, default: []].append("has the last copy of what was not seen since")
+      reasons[set, default: []].append("has the last copy of files that were not seen since")
       missing.removeAll(where: found.contains)
     }
   }

@@ -28,7 +28,7 @@ final class ContentReader {
     if let held, held.archive === archive, held.offset == offset { return }
     held = nil
     func damaged(_ what: String) -> Failure {
-      .damaged("\(archive.set.archive): the gzip member at byte \(offset) \(what)")
+      .damaged("\(archive.set.archive): \(Show.member(at: offset)) \(what)")
     }
     // Most members are smaller than this: then one call reads all of it.
     let guess = 384 << 10
@@ -88,11 +88,11 @@ final class ContentReader {
       try hold(archive, offset)
       if let damage = held?.damage, left > Int64(inflated.count) - inner { throw damage }
       guard inner <= Int64(inflated.count) else {
-        throw .damaged("\(archive.set.archive): a file is said to lie outside the member at byte \(offset)")
+        throw .damaged("\(archive.set.archive): a file is said to lie outside \(Show.member(at: offset))")
       }
       let count = min(left, Int64(inflated.count) - inner)
       guard count > 0 || inner > 0 else {
-        throw .damaged("\(archive.set.archive): the member at byte \(offset) is empty")
+        throw .damaged("\(archive.set.archive): \(Show.member(at: offset)) is empty")
       }
       try body(UnsafeRawBufferPointer(start: inflated.start + Int(inner), count: Int(count)))
       left -= count

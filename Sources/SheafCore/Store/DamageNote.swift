@@ -64,7 +64,7 @@ public struct DamageNote: Equatable, Sendable {
 extension Series {
   private static let damageFile = Bytes("damage.txt")
 
-  /// What was found and not mended since; sets that are gone are none of it. `known`: what this machine remembers, where
+  /// What was found and is not mended yet, without sets that are gone. `known`: what this machine remembers, where
   /// the store could not be written.
   public func damageNote(_ known: KnownStores?) -> DamageNote {
     let note: DamageNote

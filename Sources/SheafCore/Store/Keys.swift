@@ -9,8 +9,8 @@ public struct Keys {
   private let keyFile: Bytes?
   private let passphrase: Ask
 
-  /// `keyFile`: the path of an age key file. `passphrase` is called when a file needs one, and gives nil where there
-  /// is none to be had.
+  /// `keyFile`: the path of an age key file. `passphrase` is called when a file needs one, and gives nil if nobody can
+  /// give one.
   public init(keyFile: Bytes?, passphrase: @escaping Ask) {
     self.keyFile = keyFile
     self.passphrase = passphrase
@@ -113,7 +113,7 @@ public struct Keys {
       guard let header, !header.needsPassphrase else { return Failure(.failed, "wrong passphrase for \(name)") }
       guard header.takesKeys else {
         let types = Set(header.stanzas.map { Show.path($0.type) }).sorted().joined(separator: ", ")
-        return Failure(.failed, "\(name) is for keys of a kind that is not known here (\(types))")
+        return Failure(.failed, "\(name) is for keys of a kind that sheaf does not know (\(types))")
       }
       return .damaged("\(name) does not open with this key: damaged, or made for another")
     }

@@ -168,7 +168,7 @@ public struct KnownStores: Sendable {
 
   /// What to do where two copies of a store have one identity.
   public static func copyHint(_ store: Store) -> String {
-    "a copy that goes on by itself gets an identity of its own with 'sheaf identify -s \(Show.word(store.path)) --new'"
+    "a copy that is used on its own gets its own identity with 'sheaf identify -s \(Show.word(store.path)) --new'"
   }
 
   /// Remembers the series as it is now. `verified`: everything has been read and is good.

@@ -61,6 +61,14 @@ public enum PointQuery {
     return found
   }
 
+  /// Whether a text that was meant as something else names a point.
+  static func isPoint(_ text: Bytes, now: Timestamp) -> Bool {
+    let words = text.shown
+    return words == "latest" || words.hasPrefix("latest~") || SetName(words) != nil
+      || end(ofDay: words, now: now) != nil
+      || end(of: words) != nil
+  }
+
   /// The first moment after `today`, `yesterday`, a month or a year, in the machine's time zone.
   private static func end(ofDay text: String, now: Timestamp) -> Timestamp? {
     let today = now.calendar(local: true)

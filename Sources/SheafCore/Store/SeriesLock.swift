@@ -64,7 +64,7 @@ final class SeriesLock {
   }
 
   private static func taken(_ what: String) -> Failure {
-    Failure(.locked, "\(what) is in use by another run that begins at this moment", hint: "try again")
+    Failure(.locked, "\(what) is in use by another run that is just starting", hint: "try again")
   }
 
   /// Whether the lock is still there under its name: somebody may have taken it away.
@@ -155,7 +155,7 @@ extension Store {
     /// What another run would be told.
     public func failure(in store: Store) -> Failure {
       let failure = lock.failure(what, store.path)
-      return Failure(.locked, failure.message, hint: "'--force' removes the lock of a run that goes on, too")
+      return Failure(.locked, failure.message, hint: "'--force' removes the lock even if the run is still going")
     }
     public func remove() { lock.remove() }
   }

@@ -30,8 +30,12 @@ public final class Store: Sendable {
     (try? Descriptor.open(folder, [.pathOnly, .directory]).status(of: marker)) != nil
   }
 
-  /// Whether it lies on the file system that the system runs from.
-  public var isOnSystemDisk: Bool { isOnFileSystem(of: Bytes("/")) }
+  /// Whose file system it lies on, where that is the system's own or the one of the user's home folder; in words.
+  public func sharesFileSystem(home: Bytes?) -> String? {
+    if isOnFileSystem(of: Bytes("/")) { return "the running system" }
+    guard let home, !home.isEmpty, isOnFileSystem(of: home) else { return nil }
+    return "the home folder \(Show.path(home))"
+  }
 
   func isOnFileSystem(of path: Bytes) -> Bool {
     guard let there = try? Descriptor.open(path, .pathOnly).status(), let here = try? directory.status() else {

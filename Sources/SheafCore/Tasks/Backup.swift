@@ -8,10 +8,9 @@ public struct BackupOptions: Sendable {
   public var changesSources = false
   /// Go on with a series that another machine made.
   public var takesOver = false
-  /// Sources that are named for the first time need not be there.
+  /// Sources that are named for the first time may be missing.
   public var allowsMissing = false
-  /// What is not there any more and is not to be waited for, as the sources are: where a file system is not mounted, or a
-  /// source is empty.
+  /// Paths, written as the sources are, whose contents are deleted and not only unmounted.
   public var gone: [Bytes] = []
   public var isFull = false
   /// Build on the last full set; only where everything can be looked at.
@@ -56,6 +55,8 @@ public struct BackupSummary: Sendable {
   public var fileSystemsLeftOut = 0
   /// The options that say what is left out.
   public var exclusions: [Bytes] = []
+  /// Patterns that were given for this run and left nothing out.
+  public var idlePatterns: [Bytes] = []
   public var bytesRead: Int64 = 0
   public var bytesWritten: Int64 = 0
   /// The sources that are not there.
@@ -91,6 +92,12 @@ public struct Backup {
 
   /// Writes a set and gives what it came to. What could not be saved was told to the reporter.
   public func run() throws(Failure) -> BackupSummary {
+    var summary = try save()
+    summary.idlePatterns = options.exclusions?.unusedPatterns ?? []
+    return summary
+  }
+
+  private func save() throws(Failure) -> BackupSummary {
     let host = Host.name()
     let name = options.series ?? Self.seriesName(host)
     guard Series.isName(name) else {
@@ -102,7 +109,10 @@ public struct Backup {
         .usage, "nothing to back up: the series '\(Show.path(name))' is new and remembers no sources",
         hint: "name a SOURCE")
     }
-    if isNew { try SourceCheck(options).check(remembered: []) }
+    if isNew {
+      try SourceCheck(options).check(remembered: [])
+      tellOfSharedDisk(remembered: [])
+    }
     if isNew, options.isDryRun {
       // Nothing may be written, so there is no directory to lock.
       let rules = try walkRules(options.exclusions ?? ExclusionRules())
@@ -111,7 +121,7 @@ public struct Backup {
     }
     let series = try Series.create(name, in: store)
     for path in options.volumeDirectories { try series.add(volumeDirectory: path) }
-    // Where nothing is written nothing need be kept from others; the store may be one that only can be read.
+    // A dry run needs no lock: it writes nothing, and the store may be read-only.
     let lock = options.isDryRun ? nil : try SeriesLock(series)
     if options.isDryRun { series.holdSets() }
     defer { lock?.release() }
@@ -126,6 +136,7 @@ public struct Backup {
       try store.refreshHelpers()
     }
     try SourceCheck(options).check(series, known)
+    if !isNew { tellOfSharedDisk(remembered: try series.newestHead()?.sources ?? []) }
     let rules = try walkRules(exclusions(of: series))
     let run = Run(self, series: series, lock: lock, name: name, host: host, rules: rules)
     var reason = options.isFull ? "asked for" : nil
@@ -140,7 +151,7 @@ public struct Backup {
     var summary: BackupSummary?
     let newest = try series.sets().last
     if state == .asKnown { try tellOfLostManifests(series, newest) }
-    // As long as no set answers it, this is not forgotten.
+    // An alarm is remembered until a set was written in answer to it.
     defer {
       if let set = summary?.set { series.noteDamage(touching: set, known) }
       if !options.isDryRun, state == .asKnown || summary?.set != nil { remember(series, since: newest) }
@@ -165,6 +176,16 @@ public struct Backup {
       summary = try run.write(after: nil, fullBecause: "the chain is damaged")
     }
     return summary!
+  }
+
+  /// Said once, when sources are named.
+  private func tellOfSharedDisk(remembered: [Bytes]) {
+    let beside = SourceCheck(options).besideStore(store, remembered: remembered)
+    guard let first = beside.first else { return }
+    let more = beside.count > 1 ? " and \(beside.count - 1) more" : ""
+    reporter.note(
+      "the store lies on the same file system as the source \(Show.path([47] + first))\(more): "
+        + "if that disk fails, the backups are lost with it")
   }
 
   /// Archives that are newer than the newest point, if there is one, hold points that this run knows nothing of.
@@ -196,7 +217,7 @@ public struct Backup {
     reporter.tookOver(kept)
   }
 
-  /// nil where something could not be looked at: its last good copy may lie in a set that a differential passes over.
+  /// nil if something could not be looked at: its last good copy may lie in a set that a differential set skips.
   private func differential(
     _ series: Series, _ lock: SeriesLock?, _ name: Bytes, _ host: Bytes, _ rules: WalkRules
   ) throws(Failure) -> BackupSummary? {
@@ -220,7 +241,7 @@ public struct Backup {
     return Series.isName(name) ? name : Bytes("host")
   }
 
-  /// What a verify found and nobody mended: a run that builds on it says so, and does not end as if all were well.
+  /// Damage that verify found and that is not mended. A run that builds on it says so, and does not end with 0.
   private func tellOfDamage(_ series: Series, _ newest: SetName, builds: Bool) {
     let note = series.damageNote(known)
     guard let found = note.found else { return }
@@ -228,14 +249,14 @@ public struct Backup {
     let chain = Set((try? series.chain(of: newest)) ?? [])
     if builds, let set = note.findings.map(\.set).first(where: chain.contains) {
       reporter.problem(
-        "'sheaf verify' found damage in \(set.text) on \(day), on which this run builds; 'sheaf backup --full' begins a sound chain",
+        "this run builds on \(set.text), where 'sheaf verify' found damage on \(day); 'sheaf backup --full' begins a sound chain",
         path: nil)
     } else {
       reporter.note("'sheaf verify' found damage in older sets on \(day): see 'sheaf points'")
     }
   }
 
-  /// Two machines of one name would take each other's files for deleted. Who names a series knows which one it is.
+  /// Two machines with one name would count each other's files as deleted. A user who names the series knows which is meant.
   private func checkMachine(_ head: SetHead) throws(Failure) {
     guard let here = Machine.identity, !head.machine.isEmpty, head.machine != here, !options.takesOver else { return }
     let text = "the series '\(Show.path(head.series))' was last written by another machine, \(Show.path(head.host))"
@@ -245,7 +266,7 @@ public struct Backup {
       hint: "use --series NAME for this machine, or --take-over where it has taken the other one's place")
   }
 
-  /// The series remembers its sources: why another list makes a full set, nil where it is the same.
+  /// Why another list of sources makes a full set; nil if it is the list that the series remembers.
   private func sourcesReason(_ head: SetHead) throws(Failure) -> String? {
     if options.sources.isEmpty { return nil }
     let wanted = SourceTree(options.sources).sources
@@ -289,7 +310,7 @@ private struct Previous {
   let head: SetHead
   let foot: SetFoot
   let chain: [SetName]
-  /// It is as a run wrote it that came to its end and saw everything: nothing was taken over, folded or carried.
+  /// A run that ended well and saw everything wrote it: nothing was taken over, folded or carried.
   var isPlain: Bool { foot.incompleteAfter == nil && foot.counts.unseen == 0 && set.number == 1 }
 
   init(_ set: SetName, in series: Series) throws(Failure) {
@@ -297,7 +318,7 @@ private struct Previous {
     head = try series.head(set)
     foot = try series.foot(set)
     chain = try series.chain(of: set)
-    // An archive that is gone or was cut makes all that builds on it worthless.
+    // Without its archive, or with a part of it missing, nothing that builds on it can be restored.
     for set in chain {
       for volume in try series.foot(set).volumes {
         var size: Int64?
@@ -351,7 +372,9 @@ private struct Run {
     if wanted.isEmpty, let series { wanted = try series.newestHead()?.sources ?? [] }
     let sources = SourceTree(wanted)
     guard !sources.sources.isEmpty || options.sources.contains([]) else {
-      throw Failure(.usage, "nothing to back up", hint: "name a SOURCE")
+      throw Failure(
+        .usage, "nothing to back up: the series '\(Show.path(name))' has no point yet and remembers no sources",
+        hint: "name a SOURCE")
     }
     let isFull = kind == .full
     if let before = previous?.head.started, started < before {
@@ -374,7 +397,7 @@ private struct Run {
     // Also past what a run that was killed left without a manifest, and what was lost since.
     let taken = [
       try series?.sets().last?.time, try series?.archives().last?.set.time,
-      // A record that leads far into the future is none.
+      // A record from far in the future is not believed.
       series.flatMap { task.known?.newestTime(of: $0) }.flatMap {
         $0.seconds - started.seconds < 86400 * 366 ? $0 : nil
       },
@@ -436,13 +459,17 @@ private struct Run {
     }
 
     let room = Room(series!.directory, keeping: options.keepFree)
+    if !isFull, let previous, previous.set.kind != .full, let warning = room.warning(before: previous.foot.storedBytes)
+    {
+      task.reporter.note(warning)
+    }
     func estimate() throws(Failure) -> DryRunSink {
       let sink = DryRunSink(Silence())
       _ = try comparison(sink, readsNothing: true, Silence(), Progress()).run()
       return sink
     }
     if previous == nil, room.mayBeShort(of: sources, root) {
-      // Everything will be read, so a walk more is little beside a drive that is found full.
+      // Everything will be read anyway, so one more walk costs little compared with a drive that fills up.
       let sink = try estimate()
       room.needed = sink.stored
       task.progress.expected.store(Int(clamping: sink.bytes), ordering: .relaxed)
@@ -467,7 +494,7 @@ private struct Run {
     do throws(Failure) {
       let builder = JobBuilder(
         line, reader: reader, reporter: task.reporter, progress: task.progress, isFull: isFull)
-      // A run that stores what changed is judged by what it meets on its way.
+      // An incremental run is judged by what it finds on its way.
       if room.needed == nil, let free = room.free {
         builder.onMuch = (free, { task.reporter.note(room.warning(met: $0)) })
       }
@@ -541,12 +568,12 @@ private struct Run {
     return entry
   }
 
-  /// Once more, and safer, after a set that does not give the point it was written for.
+  /// A second, safer attempt, after a set that did not give the point it was written for.
   private func again(
     _ kind: SetKind, after previous: Previous?, fullBecause reason: String?, hasMoved: Bool
   ) throws(Failure) -> BackupSummary? {
     if hasMoved {
-      task.reporter.note("things were moved while the run went on: it is done once more, and stores what was moved")
+      task.reporter.note("files were moved during the run: it starts again, and stores what was moved")
       var again = self
       again.usesMoves = false
       return try again.attempt(kind, after: previous, fullBecause: reason)
@@ -554,7 +581,7 @@ private struct Run {
     guard kind != .full else {
       throw Failure(.failed, "the set does not add up to the point it was written for", hint: "run it again")
     }
-    task.reporter.note("what was written does not add up with the sets before it: it is done once more")
+    task.reporter.note("what was written does not fit the sets before it: the run starts again")
     return try attempt(.full, after: previous, fullBecause: "the sets before do not add up")
   }
 
@@ -572,11 +599,11 @@ private struct Run {
     }
   }
 
-  /// What is to be told of a run that did not come to its end, after what it wrote was kept, left or thrown away.
+  /// The failure to report for a run that ended early, after what it wrote was kept, left or thrown away.
   private func ended(_ failure: Failure, _ writer: SetWriter, _ room: Room) throws(Failure) -> Failure {
     if failure.kind == .interrupted {
       writer.abandon()
-      // The run was told to stop, this last step was not.
+      // The run was told to stop; this last step still has to be done.
       try task.takeOver(series!, Progress())
       return Failure(.interrupted, failure.message, hint: "run it again to go on")
     }
@@ -591,7 +618,7 @@ private struct Run {
       return Failure(
         .failed,
         failure.message + room.shortage(written: writer.bytesWritten, read: writer.bytesRead - writer.bytesSpared),
-        hint: "what was saved so far is kept but for a file that was not finished, and the next run goes on there; "
+        hint: "what was saved so far is kept, except a file that was not finished; the next run continues there; "
           + removable(), cause: cause)
     }
     writer.leave()
@@ -608,7 +635,7 @@ private struct Run {
       ? "older chains take \(Show.size(old)), which 'sheaf prune' gives back" : "there is no older chain to prune"
   }
 
-  /// The store is never saved: a source that is in it would come to nothing.
+  /// The store is never saved, so a source inside it is refused.
   private func refuseStore(_ sources: SourceTree, _ root: Descriptor) throws(Failure) {
     guard let store = rules.store else { return }
     for source in sources.sources {
@@ -648,7 +675,7 @@ private struct Run {
   }
 }
 
-/// Keeps back what is told of entries until it is known that the attempt which met them counts.
+/// Holds reports about entries back until it is known that the attempt counts.
 private final class HeldReport: Reporter {
   private let reporter: any Reporter
   private let held = Monitor<[(any Reporter) -> Void]>([])
@@ -677,7 +704,7 @@ extension SetFoot.Counts {
 }
 
 extension Series {
-  /// The head of the newest set; where that cannot be read, an older one still knows.
+  /// The head of the newest set whose head can be read.
   func newestHead() throws(Failure) -> SetHead? {
     for set in try sets().reversed() { if let head = try? head(set) { return head } }
     return nil

@@ -43,8 +43,7 @@ public struct Contents {
   public func find(_ path: Bytes) throws(Failure) -> (entry: Entry, isUnseen: Bool) {
     let (tree, _) = try series.tree(chain, from: path)
     guard try tree.next(), Bytes(tree.line.path) == path else {
-      throw Failure(
-        .failed, "\(Show.path(path)) is not in the point \(set.text)", hint: "look for it with 'sheaf find'")
+      throw .notThere(path, in: set)
     }
     guard let entry = tree.line.entry() else {
       throw .damaged("\(tree.manifest.name): the line of \(Show.path(path)) cannot be read")

@@ -40,7 +40,7 @@ final class DryRunSink: ComparisonSink {
   }
 }
 
-/// Tells nobody.
+/// A reporter that discards everything.
 struct Silence: Reporter {
   func problem(_ message: String, path: Bytes?) {}
   func note(_ message: String) {}

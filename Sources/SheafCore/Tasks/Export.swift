@@ -40,8 +40,7 @@ public struct Export {
     let slice = try PointSlice(series, chain, options.path, checked: true)
     var hasEntry = try slice.next()
     guard hasEntry || options.path.isEmpty else {
-      throw Failure(
-        .failed, "\(Show.path(options.path)) is not in the point \(set.text)", hint: "look for it with 'sheaf find'")
+      throw .notThere(options.path, in: set)
     }
     let output = TarOutput(out, level: options.level)
     let archiver = Archiver(output, series: series, options, set, reporter: reporter, progress: progress)

@@ -89,7 +89,7 @@ private final class PathLives {
   /// What each set says of the path at hand.
   private var words: [Word]
   private var spoken: [Int] = []
-  /// Of each set, the number of the path it was last asked about: it has that not, nor have those it builds on.
+  /// For each set, the number of the last path that neither it nor the sets it builds on have.
   private var absent: [Int]
   private var path = 0
 
@@ -118,7 +118,7 @@ private final class PathLives {
   func next() throws(Failure) -> Bool {
     guard try merge.next() else { return false }
     path += 1
-    // What was a directory in an older set and is none here, or another one, takes all below it along.
+    // A directory of an older set that is something else here, or another directory, takes all below it along.
     guard merge.here.count > 1 else { return true }
     for (order, reader) in merge.here.enumerated()
     where !isDirectory(reader) || merge.readers[reader].line.isFresh {

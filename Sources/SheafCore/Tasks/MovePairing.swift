@@ -93,8 +93,8 @@ final class MovePairing {
 }
 
 extension Entry {
-  /// Appends the entry as a manifest's line without its newline, but for where its contents lie: what is sorted needs
-  /// that not, and what is live has none.
+  /// Appends the entry as a manifest's line, without its newline and without where its contents lie: sorting does not
+  /// need that, and a live entry does not have it.
   func appendRecord(to out: Buffer) {
     var plain = self
     plain.extents =

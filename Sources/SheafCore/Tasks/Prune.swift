@@ -1,4 +1,4 @@
-/// Takes points away that nobody wants to keep, and never what those that stay need.
+/// Removes points that no rule keeps, but never a set that a remaining point needs.
 import Posix
 import Tar
 
@@ -50,7 +50,7 @@ public struct Prune {
     try series.finishRemovals()
     var summary = PruneSummary(plan: try plan())
     show(summary.plan)
-    // What needs no room goes first: on a full drive it makes the room for the rest.
+    // Sets that can go without any room go first: on a full drive that makes room for the rest.
     var later = try summary.plan.folds.isEmpty ? [] : replaced(summary.plan.removed)
     later += try remove(summary.plan.removed.filter { !later.contains($0) }, &summary)
     try fold(summary.plan.folds, &later, &summary)
@@ -89,7 +89,7 @@ public struct Prune {
     let kept: [SetName]
     do throws(Failure) { (gone, kept) = try Relocation(going: sets, series: series).run() } catch {
       guard error.kind != .interrupted else { throw error }
-      reporter.problem("nothing of it is removed: \(error.message)", path: nil)
+      reporter.problem("nothing was removed: \(error.message)", path: nil)
       summary.isDamaged = summary.isDamaged || error.kind == .damaged
       return []
     }
@@ -100,8 +100,8 @@ public struct Prune {
     return kept
   }
 
-  /// Folds all there is room for. Where there may not be enough for all, each fold takes away at once what it replaces,
-  /// and what fits goes first, if need be a part: that makes the room for the rest.
+  /// Folds everything there is room for. If room is short, each fold removes at once what it replaces, and the folds that
+  /// fit come first, if need be in part: that makes room for the rest.
   private func fold(_ folds: [[SetName]], _ later: inout [SetName], _ summary: inout PruneSummary) throws(Failure) {
     var open = folds
     let isShort = folds.reduce(into: Int64(0)) { $0.add(saturating: size($1)) } > free

@@ -197,7 +197,8 @@ public struct Rebuild {
       _ = try reader.next()
       comment = reader.globalComment
     } catch let failure as Failure { throw failure } catch {
-      throw .damaged("\(volume.shown): its first gzip member, which says what set this is, cannot be read")
+      throw .damaged(
+        "\(volume.shown): its first gzip member (compressed piece), which says what set this is, cannot be read")
     }
     let prefix = Bytes("sheaf set\n")
     guard comment.starts(with: prefix) else { throw .damaged("\(volume.shown) is no archive of a set") }

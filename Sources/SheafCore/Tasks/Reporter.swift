@@ -13,7 +13,7 @@ public protocol Reporter: Sendable {
   func problem(_ message: String, path: Bytes?)
   /// Worth knowing, nothing lost.
   func note(_ message: String)
-  /// The contents of a file are others although its size and time are not. It was saved as it is now.
+  /// A file's contents changed although its size and time did not. It was saved as it is now.
   func suspectRot(_ path: Bytes)
   /// What an interrupted run had saved is a set now.
   func tookOver(_ kept: TakeOverSummary)

@@ -43,6 +43,8 @@ public struct RestoreSummary: Sendable {
   /// What the target could not take, and how often.
   public var shortfalls: [(what: String, count: Int)] = []
   public var isDamaged = false
+  /// Patterns and owners of the options that fit nothing, in words.
+  public var unmatched: [String] = []
 }
 
 public struct Restore {
@@ -84,8 +86,8 @@ public struct Restore {
     for path in options.paths where !path.isEmpty {
       let (tree, _) = try series.tree(chain, from: path)
       guard try tree.next(), Bytes(tree.line.path) == path else {
-        throw Failure(
-          .failed, "\(Show.path(path)) is not in the point \(set.text)", hint: "look for it with 'sheaf find'")
+        let isPattern = path.contains { Bytes("*?[".utf8).contains($0) }
+        throw .notThere(path, in: set, hint: isPattern ? "a PATH is no pattern: use --include" : nil)
       }
     }
     let foot = try series.foot(set)
@@ -114,6 +116,13 @@ public struct Restore {
       summary = line.summary(set)
     }
     summary.isDamaged = summary.isDamaged || isShort
+    summary.unmatched = request.rules.unmatched
+    if request.rules.includeNothing {
+      throw Failure(
+        .failed,
+        "nothing in \(set.text) matches \(options.include.map { "'\(Show.path($0))'" }.joined(separator: ", "))",
+        hint: "'sheaf find PATTERN' looks in all points")
+    }
     return summary
   }
 
@@ -129,7 +138,7 @@ public struct Restore {
     try RestoreRules(options, try series.head(set), set, roots: roots)
   }
 
-  /// Does everything but to restore, and refuses what has no room.
+  /// Does everything except restoring, and refuses if there is no room.
   private func look(
     _ request: Request, _ set: SetName, _ there: Descriptor?, _ reporter: any Reporter
   ) throws(Failure) -> PlacePreview {
@@ -192,7 +201,7 @@ public struct Restore {
     return !messages.isEmpty
   }
 
-  /// What a real run would refuse at once is refused before anything is looked at; nil: it is not there yet.
+  /// Refuses at once what a real run would refuse. nil: the target does not exist yet.
   private func checkTarget() throws(Failure) -> Descriptor? {
     if let there = try? Descriptor.open(options.target, [.read, .directory]) {
       try refuseFull(there)

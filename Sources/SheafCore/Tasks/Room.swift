@@ -5,7 +5,7 @@ final class Room {
   /// Bytes that may be written; nil where the file system does not tell.
   let free: Int64?
   private let kept: Int64
-  /// Bytes that the run reads, and so writes at the most; nil: not asked, there is room for whatever it may be.
+  /// Bytes that the run reads, which is the most it can write; nil if that was not estimated.
   var needed: Int64?
 
   /// `keeping`: bytes that are to stay free.
@@ -34,6 +34,14 @@ final class Room {
     let reserve = kept > 0 ? " beside the \(Show.size(kept)) to keep free" : ""
     return
       "up to \(Show.size(needed)) is to be saved, and \(Show.size(free)) is free on the drive\(reserve): it may not fit"
+  }
+
+  /// As above, before an incremental run: nobody knows yet how much it will be. `before`: what the last set took.
+  func warning(before: Int64) -> String? {
+    guard let free, free < before else { return nil }
+    let reserve = kept > 0 ? " beside the \(Show.size(kept)) to keep free" : ""
+    return
+      "\(Show.size(free)) is free on the drive\(reserve), and the last set took \(Show.size(before)): it may not fit"
   }
 
   /// As above, of a run that goes on and has met so much that is to be saved.

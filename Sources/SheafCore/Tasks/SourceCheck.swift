@@ -1,11 +1,16 @@
-/// Whether the sources of a run are what its user wants: a slip of the keyboard, a stream and what somebody wrote into a
-/// drive's newest manifest are none.
+/// Whether the sources of a run are what its user wants. Mistyped names, streams, and what somebody else wrote into a
+/// drive's newest manifest are refused.
 import Posix
 
 struct SourceCheck {
   private let options: BackupOptions
 
   init(_ options: BackupOptions) { self.options = options }
+
+  /// Those that are named for the first time and lie on the store's own file system: what breaks that takes both.
+  func besideStore(_ store: Store, remembered: [Bytes]) -> [Bytes] {
+    options.sources.filter { !remembered.contains($0) && store.isOnFileSystem(of: [47] + $0) }
+  }
 
   /// Of a series that is there.
   func check(_ series: Series, _ known: KnownStores?) throws(Failure) {
@@ -40,7 +45,7 @@ struct SourceCheck {
         if source.isEmpty || options.allowsMissing || remembered.contains(source) { continue }
         throw Failure(
           .usage, "the source \(Show.path([47] + source)) is not there",
-          hint: "look at its name, and whether it is mounted; --allow-missing takes it all the same")
+          hint: "check its name, and whether it is mounted; --allow-missing accepts it anyway")
       }
       if isStream(source, status, in: folder) {
         throw Failure(
@@ -64,7 +69,8 @@ struct SourceCheck {
     return there?.kind == .fifo || there?.kind == .socket
   }
 
-  /// Nobody named them: they stand in the newest manifest on the drive, and should be those of the last run from here.
+  /// For sources that nobody named: they come from the newest manifest on the drive, and must be those of this machine's
+  /// last run.
   private func checkRemembered(_ told: [Bytes], _ known: [Bytes]?, _ series: Series) throws(Failure) {
     func refuse(_ what: String) -> Failure {
       Failure(

@@ -11,8 +11,22 @@ public struct TakeOverSummary: Sendable {
   public var storedBytes: Int64
   /// The run had come to its end and only its names were not final.
   public var isComplete: Bool
-  /// A file of which only the beginning was there, and how many bytes of archive so were dropped.
-  public var unfinished: (path: Bytes, bytes: Int64)?
+  public var unfinished: UnfinishedFile?
+}
+
+/// A file of which only the beginning was there, which is lost.
+public struct UnfinishedFile: Sendable {
+  public var path: Bytes
+  /// How much of its contents had been saved, and how much there is.
+  public var saved: Int64
+  public var size: Int64
+  /// Bytes of archive that were dropped with it.
+  public var dropped: Int64
+
+  /// In words.
+  public var loss: String {
+    "\(Show.path([47] + path)) was not finished: the \(Show.size(saved)) saved of its \(Show.size(size)) are lost"
+  }
 }
 
 struct TakeOver {
@@ -30,13 +44,14 @@ struct TakeOver {
     for left in sets {
       var isKept = false
       if (try? series.directory.status(of: Bytes(left.set.manifest.utf8))) == nil {
+        var unfinished: UnfinishedFile?
         if let summary = try complete(left) {
           (result, isKept) = (summary, true)
-        } else if let summary = try keep(left) {
+        } else if let summary = try keep(left, &unfinished) {
           (result, isKept) = (summary, true)
-        } else {
-          let size = left.partialBytes
-          if size > 0 { reporter.note("of what an interrupted run left (\(Show.size(size))) nothing can be kept") }
+        } else if left.partialBytes > 0 {
+          let why = unfinished.map { ": \($0.loss)" } ?? ""
+          reporter.note("nothing of the \(Show.size(left.partialBytes)) that an interrupted run left can be kept\(why)")
         }
       }
       // What was kept has its final name by now. (Only then the folder is listed again: much may have been left.)
@@ -106,7 +121,8 @@ struct TakeOver {
 
   // MARK: - A run that did not come to its end
 
-  private func keep(_ left: Leftovers) throws(Failure) -> TakeOverSummary? {
+  /// `unfinished`: where nothing can be kept, the file that the run had begun.
+  private func keep(_ left: Leftovers, _ unfinished: inout UnfinishedFile?) throws(Failure) -> TakeOverSummary? {
     guard let journal = left.journal, left.isUnpublished, !left.volumes.isEmpty else { return nil }
     func reader() -> ManifestReader? {
       guard let file = try? series.directory.open(journal, [.read, .noFollow, .nonBlocking]) else { return nil }
@@ -119,15 +135,15 @@ struct TakeOver {
     var told: [Move] = []
     first.onMove = { told.append($0) }
     while (try? first.next()) == true { journalEnd = Bytes(first.line.path) }
-    guard let journalEnd else { return nil }
 
     let volumes = left.volumes.map { SetFoot.Volume(name: $0.name.shown, size: $0.size, digest: Digest()) }
     let archive = try ArchiveReader(left.set, id: head.id, volumes: volumes, in: series)
-    let kept = KeptArchive(journalEnd: journalEnd, volumes: volumes.map(\.size))
+    let kept = KeptArchive(journalEnd: journalEnd ?? [], volumes: volumes.map(\.size))
     progress.expected.store(Int(archive.size), ordering: .relaxed)
     let line = MemberLine(archive: archive, progress: progress, digests: false, report: { _ in }, next: { _ in nil })
     _ = try line.run { (job) throws(Failure) in kept.take(job) }
-    guard let cut = kept.cut, let carrier = kept.carrier, let lines = reader() else { return nil }
+    unfinished = kept.unfinished(archiveSize: archive.size)
+    guard journalEnd != nil, let cut = kept.cut, let carrier = kept.carrier, let lines = reader() else { return nil }
 
     let chain = try chain(below: head)
     guard let moves = Moves(cut.hasMoved ? told : []), moves.all.isEmpty == !cut.hasMoved else { return nil }
@@ -152,7 +168,7 @@ struct TakeOver {
       let foot = try writer.finish((digest.finish(), counts), incompleteAfter: reached)
       return TakeOverSummary(
         set: left.set, files: foot.counts.new + foot.counts.changed, storedBytes: foot.storedBytes, isComplete: false,
-        unfinished: kept.unfinished.map { ($0, archive.size - cut.offset) })
+        unfinished: unfinished)
     } catch {
       writer.discard()
       throw error
@@ -293,8 +309,8 @@ struct TakeOver {
   }
 }
 
-/// Directories of the point before that are none any more, by what was kept of a run; what was below them went with
-/// them. Asked in the order of the tree.
+/// Directories of the point before that, by what was kept of a run, are gone or something else now. What was below them
+/// went with them. Asked in the order of the tree.
 private struct GonePaths {
   private let told: ManifestReader
   private var hasLine = true

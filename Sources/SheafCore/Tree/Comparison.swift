@@ -82,7 +82,7 @@ final class Comparison {
   private var lost: [Bytes] = []
   /// A name's entry was moved away; nothing is there.
   private var lostToMove = false
-  /// Names that were a directory and are none any more, or the other way round.
+  /// Names that were a directory and now are something else, or the other way round.
   private var swapped: [Bytes] = []
   /// Names that could not be looked at although the listing has them.
   private var unseenNames: Set<Bytes> = []

@@ -99,6 +99,9 @@ public struct ExclusionRules: Sendable {
 
   // MARK: Applied
 
+  /// The patterns that left nothing out so far.
+  public var unusedPatterns: [Bytes] { patterns.unused }
+
   /// Whether the entry `name` of `directory` (absolute, without the leading slash) is left out by its name, kind or size.
   ///
   /// Asked from the top down: what is below something that is left out is left out with it.

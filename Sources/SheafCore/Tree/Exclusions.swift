@@ -15,6 +15,9 @@ public struct Exclusions: Sendable {
 
   private var patterns: [Pattern] = []
 
+  /// Which of them decided about an entry that they were asked about; copies share it.
+  private let used = Monitor<Set<Int>>([])
+
   /// No patterns: nothing is excluded.
   public init() {}
 
@@ -47,10 +50,18 @@ public struct Exclusions: Sendable {
   ///
   /// Asked from the top down: nothing can be re-included below an excluded directory, so nobody asks about that.
   public func excludes(directory: Bytes, name: UnsafeBufferPointer<UInt8>, isDirectory: Bool) -> Bool {
-    let deciding = patterns.last {
+    let deciding = patterns.lastIndex {
       $0.matches(directory: directory, name: name, isDirectory: isDirectory, sources: sources)
     }
-    return deciding?.isNegated == false
+    guard let deciding else { return false }
+    used.look { _ = $0.insert(deciding) }
+    return !patterns[deciding].isNegated
+  }
+
+  /// The patterns that decided about nothing so far.
+  public var unused: [Bytes] {
+    let used = used.look { $0 }
+    return texts.indices.filter { !used.contains($0) }.map { texts[$0] }
   }
 
   /// Which some editors put in front of a file.
