@@ -1,5 +1,5 @@
 // swift-tools-version: 6.2
-// The architecture: dependencies run one way, sheaf -> SheafCore -> Age -> Tar -> Posix, and only Tar and Age see the C
+// The architecture: dependencies run one way, sheaf -> SheafCore -> Age -> Tar -> Storage -> Posix, and only Tar and Age see the C
 // libraries.
 import PackageDescription
 
@@ -25,22 +25,25 @@ let package = Package(
     .systemLibrary(name: "CCrypto", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
     .target(name: "Posix", dependencies: ["CLinux"], swiftSettings: strict),
     .target(
-      name: "Tar", dependencies: ["Posix", "CArchive", "CISAL", "CDeflate", "CZlib", "CCrypto"], swiftSettings: strict),
-    .target(name: "Age", dependencies: ["Tar", "Posix", "CCrypto"], swiftSettings: strict),
+      name: "Tar", dependencies: ["Storage", "Posix", "CArchive", "CISAL", "CDeflate", "CZlib", "CCrypto"],
+      swiftSettings: strict),
+    .target(name: "Age", dependencies: ["Tar", "Storage", "Posix", "CCrypto"], swiftSettings: strict),
     .target(
       name: "StoreFiles", resources: [.embedInCode("restore.sh"), .embedInCode("README.txt")], swiftSettings: strict),
     .target(name: "Storage", dependencies: ["Posix"], swiftSettings: strict),
     .target(name: "SheafCore", dependencies: ["Storage", "Age", "Tar", "Posix", "StoreFiles"], swiftSettings: strict),
     .executableTarget(
       name: "sheaf",
-      dependencies: ["SheafCore", "Age", "Posix", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+      dependencies: [
+        "SheafCore", "Age", "Storage", "Posix", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ],
       swiftSettings: strict),
-    .target(name: "TestSupport", dependencies: ["Posix"], path: "Tests/TestSupport", swiftSettings: strict),
-    .testTarget(name: "AgeTests", dependencies: ["Age", "Tar", "TestSupport"], swiftSettings: strict),
+    .target(name: "TestSupport", dependencies: ["Storage", "Posix"], path: "Tests/TestSupport", swiftSettings: strict),
+    .testTarget(name: "AgeTests", dependencies: ["Age", "Tar", "Storage", "TestSupport"], swiftSettings: strict),
     .testTarget(name: "CommandTests", dependencies: ["TestSupport"], swiftSettings: strict),
-    .testTarget(name: "SheafCoreTests", dependencies: ["SheafCore", "TestSupport"], swiftSettings: strict),
+    .testTarget(name: "SheafCoreTests", dependencies: ["SheafCore", "Storage", "TestSupport"], swiftSettings: strict),
     .testTarget(name: "StorageTests", dependencies: ["Storage", "TestSupport"], swiftSettings: strict),
-    .testTarget(name: "TarTests", dependencies: ["Tar", "TestSupport"], swiftSettings: strict),
+    .testTarget(name: "TarTests", dependencies: ["Tar", "Storage", "TestSupport"], swiftSettings: strict),
   ],
   swiftLanguageModes: [.v6]
 )

@@ -1,8 +1,9 @@
 /// What can be wrong with an age file or with a key.
 import Posix
+import Storage
 
 public enum AgeFailure: Error, Equatable {
-  case system(SystemError)
+  case unreadable(StoreError)
   /// The header is not one of an age file of version 1; why.
   case header(String)
   /// No stanza opens with the keys given: they are others, or the stanza is damaged.

@@ -2,6 +2,7 @@
 /// nothing is given out that did not open.
 import Glibc
 import Posix
+import Storage
 import Tar
 
 public final class AgeReader: ByteSource, @unchecked Sendable {
@@ -53,14 +54,14 @@ public final class AgeReader: ByteSource, @unchecked Sendable {
   /// Chunks that are read with one call.
   private static let batch = 4
 
-  /// Fewer bytes than asked for are given at the end and before what is damaged; reading there throws a `SystemError`
-  /// with a `detail`. Where nothing is given and nothing thrown, the end is the one that was written.
-  public func read(into buffer: UnsafeMutableRawPointer, count: Int, at offset: Int64) throws(SystemError) -> Int {
+  /// Fewer bytes than asked for are given at the end and before what is damaged; reading there throws a `StoreError`
+  /// of kind `damaged`. Where nothing is given and nothing thrown, the end is the one that was written.
+  public func read(into buffer: UnsafeMutableRawPointer, count: Int, at offset: Int64) throws(StoreError) -> Int {
     guard offset >= 0, count > 0 else { return 0 }
     let opener = idle.look { $0.popLast() } ?? Opener(key)
     defer { idle.look { $0.append(opener) } }
     var done = 0
-    do throws(SystemError) {
+    do throws(StoreError) {
       while done < count {
         let read = try readSome(opener, into: buffer + done, count: count - done, at: offset + Int64(done), done > 0)
         if read == 0 { break }
@@ -74,7 +75,7 @@ public final class AgeReader: ByteSource, @unchecked Sendable {
 
   private func readSome(
     _ opener: Opener, into buffer: UnsafeMutableRawPointer, count wanted: Int, at offset: Int64, _ isMore: Bool
-  ) throws(SystemError) -> Int {
+  ) throws(StoreError) -> Int {
     if let (end, damage) = wrongEnd.look({ $0 }), offset >= end { throw failure(damage) }
     guard offset < size else {
       // What was read before this was the last chunk; else it is looked at now.
@@ -112,7 +113,7 @@ public final class AgeReader: ByteSource, @unchecked Sendable {
   /// Opens chunks that follow each other; gives how many bytes they are, fewer before one that does not open.
   private func open(
     _ opener: Opener, _ chunks: Range<Int64>, to buffer: UnsafeMutableRawPointer
-  ) throws(SystemError) -> Int {
+  ) throws(StoreError) -> Int {
     let from = chunks.lowerBound * Int64(Chunk.outer)
     let wanted = Int(min(stored - from, Int64(chunks.count * Chunk.outer)))
     let read = try source.read(into: opener.sealed, count: wanted, at: start + from)
@@ -140,7 +141,7 @@ public final class AgeReader: ByteSource, @unchecked Sendable {
     return done
   }
 
-  private func checkEnd(_ opener: Opener) throws(SystemError) {
+  private func checkEnd(_ opener: Opener) throws(StoreError) {
     guard count > 0 else { throw failure(.cutShort) }
     if opener.held == count - 1 { return }
     opener.held = nil
@@ -150,13 +151,13 @@ public final class AgeReader: ByteSource, @unchecked Sendable {
   }
 
   /// That the end is the one that was written.
-  public func checkEnd() throws(SystemError) {
+  public func checkEnd() throws(StoreError) {
     var none: UInt8 = 0
     _ = try read(into: &none, count: 1, at: size)
   }
 
   /// Reads and opens everything.
-  public func check() throws(SystemError) {
+  public func check() throws(StoreError) {
     let length = Self.batch * Chunk.inner
     let buffer = UnsafeMutableRawPointer.allocate(byteCount: length, alignment: 64)
     defer { buffer.deallocate() }
@@ -168,5 +169,5 @@ public final class AgeReader: ByteSource, @unchecked Sendable {
     }
   }
 
-  private func failure(_ damage: PayloadDamage) -> SystemError { .damaged(path, damage.words) }
+  private func failure(_ damage: PayloadDamage) -> StoreError { .damaged(path, damage.words) }
 }

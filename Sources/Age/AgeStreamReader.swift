@@ -1,6 +1,7 @@
 /// Reads an age file from front to back, a chunk at a time, however long it is.
 import Glibc
 import Posix
+import Storage
 import Tar
 
 /// Not for use from several threads.
@@ -28,12 +29,12 @@ public final class AgeStreamReader {
     if let damage { throw .payload(damage) }
     if isAtEnd { return nil }
     // With the first byte of the next one, which tells whether there is any.
-    do throws(SystemError) {
+    do throws(StoreError) {
       let wanted = Chunk.outer + 1 - sealed.count
       let count = try source.read(into: sealed.end, count: wanted, at: offset)
       sealed.count += count
       offset += Int64(count)
-    } catch { throw .system(error) }
+    } catch { throw .unreadable(error) }
     let count = min(sealed.count, Chunk.outer)
     isAtEnd = sealed.count <= Chunk.outer
     guard count > 0 else { throw .payload(.cutShort) }

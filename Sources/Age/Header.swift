@@ -6,6 +6,7 @@
 ///     --- HMAC
 import CCrypto
 import Posix
+import Storage
 import Tar
 
 /// One way to the file key.
@@ -117,10 +118,10 @@ public struct Header: Sendable {
   /// The header that a file begins with.
   public init(of source: any ByteSource) throws(AgeFailure) {
     var bytes = Bytes(repeating: 0, count: Self.limit)
-    do throws(SystemError) {
+    do throws(StoreError) {
       let count = try source.read(into: &bytes, count: bytes.count, at: 0)
       bytes.removeLast(bytes.count - count)
-    } catch { throw .system(error) }
+    } catch { throw .unreadable(error) }
     try self.init(bytes)
   }
 
@@ -129,9 +130,9 @@ public struct Header: Sendable {
     let fileKey = try open(identities)
     var nonce = Bytes(repeating: 0, count: Self.nonceLength)
     let count: Int
-    do throws(SystemError) {
+    do throws(StoreError) {
       count = try source.read(into: &nonce, count: nonce.count, at: Int64(length))
-    } catch { throw .system(error) }
+    } catch { throw .unreadable(error) }
     guard count == nonce.count else { throw .header("it ends within its header") }
     return KeyDerivation.hkdf(fileKey, salt: nonce, info: "payload")
   }

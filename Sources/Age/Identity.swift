@@ -1,5 +1,6 @@
 /// What opens files: an X25519 key or a passphrase; and what files are written for.
 import Posix
+import Storage
 import Tar
 
 /// Opens the stanzas that were made for it.
@@ -119,7 +120,7 @@ public struct Passphrase: Identity, Recipient {
   private func wrapKey(_ salt: Bytes, _ work: Int) throws(AgeFailure) -> Secret {
     let label = Bytes("age-encryption.org/v1/scrypt")
     guard let key = KeyDerivation.scrypt(passphrase, salt: label + salt, logN: work) else {
-      throw .system(.outOfMemory("allocate memory for", Bytes("the passphrase")))
+      throw .unreadable(StoreError(SystemError.outOfMemory("allocate memory for", Bytes("the passphrase"))))
     }
     return key
   }

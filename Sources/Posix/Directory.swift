@@ -87,6 +87,17 @@ extension Descriptor {
     }
   }
 
+  /// Makes a private directory at an absolute path, and those above it that are missing.
+  public static func makeDirectories(_ path: Bytes) throws(SystemError) {
+    var above = Bytes()
+    for part in path.split(separator: 47) {
+      above += [47] + part
+      do throws(SystemError) { try workingDirectory.makeDirectory(above, mode: 0o700) } catch {
+        guard error.isExisting else { throw error }
+      }
+    }
+  }
+
   public func makeDirectory(_ name: Bytes, mode: UInt16 = 0o777) throws(SystemError) {
     let access = drive?.access
     let first = access == nil ? mode : 0o700

@@ -1,5 +1,6 @@
 /// Why a task as a whole could not be done, and what the program's exit code says of it.
 import Posix
+import Storage
 import Tar
 
 public struct Failure: Error {
@@ -10,19 +11,21 @@ public struct Failure: Error {
   /// One lower-case line without a full stop.
   public let message: String
   public let hint: String?
-  /// The system call that failed, where one did.
-  public let cause: SystemError?
+  /// What the system or the store said, where that is why.
+  public let cause: StoreError?
 
-  public init(_ kind: Kind, _ message: String, hint: String? = nil, cause: SystemError? = nil) {
+  public init(_ kind: Kind, _ message: String, hint: String? = nil, cause: StoreError? = nil) {
     self.kind = kind
     self.message = message
     self.hint = hint
     self.cause = cause
   }
 
-  public init(_ error: SystemError, hint: String? = nil) {
-    if let detail = error.detail {
-      self.init(.damaged, "\(Show.path(error.path)) \(detail)", hint: hint, cause: error)
+  public init(_ error: SystemError, hint: String? = nil) { self.init(StoreError(error), hint: hint) }
+
+  public init(_ error: StoreError, hint: String? = nil) {
+    if error.kind == .damaged {
+      self.init(.damaged, "\(Show.path(error.path)) \(error.cause)", hint: hint, cause: error)
       return
     }
     self.init(
@@ -33,13 +36,18 @@ public struct Failure: Error {
   static func damaged(_ message: String) -> Failure { Failure(.damaged, message) }
 }
 
-extension SystemError {
+extension StoreError {
   /// What may be the matter where no single file is.
   var driveHint: String? {
-    if isReadOnly { return "the drive is read-only, or was made so after an error; 'dmesg' may tell more" }
-    if isDriveFailure { return "the drive may have been pulled out, or it fails; 'dmesg' may tell more" }
-    return nil
+    switch kind {
+    case .readOnly: "the drive is read-only, or was made so after an error; 'dmesg' may tell more"
+    case .gone: "the drive may have been pulled out, or it fails; 'dmesg' may tell more"
+    default: nil
+    }
   }
+}
+
+extension SystemError {
   /// In a message that names the path already.
   var asProblem: String { "cannot \(operation): \(cause)" }
   /// Of an entry that was there when its directory was listed.
@@ -49,6 +57,11 @@ extension SystemError {
 /// Runs system calls whose failure ends the task.
 func system<R>(_ body: () throws(SystemError) -> R) throws(Failure) -> R {
   do throws(SystemError) { return try body() } catch { throw Failure(error) }
+}
+
+/// Asks a store, whose failure ends the task.
+func stored<R>(_ body: () throws(StoreError) -> R) throws(Failure) -> R {
+  do throws(StoreError) { return try body() } catch { throw Failure(error) }
 }
 
 /// Bytes made fit to be shown: control characters and what is not UTF-8 become `\ooo`, so that no name can send a

@@ -21,6 +21,8 @@ public struct StoreError: Error, Equatable, Sendable {
     case temporary
     /// What has the name is something else than was asked for, or the store knows no such thing.
     case unfit
+    /// It can be read, but is not what was written.
+    case damaged
     case other
   }
 
@@ -48,13 +50,32 @@ public struct StoreError: Error, Equatable, Sendable {
 extension StoreError.Kind {
   init(_ error: SystemError) {
     self =
-      if error.isMissing { .missing } else if error.isExisting { .exists } else if error.isFull {
+      if error.detail != nil { .damaged } else if error.isMissing { .missing } else if error.isExisting {
+        .exists
+      } else if error.isFull {
         .full
       } else if error.isTooLarge { .tooLarge } else if error.isReadOnly { .readOnly } else if error.isDriveFailure {
         .gone
       } else if error.isForbidden { .denied } else if error.isTemporary { .temporary } else if error.isUnfit {
         .unfit
       } else { .other }
+  }
+}
+
+extension StoreError {
+  /// The store is gone, fails, or can no longer be changed.
+  public var isDriveFailure: Bool { kind == .gone || kind == .readOnly }
+  /// A file can be read, but is not what was written. `detail`: the end of a sentence about it.
+  public static func damaged(_ path: Bytes, _ detail: String) -> StoreError {
+    StoreError(.damaged, "read", path, cause: detail)
+  }
+  /// There is no room, or not as much as is to stay free.
+  public static func full(_ operation: String, _ path: Bytes) -> StoreError {
+    StoreError(SystemError.full(operation, path))
+  }
+  /// What is there is not what it has to be.
+  public static func unfit(_ operation: String, _ path: Bytes) -> StoreError {
+    StoreError(.unfit, operation, path, cause: "it is no plain file")
   }
 }
 

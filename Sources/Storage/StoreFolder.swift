@@ -33,18 +33,27 @@ public struct StoreTraits: Equatable, Sendable {
   public var largestFile: Int64?
   /// Letters of names count: `a` and `A` are two files.
   public var tellsCase = true
+  /// Each call may take long, so that what was read is worth keeping.
+  public var isFar = false
+  /// Nobody else can have it open, so that what the system says of locks is true.
+  public var keepsLocks = false
 
   public init() {}
 }
 
+/// Bytes that can be read from any offset: a file, or an archive's volumes in a row.
+public protocol ByteSource: Sendable {
+  /// Reads up to `count` bytes at `offset`; fewer only at the end, or where what follows cannot be read: then reading
+  /// there throws.
+  func read(into buffer: UnsafeMutableRawPointer, count: Int, at offset: Int64) throws(StoreError) -> Int
+}
+
 /// A file that is read by ranges.
-public protocol StoredFile: AnyObject, Sendable {
+public protocol StoredFile: AnyObject, ByteSource {
   /// For messages.
   var path: Bytes { get }
   /// Bytes, when it was opened.
   var size: Int64 { get }
-  /// Reads up to `count` bytes at `offset`; fewer only at the end of the file.
-  func read(into buffer: UnsafeMutableRawPointer, count: Int, at offset: Int64) throws(StoreError) -> Int
   /// Lets the system forget what it holds of the file, so that the next read asks the medium.
   func dropCache()
 }
@@ -65,6 +74,21 @@ public protocol StoreOutput: AnyObject {
   func abandon()
 }
 
+/// A lock in a store, held as long as this value lives or until it is released.
+public protocol StoreLock: AnyObject, Sendable {
+  /// Whether what is locked still has its name. Where that cannot be told it counts as so.
+  var isInPlace: Bool { get }
+  /// Ends the lock. What is locked stays.
+  func release()
+}
+
+/// What came of trying to lock something.
+public enum StoreLockState: Sendable {
+  case taken, heldByOther
+  /// The store has no such locks.
+  case unknown
+}
+
 /// One folder of a store. Names are single components. Everything in it is reached through what was opened once, so that
 /// a store that is exchanged in the middle of a run is noticed, not written beside.
 public protocol StoreFolder: AnyObject, Sendable {
@@ -76,26 +100,46 @@ public protocol StoreFolder: AnyObject, Sendable {
   /// Which directory of this machine it is, where it is one.
   var directory: Status? { get }
 
+  /// Who may read what is made in it; nil: the store has no rule of its own for that.
+  var access: Access? { get }
+
   /// All that is in it, sorted bytewise by name; read anew at each call.
   func list() throws(StoreError) -> [StoreItem]
+  /// The names alone, which may take less.
+  func names() throws(StoreError) -> [Bytes]
   /// What has this name; nil: nothing.
   func item(_ name: Bytes) throws(StoreError) -> StoreItem?
 
   /// A file, to be read. Throws `unfit` where the name is something else; waits for no other end of a pipe.
   func open(_ name: Bytes) throws(StoreError) -> any StoredFile
+  /// The whole of a small file. Throws `tooLarge` where it has more than `limit` bytes.
+  func contents(_ name: Bytes, atMost limit: Int) throws(StoreError) -> Bytes
   /// Begins a file; what has that name already is replaced.
   func begin(_ name: Bytes) throws(StoreError) -> any StoreOutput
   /// Goes on with a file, of which the first `size` bytes are kept. Only where `traits.appends`.
   func resume(_ name: Bytes, from size: Int64) throws(StoreError) -> any StoreOutput
   /// Makes an empty file. Throws `exists` where there is something: of two that call at once one succeeds.
   func mark(_ name: Bytes) throws(StoreError)
+  /// The same, and locks the file for this process.
+  func markLocked(_ name: Bytes) throws(StoreError) -> (state: StoreLockState, lock: any StoreLock)
+  /// Locks a file that is there for the sole use of one, or for several; nil: the folder. Gives no lock where it is not
+  /// taken.
+  func lock(_ name: Bytes?, exclusive: Bool) -> (state: StoreLockState, lock: (any StoreLock)?)
 
   /// Gives a file another name. Throws `exists` where something has it. Only where `traits.renames`.
   func rename(_ name: Bytes, to new: Bytes) throws(StoreError)
   /// Removes a file. Throws `missing` where there is none.
   func remove(_ name: Bytes) throws(StoreError)
+  /// Puts other bytes in the place of as many that a small file has at `offset`.
+  func patch(_ name: Bytes, at offset: Int64, _ bytes: Bytes) throws(StoreError)
   /// Sets the permissions of a file, where the store has such.
   func setMode(_ name: Bytes, _ mode: UInt16) throws(StoreError)
+  /// Lets nobody but its owner into the folder, where others may enter, it is the user's own and `isAllOurs` says that it
+  /// holds nothing else.
+  func closeToOthers(where isAllOurs: () -> Bool)
+  /// Gives a file, or the folder itself (nil), the permissions and the group of `access`; gives the permissions before and
+  /// after, nil where there are none.
+  func mendAccess(of name: Bytes?, isProgram: Bool) -> (before: UInt16, after: UInt16)?
   /// Makes names durable that were given or taken away.
   func sync() throws(StoreError)
 
@@ -108,18 +152,67 @@ public protocol StoreFolder: AnyObject, Sendable {
   func space() -> (free: Int64, total: Int64)?
 }
 
+/// What a kind of store need not do by itself.
 extension StoreFolder {
-  /// The whole of a small file. Throws `tooLarge` where it has more than `limit` bytes.
+  public var access: Access? { nil }
+  public func names() throws(StoreError) -> [Bytes] { try list().map(\.name) }
+
+  public func markLocked(_ name: Bytes) throws(StoreError) -> (state: StoreLockState, lock: any StoreLock) {
+    try mark(name)
+    return (.unknown, MarkAlone(self, name))
+  }
+
+  public func lock(_ name: Bytes?, exclusive: Bool) -> (state: StoreLockState, lock: (any StoreLock)?) {
+    (.unknown, nil)
+  }
+  public func closeToOthers(where isAllOurs: () -> Bool) {}
+  public func mendAccess(of name: Bytes?, isProgram: Bool) -> (before: UInt16, after: UInt16)? { nil }
+
+  public func patch(_ name: Bytes, at offset: Int64, _ bytes: Bytes) throws(StoreError) {
+    var text = try contents(name, atMost: 1 << 20)
+    guard offset >= 0, offset <= Int64(text.count - bytes.count) else {
+      throw StoreError(.unfit, "write", path.joined(name), cause: "it is too short")
+    }
+    text.replaceSubrange(Int(offset)..<(Int(offset) + bytes.count), with: bytes)
+    let file = try begin(name)
+    try file.append(text)
+    try file.finish()
+  }
+}
+
+/// A lock that is nothing but a file's name.
+private final class MarkAlone: StoreLock {
+  private let folder: any StoreFolder
+  private let name: Bytes
+
+  init(_ folder: any StoreFolder, _ name: Bytes) { (self.folder, self.name) = (folder, name) }
+
+  var isInPlace: Bool {
+    do throws(StoreError) { return try folder.item(name) != nil } catch { return true }
+  }
+  func release() {}
+}
+
+extension StoreFolder {
+  /// Whether something has this name.
+  public func has(_ name: Bytes) -> Bool { (try? item(name)) != nil }
+
   public func contents(_ name: Bytes, atMost limit: Int) throws(StoreError) -> Bytes {
     let file = try open(name)
     guard file.size <= Int64(limit) else {
       throw StoreError(.tooLarge, "read", file.path, cause: "it has more than \(limit) bytes")
     }
-    let size = Int(file.size)
+    return try file.read(count: Int(file.size), at: 0)
+  }
+}
+
+extension ByteSource {
+  /// So many bytes at `offset`; fewer at the end.
+  public func read(count: Int, at offset: Int64) throws(StoreError) -> Bytes {
     var failure: StoreError?
-    let bytes = Bytes(unsafeUninitializedCapacity: size) { buffer, filled in
+    let bytes = Bytes(unsafeUninitializedCapacity: count) { buffer, filled in
       guard let start = buffer.baseAddress else { return }
-      do throws(StoreError) { filled = try file.read(into: start, count: size, at: 0) } catch { failure = error }
+      do throws(StoreError) { filled = try read(into: start, count: count, at: offset) } catch { failure = error }
     }
     if let failure { throw failure }
     return bytes

@@ -4,6 +4,7 @@
 import CArchive
 import Glibc
 import Posix
+import Storage
 
 /// Not for use from several threads.
 public final class ForeignArchive {
@@ -27,9 +28,9 @@ public final class ForeignArchive {
     /// libarchive's words, lower case.
     public let message: String
     /// What reading said, where that failed.
-    public var cause: SystemError?
+    public var cause: StoreError?
 
-    init(message: String, cause: SystemError? = nil) { (self.message, self.cause) = (message, cause) }
+    init(message: String, cause: StoreError? = nil) { (self.message, self.cause) = (message, cause) }
 
     init(libarchive handle: OpaquePointer) {
       let text = archive_error_string(handle).map { String(cString: $0) } ?? "cannot be read"

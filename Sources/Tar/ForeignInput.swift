@@ -2,6 +2,7 @@
 /// read, since it takes whatever an archive says into memory.
 import CArchive
 import Posix
+import Storage
 
 class ForeignInput {
   /// Bytes that may be read before reading fails.
@@ -55,7 +56,7 @@ final class PlainInput: ForeignInput {
   deinit { buffer.deallocate() }
 
   override func read() -> UnsafeRawBufferPointer? {
-    do throws(SystemError) {
+    do throws(StoreError) {
       let count = try source.read(into: buffer, count: Self.length, at: offset)
       offset += Int64(count)
       return UnsafeRawBufferPointer(start: buffer, count: count)

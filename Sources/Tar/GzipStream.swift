@@ -2,10 +2,11 @@
 /// does not.
 import CZlib
 import Posix
+import Storage
 
 public enum GzipStream {
   public enum Failure: Error, Equatable {
-    case system(SystemError)
+    case unreadable(StoreError)
     case corrupt, cutShort, notGzip
   }
 
@@ -31,8 +32,8 @@ public enum GzipStream {
     while true {
       if stream.pointee.avail_in == 0 {
         let count: Int
-        do throws(SystemError) { count = try file.read(into: input, count: 1 << 18, at: offset) } catch {
-          throw .system(error)
+        do throws(StoreError) { count = try file.read(into: input, count: 1 << 18, at: offset) } catch {
+          throw .unreadable(error)
         }
         if count == 0 {
           guard isBetween else { throw .cutShort }

@@ -1,15 +1,7 @@
 /// Walks a file of gzip members from front to back, one whole member at a time.
 import Glibc
 import Posix
-
-/// Bytes that can be read from any offset: a file, or an archive's volumes in a row.
-public protocol ByteSource: Sendable {
-  /// Reads up to `count` bytes at `offset`; fewer only at the end, or where what follows cannot be read: then reading
-  /// there throws.
-  func read(into buffer: UnsafeMutableRawPointer, count: Int, at offset: Int64) throws(SystemError) -> Int
-}
-
-extension Descriptor: ByteSource {}
+import Storage
 
 /// A small file's bytes, without the file.
 public struct HeldBytes: ByteSource {
@@ -48,7 +40,7 @@ public final class MemberReader {
   }
 
   public enum Failure: Error {
-    case system(SystemError)
+    case unreadable(StoreError)
     /// No header of ours where a member should begin.
     case notAMember(offset: Int64)
     /// The file ends within a member.
@@ -88,14 +80,14 @@ public final class MemberReader {
     windowOffset = offset
     window.reserve(max(count, windowSize) - window.count)
     let room = max(count, windowSize)
-    do throws(SystemError) {
+    do throws(StoreError) {
       repeat {
         let read = try source.read(
           into: window.end, count: room - window.count, at: windowOffset + Int64(window.count))
         if read == 0 { break }
         window.count += read
       } while window.count < count
-    } catch { throw .system(error) }
+    } catch { throw .unreadable(error) }
     return window.count
   }
 }

@@ -61,6 +61,9 @@ public final class SHA256: @unchecked Sendable {
 public struct Digest: Hashable, Sendable {
   public var words: (UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0)
 
+  /// Bytes of a digest.
+  public static let length = 32
+
   public init() {}
 
   /// From 64 hexadecimal digits; nil for anything else.

@@ -1,4 +1,5 @@
-/// Where this machine remembers the stores it has seen: the XDG base directory specification's place for state.
+/// Where this machine remembers the stores it has seen, and keeps what is slow to read: the XDG base directory
+/// specification's places for state and for caches.
 import Posix
 import SheafCore
 
@@ -6,9 +7,14 @@ enum Memory {
   /// nil: there is no home directory.
   static let stores: KnownStores? = directory.map { KnownStores($0) }
 
-  private static var directory: Bytes? {
-    if let state = Host.environment("XDG_STATE_HOME"), state.first == 47 { return state.joined(Bytes("sheaf")) }
+  /// nil: there is no home directory.
+  static let manifests: ManifestCache? = place("XDG_CACHE_HOME", ".cache").map { ManifestCache($0) }
+
+  private static var directory: Bytes? { place("XDG_STATE_HOME", ".local/state") }
+
+  private static func place(_ variable: StaticString, _ usual: String) -> Bytes? {
+    if let place = Host.environment(variable), place.first == 47 { return place.joined(Bytes("sheaf")) }
     guard let home = Host.environment("HOME"), home.first == 47 else { return nil }
-    return home.joined(Bytes(".local/state/sheaf"))
+    return home.joined(Bytes("\(usual)/sheaf".utf8))
   }
 }

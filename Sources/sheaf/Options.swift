@@ -19,9 +19,14 @@ struct StoreOptions: ParsableArguments {
     throw Failure(.usage, "no store given", hint: "use -s STORE or set SHEAF_STORE")
   }
 
-  func open() throws -> Store { try Store.open(path()) }
+  /// `fromCopies`: manifests of a store that is slow to read may come from copies on this machine.
+  func open(fromCopies: Bool = true) throws -> Store {
+    try Store.open(path(), cache: fromCopies ? Memory.manifests : nil)
+  }
 
-  func openSeries() throws -> Series { try open().series(series?.bytes, host: Backup.seriesName(Host.name())) }
+  func openSeries(fromCopies: Bool = true) throws -> Series {
+    try open(fromCopies: fromCopies).series(series?.bytes, host: Backup.seriesName(Host.name()))
+  }
 
   /// From here on nothing is removed that a point needs.
   func openSeriesForReading() throws -> Series {

@@ -16,7 +16,7 @@ struct RebuildCommand: ParsableCommand {
   @OptionGroup var output: OutputOptions
 
   func run() throws {
-    let opened = try store.open()
+    let opened = try store.open(fromCopies: false)
     let names = try store.series.map { [$0.bytes] } ?? opened.archiveSeriesNames()
     let report = RunReport(output)
     var total = RebuildSummary()

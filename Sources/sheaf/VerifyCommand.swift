@@ -28,7 +28,7 @@ struct VerifyCommand: ParsableCommand {
   func run() throws {
     if let archive { return try verify(archive.bytes) }
     try keys.expectNone()
-    let opened = try store.open()
+    let opened = try store.open(fromCopies: false)
     let host = Backup.seriesName(Host.name())
     let all: [Series]
     if store.series != nil || point.at != nil {

@@ -1,6 +1,7 @@
 /// What is written is read again, by us and by others, whole and in pieces; and what was changed is found.
 import Age
 import Posix
+import Storage
 import Tar
 import TestSupport
 import Testing
@@ -124,7 +125,7 @@ struct AgeReaderTests {
     #expect(Reading.sequential(whole + [1], [identity]).failure == .payload(.trailing))
     #expect(Reading.sequential(Bytes(whole.dropLast(Self.outer)), [identity]).failure == .payload(.cutShort))
     let cut = try Reading.open(Bytes(whole.dropLast(Self.outer)), [identity])
-    #expect(throws: SystemError.self) { try cut.checkEnd() }
+    #expect(throws: StoreError.self) { try cut.checkEnd() }
   }
 
   @Test func passphrases() throws {

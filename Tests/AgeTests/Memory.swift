@@ -2,13 +2,14 @@
 import Age
 import Glibc
 import Posix
+import Storage
 import Tar
 import TestSupport
 
 struct Memory: ByteSource {
   let bytes: Bytes
 
-  func read(into buffer: UnsafeMutableRawPointer, count: Int, at offset: Int64) throws(SystemError) -> Int {
+  func read(into buffer: UnsafeMutableRawPointer, count: Int, at offset: Int64) throws(StoreError) -> Int {
     guard offset >= 0, offset < Int64(bytes.count) else { return 0 }
     let length = min(count, bytes.count - Int(offset))
     bytes.withUnsafeBytes { _ = memcpy(buffer, $0.baseAddress! + Int(offset), length) }
@@ -31,19 +32,19 @@ struct Reading: Equatable {
     return reading
   }
 
-  /// Through the reader of ranges, `step` bytes at a time. What is wrong comes as a `SystemError`'s detail.
+  /// Through the reader of ranges, `step` bytes at a time. What is wrong comes as a `StoreError` of kind `damaged`.
   static func ranges(_ file: Bytes, _ identities: [any Identity], step: Int) -> Reading {
     var reading = Reading()
     do throws(AgeFailure) {
       let reader = try open(file, identities)
       var buffer = Bytes(repeating: 0, count: step)
-      do throws(SystemError) {
+      do throws(StoreError) {
         while true {
           let count = try reader.read(into: &buffer, count: step, at: Int64(reading.bytes.count))
           if count == 0 { break }
           reading.bytes += buffer[..<count]
         }
-      } catch { reading.failure = .system(error) }
+      } catch { reading.failure = .unreadable(error) }
     } catch { reading.failure = error }
     return reading
   }

@@ -69,7 +69,7 @@ struct VectorTests {
     case .noMatch: "no match"
     case .headerChecksum: "HMAC failure"
     case .payload: "payload failure"
-    case .system(let error): error.detail == nil ? "system" : "payload failure"
+    case .unreadable(let error): error.kind == .damaged ? "payload failure" : "unreadable"
     case .key: "key"
     }
   }

@@ -31,7 +31,7 @@ extension Attack {
       },
     ]
     + [
-      ("a link to the outside", "ln -s ../../outside/file", "symbolic links"), ("a pipe", "mkfifo", "is no file"),
+      ("a link to the outside", "ln -s ../../outside/file", "is no file"), ("a pipe", "mkfifo", "is no file"),
       ("a folder", "mkdir", "is no file"),
     ].flatMap { (name: String, command: String, says: String) -> [Attack] in
       ["tar.gz", "mtree.gz"].map { suffix in

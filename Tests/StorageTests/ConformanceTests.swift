@@ -75,6 +75,55 @@ private let promises = [
       #expect(Bytes(buffer[..<read]) == Bytes(wanted.utf8))
     }
   },
+  Promise(testDescription: "the names alone are those of the listing") { folder in
+    for name in ["b", "a", "c"] { try fill(folder, Bytes(name.utf8), "xyz") }
+    try folder.makeFolder(Bytes("aa"))
+    let (names, listed) = (try folder.names(), try folder.list().map(\.name))
+    #expect(names == listed)
+    #expect(names == ["a", "aa", "b", "c"].map { Bytes($0.utf8) })
+  },
+  Promise(testDescription: "a lock is one's alone where the store has locks, and its name everywhere") { folder in
+    let (state, lock) = try folder.markLocked(a)
+    #expect(state != .heldByOther)
+    #expect(lock.isInPlace)
+    #expect(outcome { _ = try folder.markLocked(a) } == .exists)
+    // Of an open file, so that even the same process is another.
+    #expect(folder.lock(a, exclusive: false).state == (state == .taken ? .heldByOther : .unknown))
+    try folder.remove(a)
+    #expect(!lock.isInPlace)
+    lock.release()
+    #expect(try folder.markLocked(a).lock.isInPlace)
+  },
+  Promise(testDescription: "a folder is read by many or changed by one, where the store has locks") { folder in
+    let first = folder.lock(nil, exclusive: false)
+    guard first.state != .unknown else { return }
+    let second = folder.lock(nil, exclusive: false)
+    #expect(second.state == .taken)
+    #expect(folder.lock(nil, exclusive: true).state == .heldByOther)
+    first.lock?.release()
+    second.lock?.release()
+    #expect(folder.lock(nil, exclusive: true).state == .taken)
+  },
+  Promise(testDescription: "a few bytes are put in the place of others") { folder in
+    try fill(folder, a, "0123456789")
+    try folder.patch(a, at: 3, Bytes("xyz"))
+    #expect(try folder.contents(a, atMost: 100) == Bytes("012xyz6789"))
+    #expect(outcome { try folder.patch(b, at: 0, Bytes("x")) } == .missing)
+  },
+  Promise(testDescription: "a new file appears whole, under its name, and what is given up was never there") { folder in
+    let new = NewStoredFile(a, in: folder)
+    try new.append(Bytes("hello"))
+    #expect(try folder.names() == [])
+    try new.finish()
+    #expect(try folder.names() == [a + NewStoredFile.partialSuffix])
+    try new.publish()
+    #expect(try folder.names() == [a])
+    #expect(try folder.contents(a, atMost: 10) == Bytes("hello"))
+    let other = NewStoredFile(b, in: folder)
+    try other.append(Bytes(repeating: 7, count: 1 << 17))
+    other.discard()
+    #expect(try folder.names() == [a])
+  },
   Promise(testDescription: "a listing is sorted bytewise and has sizes and kinds") { folder in
     for name in ["b", "a", "B", "a.b", "é"] { try fill(folder, Bytes(name.utf8), "xyz") }
     try folder.makeFolder(Bytes("aa"))

@@ -1,6 +1,7 @@
 /// The assembly line of whoever reads a whole archive: members are read and hashed in order, inflated and parsed by
 /// workers, and taken in order.
 import Posix
+import Storage
 import Tar
 
 struct MemberLine {
@@ -83,7 +84,7 @@ struct MemberLine {
         number &+= 1
       } catch {
         switch error {
-        case .system(let error):
+        case .unreadable(let error):
           report("\(archive.set.archive): cannot read it: \(error.cause)")
           return source?.digests ?? []
         case .cutShort(let offset), .notAMember(let offset):
@@ -111,7 +112,7 @@ private final class DigestingSource: ByteSource, @unchecked Sendable {
     volumes = VolumeDigests(archive.volumes)
   }
 
-  func read(into buffer: UnsafeMutableRawPointer, count: Int, at offset: Int64) throws(SystemError) -> Int {
+  func read(into buffer: UnsafeMutableRawPointer, count: Int, at offset: Int64) throws(StoreError) -> Int {
     let read = try archive.read(into: buffer, count: count, at: offset)
     // Only what comes for the first time, and in order: a reader that starts anew after damage leaves gaps.
     if offset > position { isBroken = true }

@@ -1,6 +1,7 @@
 /// Writes one set that stands for several of a chain: the newest one's point, on what the oldest one builds on. Where
 /// that is a full set, so is the new one. The source is not read.
 import Posix
+import Storage
 import Tar
 
 struct Fold {
@@ -43,14 +44,14 @@ struct Fold {
     head.optional = newest.optional
     let told = try series.foot(sets[0])
     let set = SetName(point: sets[0].point, kind: head.kind, number: try series.nextNumber(sets[0].point))
-    let writer = try system { () throws(SystemError) in try SetWriter(set, head: head, in: series, .init()) }
+    let writer = try stored { () throws(StoreError) in try SetWriter(set, head: head, in: series, .init()) }
     let line = PackLine(writer, workers: (0..<processorCount()).map { _ in FoldWriter.worker(level: 1) })
     do throws(Failure) {
       line.begin(point: SHA256())
       let pass = try FoldPass(self, head, FoldWriter(line, id: head.id))
       try pass.run()
       try line.finish()
-      let foot = try system { () throws(SystemError) in
+      let foot = try stored { () throws(StoreError) in
         try writer.finish(
           unchangedPoint: nil, unchanged: SetFoot.Counts(), incompleteAfter: told.incompleteAfter)
       }
@@ -59,13 +60,13 @@ struct Fold {
       }
       try progress.checkCancelled()
       try writer.check()
-      try system { () throws(SystemError) in try writer.publish() }
+      try stored { () throws(StoreError) in try writer.publish() }
       reporter.noteInexact(pass.inexact)
       return (set, foot)
     } catch {
       try? line.finish()
       writer.discard()
-      guard let cause = error.cause, cause.isFull else { throw error }
+      guard let cause = error.cause, cause.kind == .full else { throw error }
       throw Failure(
         .failed, error.message, hint: "nothing was changed; 'sheaf prune' without --fold needs no room", cause: cause)
     }

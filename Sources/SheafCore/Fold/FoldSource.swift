@@ -1,5 +1,6 @@
 /// An archive that is folded into another: finds entries in it from front to back, and vouches for every byte of it.
 import Posix
+import Storage
 import Tar
 
 /// A gzip member of it with the entries that begin there.
@@ -229,7 +230,7 @@ final class FoldSource {
     func fill(_ count: Int) throws(Failure) {
       bytes.reserve(count - bytes.count)
       let wanted = count - bytes.count
-      let read = try system { () throws(SystemError) in
+      let read = try stored { () throws(StoreError) in
         try archive.read(into: bytes.end, count: wanted, at: offset + Int64(bytes.count))
       }
       guard read == wanted else { throw damaged(offset, "is cut short") }

@@ -78,7 +78,7 @@ final class LineSorter {
   }
 
   /// Calls `body` with every line, in order.
-  func visit(_ body: (UnsafeRawBufferPointer) throws(SystemError) -> Void) throws(SystemError) {
+  func visit(_ body: (UnsafeRawBufferPointer) throws(Failure) -> Void) throws(Failure) {
     if runs.isEmpty {
       sortRun()
       var previous: Bytes?
@@ -88,11 +88,11 @@ final class LineSorter {
       }
       return
     }
-    try spillRun()
+    try system { () throws(SystemError) in try spillRun() }
     var cursors: [RunCursor] = []
     for run in runs {
       let cursor = RunCursor(spill!, run)
-      if try cursor.next() { cursors.append(cursor) }
+      if try system({ () throws(SystemError) in try cursor.next() }) { cursors.append(cursor) }
     }
     var previous: Bytes?
     while !cursors.isEmpty {
@@ -107,7 +107,7 @@ final class LineSorter {
         previous = cursor.path
         try body(cursor.line)
       }
-      if try !cursor.next() { cursors.remove(at: first) }
+      if try !system({ () throws(SystemError) in try cursor.next() }) { cursors.remove(at: first) }
     }
   }
 }

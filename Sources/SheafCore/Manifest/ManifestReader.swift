@@ -1,6 +1,7 @@
 /// Reads a manifest line by line, in constant memory; a large one is inflated ahead on a thread of its own.
 import Glibc
 import Posix
+import Storage
 import Tar
 
 /// Not for use from several threads.
@@ -36,15 +37,15 @@ final class ManifestReader {
   /// Reads from the beginning. `checked`: the manifest's own digest is compared at the end. `ahead`: a large one is
   /// inflated ahead of the reading. `inflater`: may be that of others which the same thread reads.
   init(
-    _ file: Descriptor, name: String, checked: Bool = false, ahead: Bool = true, inflater: Decompressor = Decompressor()
+    _ file: any StoredFile, name: String, checked: Bool = false, ahead: Bool = true, inflater: Decompressor = Decompressor()
   ) throws(Failure) {
     self.name = name
     digest = checked ? SHA256() : nil
-    let size = try system { () throws(SystemError) in try file.status().size }
+    let size = file.size
     // A chain may have more sets than a process may have files open, and most are small.
     let source: any ByteSource =
       size <= 16 << 10
-      ? HeldBytes(try system { () throws(SystemError) in try file.read(count: Int(size), at: 0) }) : file
+      ? HeldBytes(try stored { () throws(StoreError) in try file.read(count: Int(size), at: 0) }) : file
     chunks = ChunkStream(source, name: name, size: size, ahead: ahead && size > 1 << 20, inflater)
     var fields = Fields()
     var first: Buffer
@@ -288,7 +289,7 @@ private final class ChunkStream {
       }
     } catch {
       switch error {
-      case .system(let error): throw Failure(error)
+      case .unreadable(let error): throw Failure(error)
       case .cutShort: throw .damaged("\(name): is cut short")
       case .notAMember(let offset): throw .damaged("\(name): is damaged near byte \(offset)")
       }
@@ -303,11 +304,11 @@ struct ManifestIndex {
   static let pathLimit = 2048
   let foot: SetFoot
 
-  init(_ file: Descriptor, name: String) throws(Failure) {
+  init(_ file: any StoredFile, name: String) throws(Failure) {
     func cut() -> Failure { .damaged("\(name): is cut short") }
-    let size = try system { () throws(SystemError) in try file.status().size }
+    let size = file.size
     guard size >= Int64(ManifestSyntax.trailerLength) else { throw cut() }
-    let trailer = try system { () throws(SystemError) in
+    let trailer = try stored { () throws(StoreError) in
       try file.read(count: ManifestSyntax.trailerLength, at: size - Int64(ManifestSyntax.trailerLength))
     }
     guard let places = trailer.withUnsafeBytes({ GzipMember.subfield("St", of: $0) }), places.count == 16 else {

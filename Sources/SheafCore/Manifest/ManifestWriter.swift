@@ -2,11 +2,12 @@
 /// members, which says what path each member begins with.
 import Glibc
 import Posix
+import Storage
 import Tar
 
 /// Not for use from several threads.
 final class ManifestWriter {
-  private let file: Descriptor
+  private let file: any StoreOutput
   private let compressor: Compressor
   private let digest = SHA256()
   private let text = Buffer(capacity: 1 << 20)
@@ -24,7 +25,7 @@ final class ManifestWriter {
   /// Inflated bytes of one member: small enough to seek to one folder, large enough to deflate well.
   private static let memberSize = 128 << 10
 
-  init(_ file: Descriptor, head: SetHead) throws(SystemError) {
+  init(_ file: any StoreOutput, head: SetHead) throws(StoreError) {
     self.file = file
     compressor = Compressor(level: 1)
     text.append("#mtree\n")
@@ -34,7 +35,7 @@ final class ManifestWriter {
   }
 
   /// Appends whole lines.
-  func append(_ lines: UnsafeRawBufferPointer) throws(SystemError) {
+  func append(_ lines: UnsafeRawBufferPointer) throws(StoreError) {
     checkOrder(lines)
     if let base = lines.baseAddress { text.append(base, lines.count) }
     var done = 0
@@ -80,19 +81,18 @@ final class ManifestWriter {
   }
 
   /// Writes what was appended so far and makes it durable: an interrupted run's manifest is the journal of its archive.
-  func sync() throws(SystemError) {
+  func sync() throws(StoreError) {
     try flush()
     try file.sync()
   }
 
   /// Takes away what a failed attempt to write left behind, so that the same can be tried again.
-  func mend() throws(SystemError) {
+  func mend() throws(StoreError) {
     try file.truncate(to: offset)
-    try file.seek(to: offset)
   }
 
   /// Writes the foot and the index. The file is complete then, and not yet durable.
-  func finish(_ foot: SetFoot) throws(SystemError) {
+  func finish(_ foot: SetFoot) throws(StoreError) {
     if disorder != nil { throw .unfit("put the lines in order of", file.path) }
     try flush()
     let footOffset = offset
@@ -110,21 +110,21 @@ final class ManifestWriter {
   }
 
   /// Writes what was appended so far.
-  func flush() throws(SystemError) {
+  func flush() throws(StoreError) {
     if text.count > 0 { try put(text.bytes) }
     text.count = 0
   }
 
-  private func put(_ lines: UnsafeRawBufferPointer) throws(SystemError) {
+  private func put(_ lines: UnsafeRawBufferPointer) throws(StoreError) {
     digest.update(lines.baseAddress!, lines.count)
     if let first = Self.firstPath(lines) { index.append((offset, first)) }
     try write { compressor.append(lines, firstHeader: nil, to: $0) }
   }
 
-  private func write(_ make: (Buffer) -> Void) throws(SystemError) {
+  private func write(_ make: (Buffer) -> Void) throws(StoreError) {
     out.count = 0
     make(out)
-    try file.write(out.bytes)
+    try file.append(out.bytes)
     pieces.append(WrittenPiece(length: Int32(out.count), checksum: GzipMember.crc32(out.bytes)))
     offset += Int64(out.count)
   }
@@ -140,7 +140,7 @@ final class ManifestWriter {
     return nil
   }
 
-  private func writeIndex(_ footOffset: Int64) throws(SystemError) {
+  private func writeIndex(_ footOffset: Int64) throws(StoreError) {
     let indexOffset = offset
     var block = Bytes()
     for (offset, first) in index {

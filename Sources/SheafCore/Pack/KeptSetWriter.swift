@@ -1,5 +1,6 @@
 /// Ends what an interrupted run began: the archive behind its last whole member, and the manifest anew.
 import Posix
+import Storage
 import Tar
 
 /// Not for use from several threads.
@@ -10,7 +11,7 @@ final class KeptSetWriter {
   private let carrier: TarHeader
   private let archive: ArchiveWriter
   private let volumes: WrittenVolumes
-  private let manifestFile: NewFile
+  private let manifestFile: NewStoredFile
   private let manifest: ManifestWriter
   private let compressor = Compressor(level: 1)
   private var table = MemberTable()
@@ -31,14 +32,14 @@ final class KeptSetWriter {
     self.cut = cut
     self.carrier = carrier
     volumes = WrittenVolumes(digests: cut.digests, hasher: cut.hasher)
-    do throws(SystemError) {
-      manifestFile = try NewFile(Bytes(left.set.manifest.utf8), in: series.directory, suffix: Leftovers.takenSuffix)
-      manifest = try ManifestWriter(manifestFile.descriptor, head: head)
+    do throws(StoreError) {
+      manifestFile = NewStoredFile(Bytes(left.set.manifest.utf8), in: series.folder, suffix: Leftovers.takenSuffix)
+      manifest = try ManifestWriter(manifestFile, head: head)
       var kept: [(name: Bytes, size: Int64)] = []
       var rest = cut.offset
       for volume in left.volumes {
         if rest == 0 {
-          try series.directory.removeFile(volume.name)
+          try series.folder.remove(volume.name)
           continue
         }
         kept.append((volume.name, min(rest, volume.size)))
@@ -110,8 +111,8 @@ final class KeptSetWriter {
 
   /// The lines so far, to be read.
   func reread(upTo last: Bytes) throws(Failure) -> ManifestReader {
-    do throws(SystemError) { try manifest.flush() } catch { throw Failure(error) }
-    let file = try system { () throws(SystemError) in try manifestFile.reopened() }
+    do throws(StoreError) { try manifest.flush() } catch { throw Failure(error) }
+    let file = try stored { () throws(StoreError) in try manifestFile.reopened() }
     let reader = try ManifestReader(file, name: name)
     reader.stop(after: last)
     return reader
@@ -129,7 +130,7 @@ final class KeptSetWriter {
   private func put(_ line: UnsafeRawBufferPointer) throws(Failure) {
     lines.append(line.baseAddress!, line.count)
     lines.append(UInt8(ascii: "\n"))
-    try system { () throws(SystemError) in try manifest.append(lines.bytes) }
+    try stored { () throws(StoreError) in try manifest.append(lines.bytes) }
     lines.count = 0
   }
 
@@ -161,7 +162,7 @@ final class KeptSetWriter {
     guard tar.count > 0 else { return }
     let member = Buffer()
     compressor.append(tar.bytes, firstHeader: 0, to: member)
-    let volume = try system { () throws(SystemError) in try archive.append(member.bytes, tarBytes: tar.count) }
+    let volume = try stored { () throws(StoreError) in try archive.append(member.bytes, tarBytes: tar.count) }
     volumes.add(member.bytes, volume: volume)
     table.add(length: member.count, checksum: GzipMember.storedChecksum(member.bytes), to: lines)
     tar.count = 0
@@ -183,13 +184,13 @@ final class KeptSetWriter {
     foot.counts.deleted = deleted
     foot.point = point.digest
     foot.incompleteAfter = last
-    do throws(SystemError) {
+    do throws(StoreError) {
       try manifest.append(lines.bytes)
       foot.volumes = try archive.seal(digests: volumes.finish())
       foot.tarBytes = archive.tarBytes
       foot.members = archive.members
       try manifest.finish(foot)
-      try manifestFile.seal()
+      try manifestFile.finish()
       try archive.publish()
       try manifestFile.publish()
     } catch { throw Failure(error) }

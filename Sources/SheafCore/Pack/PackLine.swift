@@ -1,6 +1,7 @@
 /// The assembly line from planner to packers to writer: jobs are worked on in parallel, written in order, and hashed
 /// once more behind the writing.
 import Posix
+import Storage
 import Tar
 
 final class PackLine: @unchecked Sendable {
@@ -8,7 +9,7 @@ final class PackLine: @unchecked Sendable {
   private let toWrite: BoundedQueue<Step>
   private let toHash = BoundedQueue<PackJob>(limit: 4)
   private var threads: [Thread] = []
-  private let failure = Monitor<SystemError?>(nil)
+  private let failure = Monitor<StoreError?>(nil)
   /// Jobs that are done, to be used again.
   private let spare = Monitor<[PackJob]>([])
 
@@ -47,7 +48,7 @@ final class PackLine: @unchecked Sendable {
         while let step = toWrite.take() {
           if case .job(let job) = step { job.waitUntilFinished() }
           guard failure.look({ $0 == nil }) else { continue }
-          do throws(SystemError) {
+          do throws(StoreError) {
             switch step {
             case .begin(let hasher): writer.begin(point: hasher)
             case .job(let job):

@@ -1,5 +1,6 @@
 /// Takes finished jobs in order and writes the set: the archive's members, the manifest's lines, the point's digest.
 import Posix
+import Storage
 import Tar
 
 /// Used by one thread at a time, but for `hash`.
@@ -7,10 +8,10 @@ final class SetWriter {
   private let set: SetName
   private let head: SetHead
   private let archive: ArchiveWriter
-  private var manifestFile: NewFile
+  private var manifestFile: NewStoredFile
   private var manifest: ManifestWriter
   /// The manifest as it was before directories were marked in it: what is left of a run is judged by it.
-  private var journal: NewFile?
+  private var journal: NewStoredFile?
   private let series: Series
   private let compressor = Compressor(level: 1)
   private let lines = Buffer(capacity: 1 << 20)
@@ -44,26 +45,26 @@ final class SetWriter {
   private let notes = Buffer()
   private var carrier: TarHeader?
 
-  init(_ set: SetName, head: SetHead, in series: Series, _ limits: ArchiveWriter.Limits) throws(SystemError) {
+  init(_ set: SetName, head: SetHead, in series: Series, _ limits: ArchiveWriter.Limits) throws(StoreError) {
     self.set = set
     self.head = head
     self.series = series
     archive = try ArchiveWriter(set, in: series, limits)
-    manifestFile = try NewFile(Bytes(set.manifest.utf8), in: series.directory)
-    manifest = try ManifestWriter(manifestFile.descriptor, head: head)
+    manifestFile = NewStoredFile(Bytes(set.manifest.utf8), in: series.folder)
+    manifest = try ManifestWriter(manifestFile, head: head)
     let tar = Buffer()
     TarHeader.appendGlobalComment(Bytes("sheaf set\n") + head.text(), to: tar)
     try append(tar)
   }
 
-  private func append(_ tar: Buffer) throws(SystemError) {
+  private func append(_ tar: Buffer) throws(StoreError) {
     let member = Buffer(capacity: tar.count + 64)
     compressor.append(tar.bytes, firstHeader: 0, to: member)
     written.add(member.bytes, volume: try append(member: member.bytes, tarBytes: tar.count))
   }
 
   /// Gives the volume it lies in.
-  private func append(member: UnsafeRawBufferPointer, tarBytes: Int) throws(SystemError) -> Int {
+  private func append(member: UnsafeRawBufferPointer, tarBytes: Int) throws(StoreError) -> Int {
     let volume = try archive.append(member, tarBytes: tarBytes)
     let checksum = GzipMember.storedChecksum(member)
     if unfinished == nil {
@@ -75,7 +76,7 @@ final class SetWriter {
   }
 
   /// Writes a job's members. Gives the place of each.
-  private func appendMembers(of job: PackJob) throws(SystemError) -> [(offset: Int64, number: Int64)] {
+  private func appendMembers(of job: PackJob) throws(StoreError) -> [(offset: Int64, number: Int64)] {
     var places: [(offset: Int64, number: Int64)] = []
     for index in job.parts.indices {
       places.append((archive.offset, archive.members))
@@ -97,7 +98,7 @@ final class SetWriter {
 
   /// A large file's header and pieces are on the drive before its end has been read. Where it then cannot be read they
   /// are taken back, so that no archive has an entry with contents that were never there.
-  private func prepare(_ file: LargeFile, _ piece: Int, _ job: PackJob) throws(SystemError) {
+  private func prepare(_ file: LargeFile, _ piece: Int, _ job: PackJob) throws(StoreError) {
     if piece == 0 {
       unfinished = (archive.mark(), [])
       job.takesBack = .mayBegin
@@ -122,7 +123,7 @@ final class SetWriter {
   func begin(point: SHA256) { self.point = point }
 
   /// Gives what is to be hashed for the volume's digest, in order.
-  func append(_ job: PackJob) throws(SystemError) -> [PackJob] {
+  func append(_ job: PackJob) throws(StoreError) -> [PackJob] {
     var written: [PackJob] = []
     lines.count = 0
     canonical.count = 0
@@ -160,7 +161,7 @@ final class SetWriter {
   }
 
   /// Writes the lines so far, so that they outlive the program.
-  private func writeJournal() throws(SystemError) {
+  private func writeJournal() throws(StoreError) {
     lines.count = 0
     table.flush(to: lines)
     try manifest.append(lines.bytes)
@@ -169,7 +170,7 @@ final class SetWriter {
   }
 
   /// Makes durable what was written so far, so that a later run can take it over.
-  private func syncJournal() throws(SystemError) {
+  private func syncJournal() throws(StoreError) {
     try writeJournal()
     try archive.sync()
     try manifest.sync()
@@ -182,7 +183,7 @@ final class SetWriter {
   }
 
   /// Puts the notes into `comment` records, which every reader passes over in silence, each of its own entry.
-  private func flushNotes() throws(SystemError) -> PackJob? {
+  private func flushNotes() throws(StoreError) -> PackJob? {
     guard let header = carrier, notes.count > 0 else { return nil }
     let job = PackJob()
     let tar = Buffer()
@@ -260,13 +261,13 @@ final class SetWriter {
 
   /// Before `finish`: marks directories that proved not to be listable after their lines had been written.
   func mark(_ marks: UnlistedMarks) throws(Failure) {
-    let written = try system { () throws(SystemError) in
+    let written = try stored { () throws(StoreError) in
       try writeJournal()
       let written = try manifestFile.reopened()
-      let file = try NewFile(Bytes(set.manifest.utf8), in: series.directory, suffix: Leftovers.takenSuffix)
+      let file = NewStoredFile(Bytes(set.manifest.utf8), in: series.folder, suffix: Leftovers.takenSuffix)
       journal = manifestFile
       manifestFile = file
-      manifest = try ManifestWriter(file.descriptor, head: head)
+      manifest = try ManifestWriter(file, head: head)
       return written
     }
     try marks.copy(written, name: set.manifest, to: manifest)
@@ -283,7 +284,7 @@ final class SetWriter {
   /// `incompleteAfter`: where the set stands for an interrupted run's.
   func finish(
     unchangedPoint: Digest?, unchanged: SetFoot.Counts, incompleteAfter: Bytes? = nil
-  ) throws(SystemError) -> SetFoot {
+  ) throws(StoreError) -> SetFoot {
     lines.count = 0
     if let incompleteAfter { ManifestSyntax.appendIncomplete(after: incompleteAfter, to: notes) }
     if let job = try flushNotes() { hash(job) }
@@ -301,23 +302,23 @@ final class SetWriter {
     foot.point = point?.finish() ?? unchangedPoint!
     foot.incompleteAfter = incompleteAfter
     try manifest.finish(foot)
-    try manifestFile.seal()
+    try manifestFile.finish()
     return foot
   }
 
   /// Asks the drive for what was written. Only after `finish`.
   func check() throws(Failure) {
     try archive.check(written.pieces)
-    try Reread.check(try system { () throws(SystemError) in try manifestFile.reopened() }, manifest.pieces)
+    try Reread.check(try stored { () throws(StoreError) in try manifestFile.reopened() }, manifest.pieces)
   }
 
   /// The manifest, to be read. Only after `finish`.
   func reread() throws(Failure) -> ManifestReader {
-    try ManifestReader(system { () throws(SystemError) in try manifestFile.reopened() }, name: set.manifest)
+    try ManifestReader(stored { () throws(StoreError) in try manifestFile.reopened() }, name: set.manifest)
   }
 
   /// Gives all its name, the manifest last: with that the set is there.
-  func publish() throws(SystemError) {
+  func publish() throws(StoreError) {
     try archive.publish()
     try manifestFile.publish()
     journal?.discard()
@@ -331,7 +332,7 @@ final class SetWriter {
 
   /// The same on a full drive: the archive gives up its end for the journal's.
   func abandonFull() {
-    do throws(SystemError) {
+    do throws(StoreError) {
       try archive.shorten(by: Self.spareSize)
       try manifest.mend()
       try syncJournal()
@@ -342,8 +343,8 @@ final class SetWriter {
   /// The same without writing anything more.
   func leave() {
     archive.abandon()
-    try? manifestFile.descriptor.close()
-    try? journal?.descriptor.close()
+    manifestFile.abandon()
+    journal?.abandon()
   }
 
   func discard() {

@@ -1,6 +1,7 @@
 /// Marks, in a manifest that is written but for its end, the directories that could not be listed: their lines stand
 /// among the names of the directory above, which were written before anybody tried.
 import Posix
+import Storage
 import Tar
 
 struct UnlistedMarks {
@@ -15,7 +16,7 @@ struct UnlistedMarks {
   }
 
   /// Copies all lines behind the head from one manifest to another.
-  func copy(_ written: Descriptor, name: String, to manifest: ManifestWriter) throws(Failure) {
+  func copy(_ written: any StoredFile, name: String, to manifest: ManifestWriter) throws(Failure) {
     let members = MemberReader(written)
     let inflater = Decompressor()
     let text = Buffer()

@@ -1,5 +1,6 @@
 /// Files that begin in one gzip member, to be unpacked and placed by one worker.
 import Posix
+import Storage
 import Tar
 
 final class PlaceJob: @unchecked Sendable {
@@ -33,7 +34,7 @@ final class Unpacker {
   private let shelf: ArchiveShelf
   private let reporter: any Reporter
   private let progress: Progress
-  private let drives: [Drive]
+  private let ended: @Sendable () -> StoreError?
   private let damage: @Sendable () -> Void
   private let failed: @Sendable (Entry) -> Void
   private let kept: @Sendable (Entry) -> Void
@@ -43,14 +44,15 @@ final class Unpacker {
   private let hasher = SHA256()
 
   init(
-    _ placer: Placer, _ shelf: ArchiveShelf, drives: [Drive], reporter: any Reporter, progress: Progress,
+    _ placer: Placer, _ shelf: ArchiveShelf, ended: @escaping @Sendable () -> StoreError?, reporter: any Reporter,
+    progress: Progress,
     damage: @escaping @Sendable () -> Void,
     failed: @escaping @Sendable (Entry) -> Void, kept: @escaping @Sendable (Entry) -> Void, links: HardLinks,
     _ options: RestoreOptions
   ) {
     self.placer = placer
     self.shelf = shelf
-    self.drives = drives
+    self.ended = ended
     self.reporter = reporter
     self.progress = progress
     self.damage = damage
@@ -62,10 +64,10 @@ final class Unpacker {
 
   func run(_ job: PlaceJob) {
     for file in job.files {
-      if progress.isCancelled.load(ordering: .relaxed) || drives.contains(where: { $0.failure != nil }) { return }
+      if progress.isCancelled.load(ordering: .relaxed) || ended() != nil { return }
       do throws(Failure) { try place(file, job.archive) } catch {
         // Then it is told once.
-        if drives.contains(where: { $0.failure != nil }) { return }
+        if ended() != nil { return }
         if error.kind == .damaged { damage() }
         failed(file.entry)
         if error.kind == .interrupted { return }

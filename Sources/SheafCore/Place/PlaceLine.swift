@@ -1,6 +1,7 @@
 /// The assembly line of a restore: makes directories in the order of the tree, hands files to unpackers by the gzip
 /// member they lie in, and attends to hard links and directories' own metadata when all before them is in place.
 import Posix
+import Storage
 import Tar
 
 /// Fed by one thread.
@@ -12,7 +13,8 @@ final class PlaceLine: Placing {
   /// Below these, what is not in the point goes where that is asked for.
   private let roots: [Bytes]
   /// The store's and the target's.
-  private let drives: [Drive]
+  /// What the store or the target's drive ended with.
+  private let ended: @Sendable () -> StoreError?
   private let placer: Placer
   private let shelf: ArchiveShelf
   private let reporter: any Reporter
@@ -83,9 +85,10 @@ final class PlaceLine: Placing {
     self.roots = roots
     self.reporter = reporter
     self.progress = progress
-    drives = [target.drive, series.directory.drive].compactMap { $0 }
+    let (drive, store) = (target.drive, series.folder)
+    ended = { drive?.failure.map(StoreError.init) ?? store.failure }
     let inherits = target.attributesOrNone().contains { $0.name == Bytes("system.posix_acl_default") }
-    let removal = Removal(store: try? series.store.directory.status(), sparing: sparing)
+    let removal = Removal(store: series.store.folder.directory, sparing: sparing)
     placer = Placer(
       overwrite: options.overwrite, removal: removal, owners: options.owners, inheritsACLs: inherits,
       shortfalls: counted)
@@ -98,7 +101,7 @@ final class PlaceLine: Placing {
     try system { () throws(SystemError) in try opened.openUpTarget() }
     for _ in 0..<processorCount() {
       nonisolated(unsafe) let unpacker = Unpacker(
-        placer, shelf, drives: drives, reporter: reporter, progress: progress,
+        placer, shelf, ended: ended, reporter: reporter, progress: progress,
         damage: { [isDamaged] in isDamaged.change { $0 = true } }, failed: { [missed] in missed.add($0) },
         kept: { [kept] in kept.add($0) }, links: links, options)
       threads.append(
@@ -172,15 +175,11 @@ final class PlaceLine: Placing {
 
   /// Throws where the store is gone, or nothing more can be written to the target.
   private func checkDrive() throws(Failure) {
-    guard let failure = driveFailure else { return }
+    guard let failure = ended() else { return }
     throw Failure(
       failure,
-      hint: failure.isFull ? "what is restored so far is whole; to go on with more room: --overwrite if-changed" : nil)
-  }
-
-  private var driveFailure: SystemError? {
-    for drive in drives { if let failure = drive.failure { return failure } }
-    return nil
+      hint: failure.kind == .full
+        ? "what is restored so far is whole; to go on with more room: --overwrite if-changed" : nil)
   }
 
   private func miss(_ entry: Entry, _ message: String) {
@@ -191,7 +190,7 @@ final class PlaceLine: Placing {
   private func miss(_ entry: Entry, _ error: SystemError, _ name: Bytes, _ directory: TargetDirectory) {
     let reason = placer.reason(error, name, in: directory)
     // The end of the drive is told once.
-    if driveFailure == nil { miss(entry, reason) }
+    if ended() == nil { miss(entry, reason) }
   }
 
   private func stripped(_ path: Bytes) -> Bytes? { options.stripped(path) }
@@ -246,7 +245,7 @@ final class PlaceLine: Placing {
     do throws(SystemError) {
       target = TargetDirectory(try self.target.openBeneath(path, [.read, .directory, .noFollow]))
     } catch {
-      if driveFailure == nil { miss(entry, error.asProblem) }
+      if ended() == nil { miss(entry, error.asProblem) }
       return nil
     }
     if let id = target.fileSystem?.identity, touched[id] == nil { touched[id] = target.descriptor }
@@ -384,7 +383,7 @@ final class PlaceLine: Placing {
         try placer.metadata.finish(entry, directory.descriptor, in: directory)
         opened.forget(path)
       } catch {
-        if driveFailure == nil { miss(entry, error.asProblem) }
+        if ended() == nil { miss(entry, error.asProblem) }
       }
       if reporter.wantsItems { reporter.item(.restored, entry.path, .directory) }
     }

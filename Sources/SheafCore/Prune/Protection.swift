@@ -1,6 +1,7 @@
 /// Points that no rule takes away: an empty file beside a point's sets, whose name says it all, since contents may not
 /// fit on a full drive.
 import Posix
+import Storage
 
 extension Series {
   private static let mark = ".protected"
@@ -8,7 +9,7 @@ extension Series {
   /// The points that are protected.
   public func protectedPoints() throws(Failure) -> Set<String> {
     var points: Set<String> = []
-    for name in try system({ () throws(SystemError) in try directory.sortedNames() }) {
+    for name in try stored({ () throws(StoreError) in try folder.names() }) {
       let text = name.shown
       let point = String(text.prefix(18))
       if text == point + Self.mark, PointName.time(point) != nil { points.insert(point) }
@@ -20,7 +21,7 @@ extension Series {
 
   /// Whether somebody let the point go by name, rather than the store being set back to before it.
   func wasDropped(_ point: String) -> Bool {
-    (try? directory.status(of: Bytes((point + Self.dropped).utf8))) != nil
+    folder.has(Bytes((point + Self.dropped).utf8))
   }
 
   /// Leaves a note of points that go and are the newest, so that no machine that saw them takes the store for one that
@@ -29,18 +30,18 @@ extension Series {
     guard let staying = try sets().last(where: { !going.contains($0) }) else { return }
     for set in going where set.point > staying.point {
       // An empty file; where the drive has no room for a name, nothing is lost but a warning.
-      try? directory.open(Bytes((set.point + Self.dropped).utf8), [.write, .create, .noFollow]).close()
+      try? folder.mark(Bytes((set.point + Self.dropped).utf8))
     }
   }
 
   /// False: it was so already.
   public func protect(_ point: String) throws(Failure) -> Bool {
-    try changeProtection { () throws(SystemError) in
-      do throws(SystemError) {
-        try directory.open(Bytes((point + Self.mark).utf8), [.write, .create, .exclusive, .noFollow]).close()
+    try changeProtection { () throws(StoreError) in
+      do throws(StoreError) {
+        try folder.mark(Bytes((point + Self.mark).utf8))
         return true
       } catch {
-        guard error.isExisting else { throw error }
+        guard error.kind == .exists else { throw error }
         return false
       }
     }
@@ -48,23 +49,23 @@ extension Series {
 
   /// False: it was not protected.
   public func unprotect(_ point: String) throws(Failure) -> Bool {
-    try changeProtection { () throws(SystemError) in
-      do throws(SystemError) {
-        try directory.removeFile(Bytes((point + Self.mark).utf8))
+    try changeProtection { () throws(StoreError) in
+      do throws(StoreError) {
+        try folder.remove(Bytes((point + Self.mark).utf8))
         return true
       } catch {
-        guard error.isMissing else { throw error }
+        guard error.kind == .missing else { throw error }
         return false
       }
     }
   }
 
-  private func changeProtection(_ body: () throws(SystemError) -> Bool) throws(Failure) -> Bool {
+  private func changeProtection(_ body: () throws(StoreError) -> Bool) throws(Failure) -> Bool {
     let lock = try SeriesLock(self)
     defer { lock.release() }
-    return try system { () throws(SystemError) in
+    return try stored { () throws(StoreError) in
       let isNew = try body()
-      try directory.sync(directory: true)
+      try folder.sync()
       return isNew
     }
   }

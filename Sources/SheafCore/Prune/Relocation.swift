@@ -1,6 +1,7 @@
 /// Where files lie whose sets go: another set stands for the same point then, and has them too. Manifests that tell of
 /// the old places are written anew; their archives stay as they are.
 import Posix
+import Storage
 import Tar
 
 struct Relocation {
@@ -117,11 +118,9 @@ struct Relocation {
   private func rewrite(_ set: SetName, _ places: [Key: [Extent]?]) throws(Failure) -> Bool {
     let successor = SetName(point: set.point, kind: set.kind, number: try series.nextNumber(set.point))
     let reader = try series.manifest(set, checked: true)
-    let file = try system { () throws(SystemError) in
-      try NewFile(Bytes(successor.manifest.utf8), in: series.directory)
-    }
+    let file = NewStoredFile(Bytes(successor.manifest.utf8), in: series.folder)
     do throws(Failure) {
-      let writer = try system { () throws(SystemError) in try ManifestWriter(file.descriptor, head: reader.head) }
+      let writer = try stored { () throws(StoreError) in try ManifestWriter(file, head: reader.head) }
       let lines = Buffer(capacity: 1 << 18)
       reader.onOther = { text in
         lines.append(text.baseAddress!, text.count)
@@ -141,7 +140,7 @@ struct Relocation {
           lines.append(UInt8(ascii: "\n"))
         }
         if lines.count > 1 << 17 {
-          try system { () throws(SystemError) in try writer.append(lines.bytes) }
+          try stored { () throws(StoreError) in try writer.append(lines.bytes) }
           lines.count = 0
         }
       }
@@ -149,10 +148,10 @@ struct Relocation {
         file.discard()
         return false
       }
-      try system { () throws(SystemError) in
+      try stored { () throws(StoreError) in
         try writer.append(lines.bytes)
         try writer.finish(foot)
-        try file.seal()
+        try file.finish()
         try file.publish()
       }
       return true

@@ -1,6 +1,7 @@
 /// Takes sets away. A manifest's name is what makes a set, so it goes first: it is renamed, which needs no room and
 /// leaves a note of what is still to be removed, should the run end here.
 import Posix
+import Storage
 import Tar
 
 extension Series {
@@ -10,11 +11,11 @@ extension Series {
   /// series' lock.
   func remove(_ sets: [SetName]) throws(Failure) {
     guard !sets.isEmpty else { return }
-    try system { () throws(SystemError) in
+    try stored { () throws(StoreError) in
       for set in sets.sorted().reversed() {
-        try directory.renameToNew(Bytes(set.manifest.utf8), Bytes((set.text + Self.mark).utf8))
+        try folder.rename(Bytes(set.manifest.utf8), to: Bytes((set.text + Self.mark).utf8))
       }
-      try directory.sync(directory: true)
+      try folder.sync()
     }
     try finishRemovals(isQuiet: true)
   }
@@ -25,27 +26,27 @@ extension Series {
     let going = try removals()
     guard !going.isEmpty, isQuiet || !isBeingRead else { return }
     let staying = try volumes()
-    try system { () throws(SystemError) in
+    try stored { () throws(StoreError) in
       for (mark, set, volumes) in going {
         // A volume's name begins as its set's does, whatever a manifest says.
         for volume in volumes where volume.hasPrefix(set.point) && !staying.contains(volume) {
-          do throws(SystemError) { try directory.removeFile(Bytes(volume.utf8)) } catch {
-            guard error.isMissing else { throw error }
+          do throws(StoreError) { try folder.remove(Bytes(volume.utf8)) } catch {
+            guard error.kind == .missing else { throw error }
           }
         }
-        try directory.removeFile(mark)
+        try folder.remove(mark)
       }
-      try directory.sync(directory: true)
+      try folder.sync()
     }
   }
 
   /// What is marked for removal, with the volumes it names.
   private func removals() throws(Failure) -> [(mark: Bytes, set: SetName, volumes: [String])] {
     var found: [(Bytes, SetName, [String])] = []
-    for name in try system({ () throws(SystemError) in try directory.sortedNames() }) {
+    for name in try stored({ () throws(StoreError) in try folder.names() }) {
       let text = name.shown
       guard text.hasSuffix(Self.mark), let set = SetName(String(text.dropLast(Self.mark.utf8.count))) else { continue }
-      let file = try system { () throws(SystemError) in try directory.open(name, [.read, .noFollow, .nonBlocking]) }
+      let file = try stored { () throws(StoreError) in try folder.open(name) }
       found.append((name, set, (try? ManifestIndex(file, name: text))?.foot.volumes.map(\.name) ?? []))
     }
     return found
@@ -73,7 +74,7 @@ extension Series {
 
   /// Bytes of a set's files.
   func size(of set: SetName) -> Int64 {
-    var size = (try? directory.status(of: Bytes(set.manifest.utf8)))?.size ?? 0
+    var size = (try? folder.item(Bytes(set.manifest.utf8)))?.size ?? 0
     for volume in (try? foot(set))?.volumes ?? [] { size.add(saturating: volume.size) }
     return size
   }

@@ -1,12 +1,13 @@
 /// A set's archive as one run of bytes, whatever volumes it lies in.
 import Posix
+import Storage
 import Tar
 
 final class ArchiveReader: ByteSource {
   let set: SetName
   let id: SetID
   let volumes: [SetFoot.Volume]
-  private let files: [(descriptor: Descriptor?, start: Int64)]
+  private let files: [(file: (any StoredFile)?, start: Int64)]
   let size: Int64
   /// Where volumes are missing.
   let gaps: [Range<Int64>]
@@ -29,28 +30,25 @@ final class ArchiveReader: ByteSource {
     self.set = set
     self.id = id
     self.volumes = volumes
-    var files: [(Descriptor?, Int64)] = []
+    var files: [((any StoredFile)?, Int64)] = []
     var shortfalls: [String] = []
     var size: Int64 = 0
     var stored: Int64 = 0
     for volume in volumes {
-      do throws(SystemError) {
+      do throws(StoreError) {
         let file = try series.openVolume(Bytes(volume.name.utf8))
-        let status = try file.status()
-        stored.add(saturating: status.size)
+        stored.add(saturating: file.size)
         files.append((file, size))
-        if status.kind != .file {
-          shortfalls.append("the archive \(volume.name) is no file")
-        } else if status.size != volume.size {
-          shortfalls.append("the archive \(volume.name) has \(status.size) bytes, its manifest says \(volume.size)")
+        if file.size != volume.size {
+          shortfalls.append("the archive \(volume.name) has \(file.size) bytes, its manifest says \(volume.size)")
         }
       } catch {
         files.append((nil, size))
         shortfalls.append(
           "the archive \(volume.name) "
-            + (error.isMissing
+            + (error.kind == .missing
               ? volumes.count > 1 ? "is missing (if it is on another drive: --volume-dir)" : "is missing"
-              : "cannot be read: \(error.cause)"))
+              : error.kind == .unfit ? "is no file" : "cannot be read: \(error.cause)"))
       }
       let (sum, over) = size.addingReportingOverflow(volume.size)
       guard !over else { throw .damaged("\(set.manifest): its volumes have impossible sizes") }
@@ -64,7 +62,7 @@ final class ArchiveReader: ByteSource {
     self.shortfalls = shortfalls
   }
 
-  func read(into buffer: UnsafeMutableRawPointer, count: Int, at offset: Int64) throws(SystemError) -> Int {
+  func read(into buffer: UnsafeMutableRawPointer, count: Int, at offset: Int64) throws(StoreError) -> Int {
     var done = 0
     for (index, (file, start)) in files.enumerated() {
       let end = start + volumes[index].size

@@ -1,13 +1,14 @@
 /// Writes a set's archive: gzip members one after another, in one volume or in several that are cut between two members.
 import Posix
+import Storage
 import Tar
 
 /// Not for use from several threads.
 final class ArchiveWriter {
   private let set: SetName
-  private let directory: Descriptor
+  private let folder: any StoreFolder
   private let limits: Limits
-  private var files: [(file: NewFile, size: Int64)]
+  private var files: [(file: NewStoredFile, size: Int64)]
   /// Where the next member begins.
   private(set) var offset: Int64
   private(set) var members: Int64
@@ -23,16 +24,13 @@ final class ArchiveWriter {
     var free: Int64 = 0
   }
 
-  /// FAT has 32 bits for a file's size.
-  private static let fatLimit: Int64 = 1 << 32 - 1
-
-  init(_ set: SetName, in series: Series, _ limits: Limits) throws(SystemError) {
+  init(_ set: SetName, in series: Series, _ limits: Limits) throws(StoreError) {
     self.set = set
-    directory = series.directory
+    folder = series.folder
     var limits = limits
-    if directory.isFAT { limits.volume = min(limits.volume ?? .max, Self.fatLimit) }
+    if let largest = folder.traits.largestFile { limits.volume = min(limits.volume ?? .max, largest) }
     self.limits = limits
-    files = [(try NewFile(Bytes(set.volume(1, of: 1).utf8), in: directory), 0)]
+    files = [(NewStoredFile(Bytes(set.volume(1, of: 1).utf8), in: folder), 0)]
     (offset, members, tarBytes) = (0, 0, 0)
   }
 
@@ -40,12 +38,12 @@ final class ArchiveWriter {
   /// order, and how many bytes of each.
   init(
     _ set: SetName, in series: Series, continuing kept: [(name: Bytes, size: Int64)], members: Int64, tarBytes: Int64
-  ) throws(SystemError) {
+  ) throws(StoreError) {
     self.set = set
-    directory = series.directory
+    folder = series.folder
     limits = Limits()
     files = []
-    for (name, size) in kept { files.append((try NewFile(continuing: name, from: size, in: directory), size)) }
+    for (name, size) in kept { files.append((try NewStoredFile(continuing: name, from: size, in: folder), size)) }
     offset = kept.reduce(0) { $0 + $1.size }
     self.members = members
     self.tarBytes = tarBytes
@@ -56,17 +54,17 @@ final class ArchiveWriter {
 
   /// Appends one whole member, which inflates to `tarBytes`. Gives the volume it lies in, from 0.
   @discardableResult
-  func append(_ member: UnsafeRawBufferPointer, tarBytes: Int) throws(SystemError) -> Int {
+  func append(_ member: UnsafeRawBufferPointer, tarBytes: Int) throws(StoreError) -> Int {
     if let limit = limits.volume, files[last].size > 0, files[last].size + Int64(member.count) > limit {
       try beginVolume()
     }
     try checkSpace(member.count)
-    do throws(SystemError) { try files[last].file.descriptor.write(member) } catch {
+    do throws(StoreError) { try files[last].file.append(member) } catch {
       // The file system takes no larger file, which some tell only so.
-      guard error.isTooLarge, files[last].size > 0 else { throw error }
-      try files[last].file.descriptor.truncate(to: files[last].size)
+      guard error.kind == .tooLarge, files[last].size > 0 else { throw error }
+      try files[last].file.truncate(to: files[last].size)
       try beginVolume()
-      try files[last].file.descriptor.write(member)
+      try files[last].file.append(member)
     }
     files[last].size += Int64(member.count)
     offset += Int64(member.count)
@@ -78,20 +76,20 @@ final class ArchiveWriter {
   /// A reader takes 48 MB for a set's foot, in which each has a line.
   static let mostVolumes = 250_000
 
-  private func beginVolume() throws(SystemError) {
+  private func beginVolume() throws(StoreError) {
     guard files.count < Self.mostVolumes else {
-      throw .unfit("cut the archive into more than \(Self.mostVolumes) volumes:", directory.path)
+      throw .unfit("cut the archive into more than \(Self.mostVolumes) volumes:", folder.path)
     }
-    try files[last].file.seal()
+    try files[last].file.finish()
     let name = set.volume(files.count + 1, of: files.count + 1)
-    files.append((try NewFile(Bytes(name.utf8), in: directory), 0))
+    files.append((NewStoredFile(Bytes(name.utf8), in: folder), 0))
   }
 
-  private func checkSpace(_ more: Int) throws(SystemError) {
+  private func checkSpace(_ more: Int) throws(StoreError) {
     guard limits.free > 0, offset == 0 || offset + Int64(more) - lookedAt > 16 << 20 else { return }
     lookedAt = offset
-    guard let free = directory.space()?.free, free - Int64(more) < limits.free else { return }
-    throw .full("keep \(Show.size(limits.free)) free while writing to", directory.path)
+    guard let free = folder.space()?.free, free - Int64(more) < limits.free else { return }
+    throw .full("keep \(Show.size(limits.free)) free while writing to", folder.path)
   }
 
   /// A place to go back to.
@@ -108,15 +106,14 @@ final class ArchiveWriter {
   }
 
   /// Takes away what was appended since.
-  func goBack(to mark: Mark) throws(SystemError) {
+  func goBack(to mark: Mark) throws(StoreError) {
     for (file, _) in files[mark.files...] { file.discard() }
     files.removeSubrange(mark.files...)
-    if files[last].file.descriptor.isClosed {
-      let name = Bytes(set.volume(files.count, of: files.count).utf8) + NewFile.partialSuffix
-      files[last].file = try NewFile(continuing: name, from: mark.size, in: directory)
+    if files[last].file.isSealed {
+      let name = Bytes(set.volume(files.count, of: files.count).utf8) + NewStoredFile.partialSuffix
+      files[last].file = try NewStoredFile(continuing: name, from: mark.size, in: folder)
     } else {
-      try files[last].file.descriptor.truncate(to: mark.size)
-      try files[last].file.descriptor.seek(to: mark.size)
+      try files[last].file.truncate(to: mark.size)
     }
     files[last].size = mark.size
     (offset, members, tarBytes) = (mark.offset, mark.members, mark.tarBytes)
@@ -124,16 +121,16 @@ final class ArchiveWriter {
   }
 
   /// Makes durable what was written so far.
-  func sync() throws(SystemError) { try files[last].file.descriptor.sync() }
+  func sync() throws(StoreError) { try files[last].file.sync() }
 
   /// Gives up the end of the last volume. Nothing can be appended then.
-  func shorten(by bytes: Int64) throws(SystemError) {
-    try files[last].file.descriptor.truncate(to: max(0, files[last].size - bytes))
+  func shorten(by bytes: Int64) throws(StoreError) {
+    try files[last].file.truncate(to: max(0, files[last].size - bytes))
   }
 
   /// Makes the archive durable under its partial names. `digests`: of the volumes.
-  func seal(digests: [Digest]) throws(SystemError) -> [SetFoot.Volume] {
-    for (file, _) in files { try file.seal() }
+  func seal(digests: [Digest]) throws(StoreError) -> [SetFoot.Volume] {
+    for (file, _) in files { try file.finish() }
     return files.indices.map { index in
       SetFoot.Volume(
         name: set.volume(index + 1, of: files.count), size: files[index].size, digest: digests[index])
@@ -143,18 +140,18 @@ final class ArchiveWriter {
   /// Compares what the drive gives back with what was written. Only after `seal`.
   func check(_ pieces: [[WrittenPiece]]) throws(Failure) {
     for (index, (file, _)) in files.enumerated() {
-      try Reread.check(try system { () throws(SystemError) in try file.reopened() }, pieces[index])
+      try Reread.check(try stored { () throws(StoreError) in try file.reopened() }, pieces[index])
     }
   }
 
-  func publish() throws(SystemError) {
+  func publish() throws(StoreError) {
     for (index, (file, _)) in files.enumerated() {
       try file.publish(as: Bytes(set.volume(index + 1, of: files.count).utf8))
     }
   }
 
   /// Leaves what was written where it is, for a later run to take over.
-  func abandon() { for (file, _) in files { try? file.descriptor.close() } }
+  func abandon() { for (file, _) in files { file.abandon() } }
 
   func discard() { for (file, _) in files { file.discard() } }
 }

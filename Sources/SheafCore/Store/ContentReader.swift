@@ -1,6 +1,7 @@
 /// Reads files' bytes out of archives, one gzip member at a time; keeps the last member, since files that follow each
 /// other in a tree lie in the same or the next one.
 import Posix
+import Storage
 import Tar
 
 /// Not for use from several threads: each worker has one.
@@ -67,7 +68,7 @@ final class ContentReader {
 
   private func read(_ archive: ArchiveReader, _ count: Int, _ offset: Int64) throws(Failure) {
     compressed.reserve(count)
-    do throws(SystemError) {
+    do throws(StoreError) {
       compressed.count += try archive.read(into: compressed.end, count: count, at: offset)
     } catch {
       throw Failure(error)

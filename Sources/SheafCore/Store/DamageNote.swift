@@ -1,6 +1,7 @@
 /// What verify found damaged, remembered in the series until it is found clean: a file of few lines, which each command
 /// that shows or uses the points looks at.
 import Posix
+import Storage
 
 public struct DamageNote: Equatable, Sendable {
   public struct Finding: Equatable, Sendable {
@@ -68,9 +69,7 @@ extension Series {
   /// the store could not be written.
   public func damageNote(_ known: KnownStores?) -> DamageNote {
     let note: DamageNote
-    if let file = try? directory.open(Self.damageFile, [.read, .noFollow, .nonBlocking]),
-      (try? file.status().kind) == .file, let text = try? file.readAll(atMost: 16 << 20)
-    {
+    if let text = try? folder.contents(Self.damageFile, atMost: 16 << 20) {
       note = DamageNote(text: text)
     } else {
       note = known?.find(uuid: store.uuid)?.series.first { $0.name == name }?.unwrittenDamage ?? DamageNote()
@@ -81,14 +80,14 @@ extension Series {
   /// Puts a note in the place of the one that was there. False: the store cannot be written.
   func write(_ note: DamageNote) -> Bool {
     if note.isEmpty {
-      do throws(SystemError) { try directory.removeFile(Self.damageFile) } catch { return error.isMissing }
+      do throws(StoreError) { try folder.remove(Self.damageFile) } catch { return error.kind == .missing }
       return true
     }
-    do throws(SystemError) {
-      let file = try NewFile(Self.damageFile, in: directory)
-      try file.descriptor.write(note.text)
-      try file.seal()
-      try? directory.removeFile(Self.damageFile)
+    do throws(StoreError) {
+      let file = NewStoredFile(Self.damageFile, in: folder)
+      try file.append(note.text)
+      try file.finish()
+      try? folder.remove(Self.damageFile)
       try file.publish()
       return true
     } catch { return false }
@@ -128,10 +127,9 @@ extension Series {
 
   /// Whether another run took the set away since it was listed.
   func isGone(_ set: SetName) -> Bool {
-    do throws(SystemError) {
-      _ = try directory.status(of: Bytes(set.manifest.utf8))
-      return false
-    } catch { return error.isMissing }
+    do throws(StoreError) {
+      return try folder.item(Bytes(set.manifest.utf8)) == nil
+    } catch { return false }
   }
 
   /// Says that the sets a reader went by are others by now, where they are.

@@ -1,6 +1,7 @@
 /// Opens age files with what the person has: a key file, a passphrase.
 import Age
 import Posix
+import Storage
 import Tar
 
 /// What was given to open encrypted files with.
@@ -17,13 +18,13 @@ public struct Keys {
   }
 
   /// Whether the file begins as an age file does.
-  static func isAge(_ file: Descriptor) throws(Failure) -> Bool {
+  static func isAge(_ file: LocalFile) throws(Failure) -> Bool {
     let start = Bytes(Header.magic).prefix { $0 != UInt8(ascii: "/") }
-    return try system { () throws(SystemError) in try file.read(count: start.count, at: 0) }.elementsEqual(start)
+    return try stored { () throws(StoreError) in try file.read(count: start.count, at: 0) }.elementsEqual(start)
   }
 
   /// The contents of an encrypted file.
-  func open(_ file: Descriptor) throws(Failure) -> AgeReader {
+  func open(_ file: LocalFile) throws(Failure) -> AgeReader {
     let header = try Self.header(of: file)
     let identities: [any Identity]
     if header.needsPassphrase {
@@ -36,13 +37,12 @@ public struct Keys {
       }
       identities = try read(keyFile)
     }
-    let size = try system { () throws(SystemError) in try file.status() }.size
     do throws(AgeFailure) {
-      return try AgeReader(file, size: size, path: file.path, header, identities)
+      return try AgeReader(file, size: file.size, path: file.path, header, identities)
     } catch { throw Self.failure(error, file.path, header) }
   }
 
-  private static func header(of file: Descriptor) throws(Failure) -> Header {
+  private static func header(of file: LocalFile) throws(Failure) -> Header {
     do throws(AgeFailure) { return try Header(of: file) } catch {
       if case .header = error, (try? file.read(count: 11, at: 0)) == Bytes("-----BEGIN ") {
         throw Failure(
@@ -66,8 +66,9 @@ public struct Keys {
   private func read(_ path: Bytes) throws(Failure) -> [any Identity] {
     let file = try Self.openPrivate(path)
     let text: Secret
-    if try system({ () throws(SystemError) in try file.status() }).kind == .file, try Self.isAge(file) {
-      text = try unlocked(file)
+    let isFile = try system({ () throws(SystemError) in try file.status() }).kind == .file
+    if isFile, try Self.isAge(LocalFile(file)) {
+      text = try unlocked(LocalFile(file))
     } else {
       text = try system { () throws(SystemError) in try Secret.all(of: file, atMost: KeyFile.limit) }
     }
@@ -75,7 +76,7 @@ public struct Keys {
     do throws(AgeFailure) { return try KeyFile.identities(text) } catch { throw Self.failure(error, path, nil) }
   }
 
-  private func unlocked(_ file: Descriptor) throws(Failure) -> Secret {
+  private func unlocked(_ file: LocalFile) throws(Failure) -> Secret {
     let header = try Self.header(of: file)
     guard header.needsPassphrase else {
       throw Failure(.failed, "the key file \(Show.path(file.path)) is locked with another key, not with a passphrase")
@@ -104,7 +105,7 @@ public struct Keys {
   private static func failure(_ error: AgeFailure, _ path: Bytes, _ header: Header?) -> Failure {
     let name = Show.path(path)
     switch error {
-    case .system(let error): return Failure(error)
+    case .unreadable(let error): return Failure(error)
     case .header(let why): return .damaged("\(name) is no age file that can be read: \(why)")
     case .headerChecksum: return .damaged("\(name) is damaged: its header was changed")
     case .payload(let damage): return .damaged("\(name) \(damage.words)")

@@ -178,7 +178,7 @@ public struct KnownStores: Sendable {
   ) throws(Failure) {
     let store = series.store
     guard let name = Self.name(store.uuid) else { return }
-    try makeDirectories()
+    try system { () throws(SystemError) in try Descriptor.makeDirectories(directory) }
     let turn = awaitTurn()
     defer { try? turn?.close() }
     let path = try system { () throws(SystemError) in try Host.resolved(store.path) }
@@ -366,6 +366,7 @@ public struct KnownStores: Sendable {
       }
     }
     try system { () throws(SystemError) in
+      try Descriptor.makeDirectories(directory)
       let folder = try Descriptor.open(directory, [.read, .directory])
       let file = try NewFile(name, in: folder)
       try? file.descriptor.setMode(0o600)
@@ -373,16 +374,6 @@ public struct KnownStores: Sendable {
       try file.seal()
       // A private file on a file system of this machine: the new one may take the old one's place.
       try folder.rename(name + NewFile.partialSuffix, to: name)
-    }
-  }
-
-  private func makeDirectories() throws(Failure) {
-    var path = Bytes()
-    for part in directory.split(separator: 47) {
-      path += [47] + part
-      do throws(SystemError) { try Descriptor.workingDirectory.makeDirectory(path, mode: 0o700) } catch {
-        guard error.isExisting else { throw Failure(error) }
-      }
     }
   }
 }

@@ -1,5 +1,6 @@
 /// What a run that ended early left in a series under partial names.
 import Posix
+import Storage
 
 struct Leftovers {
   struct Volume {
@@ -32,12 +33,12 @@ struct Leftovers {
 extension Series {
   /// The sets of interrupted runs, oldest first, and the names of partial files that belong to none.
   func leftovers() throws(Failure) -> (sets: [Leftovers], others: [Bytes]) {
-    let names = try system { () throws(SystemError) in try directory.sortedNames() }
+    let names = try stored { () throws(StoreError) in try folder.names() }
     var found: [SetName: Leftovers] = [:]
     var others: [Bytes] = []
-    for name in names where name.suffix(NewFile.partialSuffix.count).elementsEqual(NewFile.partialSuffix) {
-      guard try system({ () throws(SystemError) in try directory.status(of: name).kind }) == .file else { continue }
-      let text = name.dropLast(NewFile.partialSuffix.count)
+    for name in names where name.suffix(NewStoredFile.partialSuffix.count).elementsEqual(NewStoredFile.partialSuffix) {
+      guard try stored({ () throws(StoreError) in try folder.item(name)?.kind }) == .file else { continue }
+      let text = name.dropLast(NewStoredFile.partialSuffix.count)
       if let (set, rest) = SetName.parse(Bytes(text)) {
         if rest == Bytes(".mtree.gz") {
           found[set, default: Leftovers(set)].journal = name
@@ -56,13 +57,14 @@ extension Series {
       }
     }
     for name in names {
-      let isPartial = name.suffix(NewFile.partialSuffix.count).elementsEqual(NewFile.partialSuffix)
-      guard let (set, rest) = SetName.parse(isPartial ? Bytes(name.dropLast(NewFile.partialSuffix.count)) : name),
+      let isPartial = name.suffix(NewStoredFile.partialSuffix.count).elementsEqual(NewStoredFile.partialSuffix)
+      guard let (set, rest) = SetName.parse(isPartial ? Bytes(name.dropLast(NewStoredFile.partialSuffix.count)) : name),
         found[set] != nil, let number = SetName.volumeNumber(rest)
       else { continue }
-      let status = try system { () throws(SystemError) in try directory.status(of: name) }
-      guard status.kind == .file else { continue }
-      found[set]!.volumes.append(.init(number: number, name: name, isPartial: isPartial, size: status.size))
+      guard let item = try stored({ () throws(StoreError) in try folder.item(name) }), item.kind == .file else {
+        continue
+      }
+      found[set]!.volumes.append(.init(number: number, name: name, isPartial: isPartial, size: item.size))
     }
     for set in found.keys { found[set]!.volumes.sort { $0.number < $1.number } }
     return (found.values.sorted { $0.set < $1.set }, others)
@@ -79,15 +81,15 @@ extension Series {
   func removeLeftovers(sparingBackups: Bool = false) throws(Failure) {
     let (sets, others) = try leftovers()
     for left in sets where !sparingBackups || left.set.number > 1 { try remove(left) }
-    for name in others { try system { () throws(SystemError) in try directory.removeFile(name) } }
+    for name in others { try stored { () throws(StoreError) in try folder.remove(name) } }
   }
 
   func remove(_ left: Leftovers) throws(Failure) {
     // The journal last: as long as it is there, what it tells of can be recognized.
     let names = left.volumes.filter(\.isPartial).map(\.name) + [left.taken, left.journal].compactMap { $0 }
     for name in names {
-      do throws(SystemError) { try directory.removeFile(name) } catch {
-        guard error.isMissing else { throw Failure(error) }
+      do throws(StoreError) { try folder.remove(name) } catch {
+        guard error.kind == .missing else { throw Failure(error) }
       }
     }
   }

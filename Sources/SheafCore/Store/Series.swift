@@ -1,26 +1,27 @@
 /// A series: the directory with the sets of one line of backups, and what builds on what in it.
 import Posix
+import Storage
 import Tar
 
 public final class Series {
-  let directory: Descriptor
+  let folder: CachedFolder
   public let name: Bytes
   let store: Store
   private static let manifestSuffix = Bytes(".mtree.gz")
   private var heads: [SetName: SetHead] = [:]
   /// Other places where volumes may lie, of sets that are spread over media.
-  private var volumeDirectories: [Descriptor] = []
+  private var volumeFolders: [any StoreFolder] = []
   private var feet: [SetName: SetFoot] = [:]
   private var indexes: [SetName: ManifestIndex] = [:]
   /// Locked for as long as sets are read.
-  var reading: Descriptor?
+  var reading: (any StoreLock)?
 
   init(_ name: Bytes, in store: Store) throws(Failure) {
     self.name = name
     self.store = store
-    directory = try system { () throws(SystemError) in try store.directory.open(name, [.read, .directory, .noFollow]) }
+    folder = try store.folder(of: name)
     // On FAT, exFAT and others a name is found in other letters, too.
-    let names = try system { () throws(SystemError) in try store.directory.sortedNames() }
+    let names = try stored { () throws(StoreError) in try store.folder.names() }
     guard names.contains(name) else {
       throw Failure(
         .usage, "the store's file system takes '\(Show.path(name))' for the name of a series that is there already",
@@ -31,31 +32,38 @@ public final class Series {
 
   /// Makes the directory where it is missing.
   static func create(_ name: Bytes, in store: Store) throws(Failure) -> Series {
-    do throws(SystemError) {
-      try store.directory.makeDirectory(name)
-      try store.directory.sync(directory: true)
+    do throws(StoreError) {
+      if try !store.folder.names().contains(name) {
+        try store.folder.makeFolder(name)
+        try store.folder.sync()
+      }
     } catch {
-      guard error.isExisting else { throw Failure(error) }
+      guard error.kind == .exists else { throw Failure(error) }
     }
     return try Series(name, in: store)
   }
 
   /// Looks for volumes in the directory at `path`, too, or in the series' folder there.
   public func add(volumeDirectory path: Bytes) throws(Failure) {
-    let found = try system { () throws(SystemError) in try Descriptor.open(path, [.read, .directory]) }
-    volumeDirectories.append(found)
-    if let below = try? found.open(name, [.read, .directory, .noFollow]) { volumeDirectories.append(below) }
+    let found = try stored { () throws(StoreError) in try LocalFolder(path) }
+    volumeFolders.append(found)
+    if let below = try? found.folder(name) { volumeFolders.append(below) }
   }
 
   /// A volume, to be read; in the series' own directory first.
-  func openVolume(_ name: Bytes) throws(SystemError) -> Descriptor {
-    // Not waiting for the other end of a pipe that someone put there.
-    let flags: Descriptor.Flags = [.read, .noFollow, .nonBlocking]
-    do throws(SystemError) { return try directory.open(name, flags) } catch {
-      guard error.isMissing else { throw error }
-      for other in volumeDirectories { if let found = try? other.open(name, flags) { return found } }
+  func openVolume(_ name: Bytes) throws(StoreError) -> any StoredFile {
+    do throws(StoreError) { return try folder.open(name) } catch {
+      guard error.kind == .missing else { throw error }
+      for other in volumeFolders { if let found = try? other.open(name) { return found } }
       throw error
     }
+  }
+
+  /// Bytes of a volume, as it was listed; nil: it is missing, or no file.
+  func volumeSize(_ name: Bytes) throws(StoreError) -> Int64? {
+    var item = try folder.listedItem(name)
+    for other in volumeFolders where item == nil { item = try? other.item(name) }
+    return item?.kind == .file ? item?.size : nil
   }
 
   static let nameHint = "a folder's name that every file system takes, at most 100 bytes"
@@ -79,7 +87,7 @@ public final class Series {
 
   /// With those that do not count any more.
   func allSets() throws(Failure) -> [SetName] {
-    try system { () throws(SystemError) in try directory.sortedNames() }.compactMap { name in
+    try stored { () throws(StoreError) in try folder.names() }.compactMap { name in
       SetName.parse(name).flatMap { set, rest in rest == Self.manifestSuffix ? set : nil }
     }
   }
@@ -93,7 +101,7 @@ public final class Series {
   /// The archives whose volumes are here, each with their names in order, oldest first, manifest or not.
   func archives() throws(Failure) -> [(set: SetName, volumes: [Bytes])] {
     var found: [SetName: [Bytes]] = [:]
-    for name in try system({ () throws(SystemError) in try directory.sortedNames() }) {
+    for name in try stored({ () throws(StoreError) in try folder.names() }) {
       guard let (set, rest) = SetName.parse(name), SetName.volumeNumber(rest) != nil else { continue }
       found[set, default: []].append(name)
     }
@@ -104,7 +112,7 @@ public final class Series {
   /// manifests again.
   public func withoutManifest() throws(Failure) -> [SetName] {
     // Mostly there are none, which the names alone tell.
-    let names = try system { () throws(SystemError) in try directory.sortedNames() }
+    let names = try stored { () throws(StoreError) in try folder.names() }
     let suffix = Self.manifestSuffix
     let manifests = Set(names.filter { $0.suffix(suffix.count).elementsEqual(suffix) }.map { $0.prefix(18) })
     guard names.contains(where: { !manifests.contains($0.prefix(18)) && SetName.parse($0) != nil }) else { return [] }
@@ -116,15 +124,10 @@ public final class Series {
     return lost.filter { $0.volumes.contains { !others.contains($0.shown) } }.map(\.set)
   }
 
-  func manifestFile(_ set: SetName) throws(Failure) -> Descriptor {
-    // Not waiting for the other end of a pipe that someone put there.
-    let file = try system { () throws(SystemError) in
-      try directory.open(Bytes(set.manifest.utf8), [.read, .noFollow, .nonBlocking])
+  func manifestFile(_ set: SetName) throws(Failure) -> any StoredFile {
+    do throws(StoreError) { return try folder.open(Bytes(set.manifest.utf8)) } catch {
+      throw error.kind == .unfit ? .damaged("\(set.manifest) is no file") : Failure(error)
     }
-    guard try system({ () throws(SystemError) in try file.status().kind }) == .file else {
-      throw .damaged("\(set.manifest) is no file")
-    }
-    return file
   }
 
   /// `inflater`: may be that of others which the same thread reads.
@@ -139,14 +142,19 @@ public final class Series {
   }
 
   /// What of the set's archive is missing or has another size than told, in words.
-  public func shortfalls(of set: SetName) throws(Failure) -> [String] { try ArchiveReader(set, in: self).shortfalls }
+  public func shortfalls(of set: SetName) throws(Failure) -> [String] {
+    for volume in try foot(set).volumes where (try? volumeSize(Bytes(volume.name.utf8))) != volume.size {
+      return try ArchiveReader(set, in: self).shortfalls
+    }
+    return []
+  }
 
   func index(_ set: SetName) throws(Failure) -> ManifestIndex {
     if let known = indexes[set] { return known }
     return try index(set, manifestFile(set))
   }
 
-  private func index(_ set: SetName, _ file: Descriptor) throws(Failure) -> ManifestIndex {
+  private func index(_ set: SetName, _ file: any StoredFile) throws(Failure) -> ManifestIndex {
     let index = try ManifestIndex(file, name: set.manifest)
     feet[set] = index.foot
     // Most manifests of a long chain are small; of a large one the index is read again where it is needed.

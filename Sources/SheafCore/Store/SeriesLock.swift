@@ -2,28 +2,28 @@
 /// *name* says who holds it, since contents may not fit on a full drive. Where the file system can, the file is locked
 /// as well, which the kernel ends with its holder.
 import Posix
+import Storage
 
 final class SeriesLock {
-  private let directory: Descriptor
+  private let folder: any StoreFolder
   private let name: Bytes
-  /// The lock's file, which stays open as long as it is held.
-  private let file: Descriptor
+  private let lock: any StoreLock
 
   /// Of a series; see below.
   convenience init(_ series: Series) throws(Failure) {
-    try self.init(series.directory, series.lockedName, store: series.store.path)
+    try self.init(series.folder, series.lockedName, store: series.store.path)
   }
 
   /// Takes the lock, removing those whose holders are known to be gone. Throws a failure of kind `locked`. `what`: the
   /// directory in words. `store`: as the user named it.
-  init(_ directory: Descriptor, _ what: String, store: Bytes) throws(Failure) {
-    self.directory = directory
-    (name, file) = try Self.make(in: directory, what, store)
+  init(_ folder: any StoreFolder, _ what: String, store: Bytes) throws(Failure) {
+    self.folder = folder
+    (name, lock) = try Self.make(in: folder, what, store)
     // Both of two that begin together see the other and give way: never do both go on.
     do throws(Failure) {
-      for other in try system({ () throws(SystemError) in try directory.sortedNames() })
+      for other in try stored({ () throws(StoreError) in try folder.names() })
       where LockHolder.isLock(other) && other != name {
-        guard let left = LeftLock(other, in: directory) else { continue }
+        guard let left = LeftLock(other, in: folder) else { continue }
         guard left.state == .over else { throw left.failure(what, store) }
         left.remove()
       }
@@ -36,26 +36,26 @@ final class SeriesLock {
 
   /// Makes and locks the file of this process.
   private static func make(
-    in directory: Descriptor, _ what: String, _ store: Bytes
-  ) throws(Failure) -> (Bytes, Descriptor) {
-    var keepsFileLock = directory.isLocalFileSystem
+    in folder: any StoreFolder, _ what: String, _ store: Bytes
+  ) throws(Failure) -> (Bytes, any StoreLock) {
+    var keepsFileLock = folder.traits.keepsLocks
     var mayRemove = true
     while true {
       let name = LockHolder(keepsFileLock: keepsFileLock).name
-      do throws(SystemError) {
-        let file = try directory.open(name, [.write, .create, .exclusive, .noFollow])
-        switch file.lock(exclusive: true) {
-        case .taken: return (name, file)
-        case .unknown where !keepsFileLock: return (name, file)
+      do throws(StoreError) {
+        let (state, lock) = try folder.markLocked(name)
+        switch state {
+        case .taken: return (name, lock)
+        case .unknown where !keepsFileLock: return (name, lock)
         case .unknown:
-          try? directory.removeFile(name)
+          try? folder.remove(name)
           keepsFileLock = false
-        case .heldByOther: throw SystemError.existing("lock", file.path)
+        case .heldByOther: throw StoreError(SystemError.existing("lock", folder.path.joined(name)))
         }
       } catch {
-        guard error.isExisting else { throw Failure(error) }
+        guard error.kind == .exists else { throw Failure(error) }
         // Of the same process number in a namespace that cannot be told, or judged this moment by one that begins, too.
-        guard mayRemove, let left = LeftLock(name, in: directory) else { throw taken(what) }
+        guard mayRemove, let left = LeftLock(name, in: folder) else { throw taken(what) }
         guard left.state == .over else { throw left.failure(what, store) }
         left.remove()
         mayRemove = false
@@ -68,31 +68,26 @@ final class SeriesLock {
   }
 
   /// Whether the lock is still there under its name: somebody may have taken it away.
-  var isHeld: Bool {
-    do throws(SystemError) {
-      let named = try directory.status(of: name)
-      return try named.inode == file.status().inode || !directory.isLocalFileSystem
-    } catch { return !error.isMissing }
-  }
+  var isHeld: Bool { lock.isInPlace }
 
   /// Throws where somebody took the lock away: another run may be writing by now.
   func confirm() throws(Failure) {
-    if !isHeld { throw Failure(.locked, "the lock in \(Show.path(directory.path)) was taken away while it was in use") }
+    if !isHeld { throw Failure(.locked, "the lock in \(Show.path(folder.path)) was taken away while it was in use") }
   }
 
   /// Gives the lock back.
   func release() {
-    try? directory.removeFile(name)
-    try? file.close()
+    try? folder.remove(name)
+    lock.release()
   }
 }
 
 /// A lock that is there, of whoever it may be.
 public struct LeftLock: Sendable {
-  private let directory: Descriptor
+  private let folder: any StoreFolder
   private let name: Bytes
-  /// Open as long as it is looked at, so that nobody takes it meanwhile for one that is held.
-  private let file: Descriptor?
+  /// As long as it is looked at, so that nobody takes it meanwhile for one that is held.
+  private let lock: (any StoreLock)?
   let state: LockHolder.State
   let made: Timestamp
   private let host: String
@@ -100,22 +95,23 @@ public struct LeftLock: Sendable {
   private let isInContainer: Bool
 
   /// nil: it is gone by now.
-  init?(_ name: Bytes, in directory: Descriptor) {
-    guard let status = try? directory.status(of: name) else { return nil }
-    (self.name, self.directory, made) = (name, directory, status.modified)
-    file = status.kind == .file ? try? directory.open(name, [.read, .noFollow, .nonBlocking]) : nil
+  init?(_ name: Bytes, in folder: any StoreFolder) {
+    guard let item = try? folder.item(name) else { return nil }
+    (self.name, self.folder, made) = (name, folder, item.modified)
+    let (lockState, lock) = item.kind == .file ? folder.lock(name, exclusive: false) : (.unknown, nil)
+    self.lock = lock
     guard let holder = LockHolder(name: name) else {
       (state, host, process, isInContainer) = (.unknown, Show.path(Bytes(name.dropFirst(5))), 0, false)
       return
     }
     (host, process) = (Show.path(holder.host), holder.process)
-    let here = LockHolder(keepsFileLock: directory.isLocalFileSystem)
+    let here = LockHolder(keepsFileLock: folder.traits.keepsLocks)
     isInContainer = holder.boot == here.boot && ![0, here.namespace].contains(holder.namespace)
-    switch file?.lock(exclusive: false) {
+    switch lockState {
     case .heldByOther: state = .held
     // Nobody else can have this file system mounted, nor had its holder it over a network.
     case .taken where holder.keepsFileLock && here.keepsFileLock: state = .over
-    default: state = holder.state(seenBy: here, made: status.modified)
+    default: state = holder.state(seenBy: here, made: item.modified)
     }
   }
 
@@ -134,11 +130,11 @@ public struct LeftLock: Sendable {
       .locked, "\(what) is in use by \(holder)",
       hint: state == .held
         ? nil
-        : "if that run is over, 'sheaf unlock -s \(Show.word(store))' removes its lock, \(Show.path(directory.path.joined(name)))"
+        : "if that run is over, 'sheaf unlock -s \(Show.word(store))' removes its lock, \(Show.path(folder.path.joined(name)))"
     )
   }
 
-  func remove() { try? directory.removeFile(name) }
+  func remove() { try? folder.remove(name) }
 }
 
 extension Series {
@@ -162,18 +158,18 @@ extension Store {
 
   /// All locks that are there.
   public func locks(of series: Bytes?) throws(Failure) -> [Locked] {
-    var found = series == nil ? try Self.locks("the store", in: directory) : []
-    for name in try system({ () throws(SystemError) in try directory.sortedNames() })
+    var found = series == nil ? try Self.locks("the store", in: folder) : []
+    for name in try stored({ () throws(StoreError) in try folder.names() })
     where Series.isName(name) && (series == nil || series == name) {
-      guard let folder = try? directory.open(name, [.read, .directory, .noFollow]) else { continue }
-      found += try Self.locks("the series '\(Show.path(name))'", in: folder)
+      guard let series = try? folder.folder(name) else { continue }
+      found += try Self.locks("the series '\(Show.path(name))'", in: series)
     }
     return found
   }
 
-  private static func locks(_ what: String, in directory: Descriptor) throws(Failure) -> [Locked] {
-    try system { () throws(SystemError) in try directory.sortedNames() }.filter(LockHolder.isLock).compactMap {
-      LeftLock($0, in: directory).map { Locked(what: what, lock: $0) }
+  private static func locks(_ what: String, in folder: any StoreFolder) throws(Failure) -> [Locked] {
+    try stored { () throws(StoreError) in try folder.names() }.filter(LockHolder.isLock).compactMap {
+      LeftLock($0, in: folder).map { Locked(what: what, lock: $0) }
     }
   }
 }

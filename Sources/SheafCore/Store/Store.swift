@@ -1,10 +1,12 @@
-/// A store: a directory with a marker that says which one it is. Everything in it is reached through one descriptor
-/// that stays open, so that a drive that is swapped or unmounted in the middle of a run is noticed, not written beside.
+/// A store: a folder with a marker that says which one it is. Everything in it is reached through that folder, which
+/// stays open, so that a drive that is swapped or unmounted in the middle of a run is noticed, not written beside.
 import Posix
+import Storage
 import StoreFiles
 
 public final class Store: Sendable {
-  let directory: Descriptor
+  let folder: CachedFolder
+  private let cache: ManifestCache?
   public let uuid: String
   public let label: Bytes
   public let created: String
@@ -14,20 +16,19 @@ public final class Store: Sendable {
   static let script = Bytes("restore.sh")
 
   /// As the user named it.
-  public var path: Bytes { directory.path }
+  public var path: Bytes { folder.path }
 
-  private init(directory: Descriptor, uuid: String, label: Bytes, created: String) {
-    self.directory = directory
+  private init(folder: CachedFolder, uuid: String, label: Bytes, created: String, cache: ManifestCache? = nil) {
+    self.cache = cache
+    self.folder = folder
     self.uuid = uuid
     self.label = label
     self.created = created
-    // What is made in the store is for those whom its folder lets in.
-    if let status = try? directory.status() { directory.drive?.access = Access(of: status) }
   }
 
   /// Whether there is a store's marker in a folder, whatever it says.
   public static func isMade(in folder: Bytes) -> Bool {
-    (try? Descriptor.open(folder, [.pathOnly, .directory]).status(of: marker)) != nil
+    (try? LocalFolder(folder))?.has(marker) == true
   }
 
   /// Whose file system it lies on, where that is the system's own or the one of the user's home folder; in words.
@@ -38,22 +39,34 @@ public final class Store: Sendable {
   }
 
   func isOnFileSystem(of path: Bytes) -> Bool {
-    guard let there = try? Descriptor.open(path, .pathOnly).status(), let here = try? directory.status() else {
+    guard let there = try? Descriptor.open(path, .pathOnly).status(), let here = folder.directory else {
       return false
     }
     return there.device == here.device
   }
 
-  /// Opens the store at `path`. Throws a failure of kind `noStore` where there is none; writes nothing.
-  public static func open(_ path: Bytes) throws(Failure) -> Store {
+  /// Opens the store at `path`. Throws a failure of kind `noStore` where there is none; writes nothing. `cache`: where
+  /// copies of manifests may be kept.
+  public static func open(_ path: Bytes, cache: ManifestCache? = nil) throws(Failure) -> Store {
+    try open(at: path, cache) { () throws(StoreError) in try LocalFolder(path) }
+  }
+
+  /// Opens the store in a folder of whatever kind.
+  public static func open(_ folder: any StoreFolder, cache: ManifestCache? = nil) throws(Failure) -> Store {
+    try open(at: folder.path, cache) { folder }
+  }
+
+  private static func open(
+    at path: Bytes, _ cache: ManifestCache?, _ folder: () throws(StoreError) -> any StoreFolder
+  ) throws(Failure) -> Store {
     let hint = "is the drive mounted? 'sheaf init -s \(Show.word(path))' makes a new store"
-    let directory: Descriptor
+    let top: any StoreFolder
     let text: Bytes
-    do throws(SystemError) {
-      directory = try Descriptor.open(path, [.read, .directory], on: Drive(endsAtInputOutputError: true))
-      text = try Self.read(marker, in: directory, atMost: 65536)
+    do throws(StoreError) {
+      top = try folder()
+      text = try top.contents(marker, atMost: 65536)
     } catch {
-      if error.isMissing { throw Failure(.noStore, "no store at \(Show.path(path))", hint: hint) }
+      if error.kind == .missing { throw Failure(.noStore, "no store at \(Show.path(path))", hint: hint) }
       throw Failure(.noStore, "cannot open the store at \(Show.path(path)): \(error.cause)")
     }
     let fields = Self.fields(text)
@@ -72,15 +85,8 @@ public final class Store: Sendable {
         hint: "use a newer sheaf")
     }
     return Store(
-      directory: directory, uuid: uuid.shown, label: fields["label", default: []],
-      created: fields["created", default: []].shown)
-  }
-
-  /// A file's contents, where the name is a plain file's: not waiting for the other end of a pipe.
-  private static func read(_ name: Bytes, in directory: Descriptor, atMost limit: Int) throws(SystemError) -> Bytes {
-    let file = try directory.open(name, [.read, .noFollow, .nonBlocking])
-    guard try file.status().kind == .file else { throw SystemError.unfit("open", directory.path.joined(name)) }
-    return try file.readAll(atMost: limit)
+      folder: CachedFolder(top, copies: nil), uuid: uuid.shown, label: fields["label", default: []],
+      created: fields["created", default: []].shown, cache: cache)
   }
 
   private static func fields(_ text: Bytes) -> [String: Bytes] {
@@ -94,13 +100,17 @@ public final class Store: Sendable {
 
   /// Makes a store of the directory at `path`, which is created where it is missing (its parent must be there).
   public static func create(_ path: Bytes, label: Bytes, now: Timestamp) throws(Failure) -> Store {
-    do throws(SystemError) { try Descriptor.workingDirectory.makeDirectory(path, mode: 0o700) } catch {
-      guard error.isExisting else { throw Failure(error, hint: error.isMissing ? "is the drive mounted?" : nil) }
+    let folder: any StoreFolder
+    do throws(StoreError) { folder = try LocalFolder.make(path) } catch {
+      throw Failure(error, hint: error.kind == .missing ? "is the drive mounted?" : nil)
     }
-    let directory = try system { () throws(SystemError) in
-      try Descriptor.open(path, [.read, .directory], on: Drive(endsAtInputOutputError: true))
-    }
-    if (try? directory.status(of: marker)) != nil {
+    return try create(in: folder, label: label, now: now)
+  }
+
+  /// Makes a store of a folder of whatever kind.
+  public static func create(in folder: any StoreFolder, label: Bytes, now: Timestamp) throws(Failure) -> Store {
+    let path = folder.path
+    if folder.has(marker) {
       throw Failure(
         .failed, "there is a store at \(Show.path(path)) already",
         hint: "back up to it with 'sheaf backup -s \(Show.word(path)) SOURCE'")
@@ -109,10 +119,10 @@ public final class Store: Sendable {
     let uuid = newUUID()
     let stamp = PointName.text(now)
     let text = Bytes("format=1\nrequires=\nuuid=\(uuid)\nlabel=".utf8) + label + Bytes("\ncreated=\(stamp)\n".utf8)
-    let store = Store(directory: directory, uuid: uuid, label: label, created: stamp)
+    let store = Store(folder: CachedFolder(folder, copies: nil), uuid: uuid, label: label, created: stamp)
     store.closeTop()
     for helper in Self.helpers {
-      guard let there = try? directory.status(of: helper.name) else { continue }
+      guard let there = try? folder.item(helper.name) else { continue }
       // What an earlier attempt wrote may stay; nobody else's file is taken away.
       guard there.kind == .file, store.text(of: helper) == helper.text else {
         throw Failure(
@@ -128,20 +138,15 @@ public final class Store: Sendable {
   /// Gives the store another identity: a copy that goes on by itself is a store of its own. The marker keeps its length,
   /// so that few bytes of one block change, at one go.
   public func identifyAnew() throws(Failure) -> Store {
-    let lock = try SeriesLock(directory, "the store", store: path)
+    let lock = try SeriesLock(folder, "the store", store: path)
     defer { lock.release() }
-    let text = try system { () throws(SystemError) in try Self.read(Self.marker, in: directory, atMost: 65536) }
+    let text = try stored { () throws(StoreError) in try folder.contents(Self.marker, atMost: 65536) }
     let (old, new) = (Bytes("\nuuid=\(uuid)\n".utf8), Bytes("\nuuid=\(Self.newUUID())\n".utf8))
     guard let place = text.indices.first(where: { text[$0...].starts(with: old) }), old.count == new.count else {
       throw .damaged("\(Show.path(path.joined(Self.marker))) does not have its identity where it is written")
     }
-    try system { () throws(SystemError) in
-      let file = try directory.open(Self.marker, [.readWrite, .noFollow, .nonBlocking])
-      try file.seek(to: Int64(place))
-      try file.write(new)
-      try file.sync()
-    }
-    return try Self.open(path)
+    try stored { () throws(StoreError) in try folder.patch(Self.marker, at: Int64(place), new) }
+    return try Self.open(folder, cache: cache)
   }
 
   /// RFC 9562, version 4.
@@ -160,14 +165,12 @@ public final class Store: Sendable {
   }
 
   private func publish(_ name: Bytes, _ text: Bytes, isProgram: Bool = false) throws(Failure) {
-    try system { () throws(SystemError) in
-      let file = try NewFile(name, in: directory)
-      try file.descriptor.write(text)
-      if isProgram, let mode = try? file.descriptor.status().mode {
-        // Whoever may read it may run it; FAT knows no modes.
-        try? file.descriptor.setMode(mode | (mode & 0o444) >> 2)
-      }
-      try file.seal()
+    try stored { () throws(StoreError) in
+      let file = NewStoredFile(name, in: folder)
+      try file.append(text)
+      try file.finish()
+      // Whoever may read it may run it; not every store knows modes.
+      if isProgram { _ = folder.mendAccess(of: file.partial, isProgram: true) }
       try file.publish()
     }
   }
@@ -181,7 +184,7 @@ public final class Store: Sendable {
     var new: Bytes { name + Bytes(".new") }
     var old: Bytes { name + Bytes(".old") }
     /// Names on the way to another text; only what was interrupted leaves them.
-    var passing: [Bytes] { [name, new].map { $0 + NewFile.partialSuffix } + [new, old] }
+    var passing: [Bytes] { [name, new].map { $0 + NewStoredFile.partialSuffix } + [new, old] }
   }
 
   private static let helpers = [
@@ -191,17 +194,17 @@ public final class Store: Sendable {
 
   /// nil where it cannot be read.
   private func text(of helper: Helper) -> Bytes? {
-    try? Self.read(helper.name, in: directory, atMost: helper.text.count + 1)
+    try? folder.contents(helper.name, atMost: helper.text.count + 1)
   }
 
   /// Writes `README.txt` and `restore.sh` where they are missing or not what this version writes, and tidies up where
   /// that was interrupted. Only where no one else is at it.
   func refreshHelpers() throws(Failure) {
-    let names = Set(try system { () throws(SystemError) in try directory.sortedNames() })
+    let names = Set(try stored { () throws(StoreError) in try folder.names() })
     let isTidy = Self.helpers.allSatisfy { text(of: $0) == $0.text && names.isDisjoint(with: $0.passing) }
     if isTidy, !names.contains(where: LockHolder.isLock) { return }
     let lock: SeriesLock
-    do throws(Failure) { lock = try SeriesLock(directory, "the store", store: path) } catch {
+    do throws(Failure) { lock = try SeriesLock(folder, "the store", store: path) } catch {
       if error.kind == .locked { return }
       throw error
     }
@@ -214,44 +217,43 @@ public final class Store: Sendable {
       if text(of: helper) != helper.text {
         // By new, old, final: exFAT and FAT do not rename over an existing name in one step. At each moment one of the
         // three is whole.
-        if (try? directory.status(of: helper.name)) != nil {
-          for name in [helper.new, helper.old] { try? directory.removeFile(name) }
+        if folder.has(helper.name) {
+          for name in [helper.new, helper.old] { try? folder.remove(name) }
           try publish(helper.new, helper.text, isProgram: helper.isProgram)
-          try system { () throws(SystemError) in
-            try directory.renameToNew(helper.name, helper.old)
-            try directory.renameToNew(helper.new, helper.name)
-            try directory.sync(directory: true)
+          try stored { () throws(StoreError) in
+            try folder.rename(helper.name, to: helper.old)
+            try folder.rename(helper.new, to: helper.name)
+            try folder.sync()
           }
         } else {
           try publish(helper.name, helper.text, isProgram: helper.isProgram)
         }
       }
-      for name in helper.passing where (try? directory.status(of: name)) != nil {
-        try system { () throws(SystemError) in try directory.removeFile(name) }
+      for name in helper.passing where folder.has(name) {
+        try stored { () throws(StoreError) in try folder.remove(name) }
       }
     }
+  }
+
+  /// The folder of a series, which has to be there.
+  func folder(of series: Bytes) throws(Failure) -> CachedFolder {
+    let found = try stored { () throws(StoreError) in try folder.folder(series) }
+    return CachedFolder(found, copies: cache?.copies(store: uuid, series: series))
   }
 
   /// The names of the series in this store, sorted.
   public func seriesNames() throws(Failure) -> [Bytes] {
-    let names = try system { () throws(SystemError) in try directory.sortedNames() }
-    return names.filter { name in
-      guard (try? directory.status(of: name))?.kind == .directory, let series = try? Series(name, in: self) else {
-        return false
-      }
-      return (try? series.sets())?.isEmpty == false
-    }
+    try series { (try? $0.sets())?.isEmpty == false }.map(\.name)
+  }
+
+  private func series(where isMeant: (Series) -> Bool) throws(Failure) -> [Series] {
+    let items = try stored { () throws(StoreError) in try folder.list() }
+    return items.filter { $0.kind == .folder }.compactMap { try? Series($0.name, in: self) }.filter(isMeant)
   }
 
   /// The names of the series that have archives, manifests or not.
   public func archiveSeriesNames() throws(Failure) -> [Bytes] {
-    let names = try system { () throws(SystemError) in try directory.sortedNames() }
-    return names.filter { name in
-      guard (try? directory.status(of: name))?.kind == .directory, let series = try? Series(name, in: self) else {
-        return false
-      }
-      return (try? series.archives())?.isEmpty == false
-    }
+    try series { (try? $0.archives())?.isEmpty == false }.map(\.name)
   }
 
   /// The series a reading command means: the one asked for, else the only one there is, else the host's.
@@ -260,23 +262,23 @@ public final class Store: Sendable {
       guard Series.isName(wanted) else {
         throw Failure(.usage, "'\(Show.path(wanted))' cannot be a series' name", hint: Series.nameHint)
       }
-      if (try? directory.status(of: wanted))?.kind != .directory {
+      if (try? folder.item(wanted))?.kind != .folder {
         let known = try seriesNames().map(Show.path).joined(separator: ", ")
         throw Failure(
           .failed, "no series '\(Show.path(wanted))' in this store", hint: known.isEmpty ? nil : "there is: \(known)")
       }
       return try Series(wanted, in: self)
     }
-    let names = try seriesNames()
-    if names.isEmpty {
+    let all = try series { (try? $0.sets())?.isEmpty == false }
+    if all.isEmpty {
       throw Failure(
         .failed, "there is no backup in this store yet",
         hint: "make one with 'sheaf backup -s \(Show.word(path)) SOURCE'")
     }
-    if names.count == 1 { return try Series(names[0], in: self) }
-    if names.contains(host) { return try Series(host, in: self) }
+    if let only = all.first, all.count == 1 { return only }
+    if let own = all.first(where: { $0.name == host }) { return own }
     throw Failure(
       .usage, "this store has several series",
-      hint: "choose one with --series: \(names.map(Show.path).joined(separator: ", "))")
+      hint: "choose one with --series: \(all.map { Show.path($0.name) }.joined(separator: ", "))")
   }
 }

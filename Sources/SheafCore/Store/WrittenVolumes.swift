@@ -1,6 +1,7 @@
 /// What is remembered of an archive's volumes while they are written: the digest of each, and a checksum of each piece,
 /// with which the drive is asked whether it has them.
 import Posix
+import Storage
 import Tar
 
 /// Bytes that were written in one go.
@@ -58,7 +59,7 @@ final class WrittenVolumes {
 /// Reads files once more before a set is published, from the medium where the system lets go of its own copy.
 enum Reread {
   /// Throws `failed` where a file does not begin with the pieces that were written.
-  static func check(_ file: Descriptor, _ pieces: [WrittenPiece]) throws(Failure) {
+  static func check(_ file: any StoredFile, _ pieces: [WrittenPiece]) throws(Failure) {
     file.dropCache()
     let next = Monitor((piece: 0, offset: Int64(0)))
     let failure = Monitor<Failure?>(nil)
@@ -77,7 +78,7 @@ enum Reread {
         let length = Int(piece.length)
         buffer.count = 0
         buffer.reserve(length)
-        do throws(SystemError) {
+        do throws(StoreError) {
           let read = try file.read(into: buffer.start, count: length, at: offset)
           let bytes = UnsafeRawBufferPointer(start: buffer.start, count: read)
           if read == length, GzipMember.crc32(bytes) == piece.checksum { continue }

@@ -1,5 +1,6 @@
 /// One run: compares the sources with the newest point and writes a set.
 import Posix
+import Storage
 import Tar
 
 public struct BackupOptions: Sendable {
@@ -103,7 +104,7 @@ public struct Backup {
     guard Series.isName(name) else {
       throw Failure(.usage, "'\(Show.path(name))' cannot be a series' name", hint: Series.nameHint)
     }
-    let isNew = (try? store.directory.status(of: name)) == nil
+    let isNew = try stored { () throws(StoreError) in try !store.folder.names().contains(name) }
     if isNew, options.sources.isEmpty {
       throw Failure(
         .usage, "nothing to back up: the series '\(Show.path(name))' is new and remembers no sources",
@@ -115,7 +116,7 @@ public struct Backup {
     }
     if isNew, options.isDryRun {
       // Nothing may be written, so there is no directory to lock.
-      let rules = try walkRules(options.exclusions ?? ExclusionRules())
+      let rules = walkRules(options.exclusions ?? ExclusionRules())
       return try Run(self, series: nil, lock: nil, name: name, host: host, rules: rules).write(
         after: nil, fullBecause: nil)
     }
@@ -296,9 +297,8 @@ public struct Backup {
     return rules
   }
 
-  private func walkRules(_ exclusions: ExclusionRules) throws(Failure) -> WalkRules {
-    let status = try system { () throws(SystemError) in try store.directory.status() }
-    return WalkRules(exclusions: exclusions, store: (status.device, status.inode))
+  private func walkRules(_ exclusions: ExclusionRules) -> WalkRules {
+    WalkRules(exclusions: exclusions, store: store.folder.directory.map { ($0.device, $0.inode) })
   }
 
   fileprivate var spill: Descriptor? { try? Descriptor.open(spillDirectory, [.read, .directory]) }
@@ -322,7 +322,7 @@ private struct Previous {
     for set in chain {
       for volume in try series.foot(set).volumes {
         var size: Int64?
-        do throws(SystemError) { size = try series.openVolume(Bytes(volume.name.utf8)).status().size } catch {
+        do throws(StoreError) { size = try series.volumeSize(Bytes(volume.name.utf8)) } catch {
           // That says nothing about the archive.
           if error.isDriveFailure { throw Failure(error) }
         }
@@ -458,7 +458,7 @@ private struct Run {
       return summary
     }
 
-    let room = Room(series!.directory, keeping: options.keepFree)
+    let room = Room(series!.folder, keeping: options.keepFree)
     if !isFull, let previous, previous.set.kind != .full, let warning = room.warning(before: previous.foot.storedBytes)
     {
       task.reporter.note(warning)
@@ -480,10 +480,10 @@ private struct Run {
     if let warning = room.warning { task.reporter.note(warning) }
     let set = SetName(point: PointName.text(time), kind: head.kind)
     let writer: SetWriter
-    do throws(SystemError) {
+    do throws(StoreError) {
       writer = try SetWriter(
         set, head: head, in: series!, .init(volume: options.volumeSize, free: options.keepFree))
-    } catch { throw Failure(error, hint: error.isFull ? removable() : nil) }
+    } catch { throw Failure(error, hint: error.kind == .full ? removable() : nil) }
     let untold = UntoldContents()
     let packers = (0..<processorCount()).map { _ in
       Packer(
@@ -534,7 +534,7 @@ private struct Run {
             try previous.flatMap { (previous) throws(Failure) in try series!.entry(at: path, of: previous.chain) }
           })
       }
-      let foot = try system { () throws(SystemError) in
+      let foot = try stored { () throws(StoreError) in
         try writer.finish(unchangedPoint: digest, unchanged: comparison.counts)
       }
       let isPlain =
@@ -545,13 +545,13 @@ private struct Run {
       }
       if options.rereads { try writer.check() }
       try lock?.confirm()
-      try system { () throws(SystemError) in try writer.publish() }
+      try stored { () throws(StoreError) in try writer.publish() }
       summary.bytesWritten = foot.storedBytes
       summary.set = set
       return summary
     } catch {
       try? line.finish()
-      if error.cause?.isFull == true, room.needed == nil { room.needed = try? estimate().stored }
+      if error.cause?.kind == .full, room.needed == nil { room.needed = try? estimate().stored }
       throw try ended(error, writer, room)
     }
   }
@@ -613,7 +613,7 @@ private struct Run {
       writer.discard()
       return failure
     }
-    if cause.isFull {
+    if cause.kind == .full {
       writer.abandonFull()
       return Failure(
         .failed,

@@ -106,7 +106,7 @@ public struct Diff {
       isAnything = try compare(old, PointSlice(series, series.chain(of: to), options.path), found)
     } else {
       let live = try LiveTree(
-        like: series.head(from), at: options.path, store: try? series.store.directory.status(),
+        like: series.head(from), at: options.path, store: series.store.folder.directory,
         readsContents: options.readsContents,
         names: { (path) throws(Failure) in try series.names(in: path, of: series.chain(of: from)) }, reporter: reporter,
         progress: progress, clock: clock)
@@ -234,29 +234,25 @@ private final class Differences {
   }
 
   func visit(_ body: (Difference) throws(Failure) -> Void) throws(Failure) {
-    try system { () throws(SystemError) in
-      try moves.visit { old, new throws(SystemError) in
+    try moves.visit { old, new throws(Failure) in
+      try system { () throws(SystemError) in
         try put(old == nil ? .added : new == nil ? .removed : .moved, old, new)
       }
     }
     // Directories that moved, by where they are now, and where they were.
     var moved = DirectoryTable<Bytes>()
     let scratch = Buffer()
-    var failure: Failure?
-    try system { () throws(SystemError) in
-      try sorter.visit { bytes throws(SystemError) in
-        guard failure == nil, let (action, old, new) = Self.parsed(bytes, scratch) else { return }
-        let difference = Difference(action, from: old, to: new) { aspects in
-          guard action == .moved, aspects.isEmpty, let old, let new else { return false }
-          return moved.first(above: new.path.splitAtName.parent) { now, before in
-            old.path == before + new.path[now.count...] ? true : nil
-          } ?? false
-        }
-        if action == .moved, difference.kind == .directory, !difference.isWithin { moved.add(new!.path, old!.path) }
-        do throws(Failure) { try body(difference) } catch { failure = error }
+    try sorter.visit { bytes throws(Failure) in
+      guard let (action, old, new) = Self.parsed(bytes, scratch) else { return }
+      let difference = Difference(action, from: old, to: new) { aspects in
+        guard action == .moved, aspects.isEmpty, let old, let new else { return false }
+        return moved.first(above: new.path.splitAtName.parent) { now, before in
+          old.path == before + new.path[now.count...] ? true : nil
+        } ?? false
       }
+      if action == .moved, difference.kind == .directory, !difference.isWithin { moved.add(new!.path, old!.path) }
+      try body(difference)
     }
-    if let failure { throw failure }
   }
 
   private static func parsed(_ bytes: UnsafeRawBufferPointer, _ scratch: Buffer) -> (

@@ -1,6 +1,7 @@
 /// An archive file by itself, without its store: ours or anyone's.
 import Age
 import Posix
+import Storage
 import Tar
 
 public struct LoneArchive {
@@ -15,8 +16,10 @@ public struct LoneArchive {
     let isNamedAge = path.hasSuffix(".age")
     let name = isNamedAge ? Bytes(path.dropLast(4)) : path
     guard endings.contains(where: name.hasSuffix),
-      let file = try? Descriptor.open(path, [.read, .nonBlocking]), (try? file.status().kind) == .file
+      let descriptor = try? Descriptor.open(path, [.read, .nonBlocking]), let status = try? descriptor.status(),
+      status.kind == .file
     else { return nil }
+    let file = LocalFile(descriptor, size: status.size)
     self.path = path
     let beginsAsAge = try Keys.isAge(file)
     encrypted = isNamedAge || beginsAsAge ? try keys.open(file) : nil
@@ -49,7 +52,7 @@ public struct LoneArchive {
       guard let found else { break }
       try body(Entry(found), (found.uid, found.gid))
     }
-    if let encrypted { try system { () throws(SystemError) in try encrypted.checkEnd() } }
+    if let encrypted { try stored { () throws(StoreError) in try encrypted.checkEnd() } }
   }
 
   public func read(_ wanted: Bytes, _ body: (UnsafeRawBufferPointer) throws(Failure) -> Void) throws(Failure) {
@@ -81,13 +84,13 @@ public struct LoneArchive {
 
   /// Reads everything: each gzip member's checksum, each entry. Gives how many entries there are.
   public func verify() throws(Failure) -> (entries: Int64, bytes: Int64) {
-    if let encrypted { try system { () throws(SystemError) in try encrypted.check() } }
+    if let encrypted { try stored { () throws(StoreError) in try encrypted.check() } }
     var start: Bytes = [0, 0]
-    _ = try system { () throws(SystemError) in try source.read(into: &start, count: 2, at: 0) }
+    _ = try stored { () throws(StoreError) in try source.read(into: &start, count: 2, at: 0) }
     if start == [0x1f, 0x8b] {
       do throws(GzipStream.Failure) { _ = try GzipStream.check(source) } catch {
         switch error {
-        case .system(let error): throw Failure(error)
+        case .unreadable(let error): throw Failure(error)
         case .cutShort: throw .damaged("\(Show.path(path)): is cut short")
         case .corrupt, .notGzip: throw .damaged("\(Show.path(path)): its gzip data is damaged")
         }

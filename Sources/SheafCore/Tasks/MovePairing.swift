@@ -36,10 +36,10 @@ final class MovePairing {
   }
 
   /// Calls `body` with each pair, and with those that are alone.
-  func visit(_ body: (_ removed: Entry?, _ added: Entry?) throws(SystemError) -> Void) throws(SystemError) {
+  func visit(_ body: (_ removed: Entry?, _ added: Entry?) throws(Failure) -> Void) throws(Failure) {
     var group = Group()
     let scratch = Buffer()
-    try sorter.visit { bytes throws(SystemError) in
+    try sorter.visit { bytes throws(Failure) in
       let text = UnsafeRawBufferPointer(rebasing: bytes.dropLast()).bindMemory(to: UInt8.self)
       guard var entry = Entry(record: text, scratch) else { return }
       let parts = entry.path.split(separator: UInt8(ascii: "/"), maxSplits: 2)
@@ -68,7 +68,7 @@ final class MovePairing {
     var removed: [Entry] = []
 
     /// The likeliest pairs first; where nothing else tells, in order.
-    func pair(_ body: (Entry?, Entry?) throws(SystemError) -> Void) throws(SystemError) {
+    func pair(_ body: (Entry?, Entry?) throws(Failure) -> Void) throws(Failure) {
       var partners = [Int?](repeating: nil, count: added.count)
       var isTaken = [Bool](repeating: false, count: removed.count)
       let keys: [(Entry) -> Bytes?] = [

@@ -84,7 +84,7 @@ public struct Prune {
     guard !sets.isEmpty else { return [] }
     try progress.checkCancelled()
     let quiet = try series.awaitReaders()
-    defer { try? quiet?.close() }
+    defer { quiet?.release() }
     let gone: [SetName]
     let kept: [SetName]
     do throws(Failure) { (gone, kept) = try Relocation(going: sets, series: series).run() } catch {
@@ -118,7 +118,7 @@ public struct Prune {
     }
   }
 
-  private var free: Int64 { series.directory.space()?.free ?? .max }
+  private var free: Int64 { series.folder.space()?.free ?? .max }
 
   /// Bytes of the sets: one made of them has hardly more.
   private func size(_ sets: [SetName]) -> Int64 {
@@ -143,7 +143,7 @@ public struct Prune {
     } catch {
       guard error.kind != .interrupted else { throw error }
       reporter.problem("\(sets[0].text) is left as it is: \(error.message)", path: nil)
-      if error.cause?.isFull == true {
+      if error.cause?.kind == .full {
         reporter.note(
           "folding it may take \(Show.size(needed)), and \(Show.size(free)) is free on the drive; what goes without --fold needs no room"
         )

@@ -1,5 +1,6 @@
 /// Makes lost manifests again from the archives alone. A good manifest is never touched.
 import Posix
+import Storage
 import Tar
 
 public struct RebuildSummary: Sendable {
@@ -37,9 +38,7 @@ public struct Rebuild {
     let there = Set(try series.archives().map(\.set))
     for set in named.sorted() where !there.contains(set) && !isGood(set) {
       reporter.note("\(set.manifest) cannot be read and is put aside")
-      try system { () throws(SystemError) in
-        try series.directory.rename(Bytes(set.manifest.utf8), to: Bytes("\(set.manifest).damaged".utf8))
-      }
+      try stored { () throws(StoreError) in try putAside(Bytes(set.manifest.utf8)) }
       named.remove(set)
     }
     for (set, volumes) in try series.archives() {
@@ -106,8 +105,8 @@ public struct Rebuild {
   private func rebuild(_ set: SetName, _ names: [Bytes], _ summary: inout RebuildSummary) throws(Failure) -> Int64 {
     var volumes: [SetFoot.Volume] = []
     for name in names {
-      let status = try system { () throws(SystemError) in try series.directory.status(of: name) }
-      volumes.append(SetFoot.Volume(name: name.shown, size: status.size, digest: Digest()))
+      let size = try stored { () throws(StoreError) in try series.folder.item(name)?.size }
+      volumes.append(SetFoot.Volume(name: name.shown, size: size ?? 0, digest: Digest()))
     }
     let head = try head(set, names[0])
     let archive = try ArchiveReader(set, id: head.id, volumes: volumes, in: series)
@@ -147,11 +146,11 @@ public struct Rebuild {
     if !moves.all.isEmpty { try addMoved(lines, chain, spill, set) }
     lines.links = try addLinks(lines, chain, spill, set)
     var trial = try system { () throws(SystemError) in try spill.openNameless() }
-    try lines.write(to: trial, SetFoot())
+    try lines.write(to: LocalOutput(trial), SetFoot())
     lines.places = try places(lines, trial, chain, spill, set)
     if !lines.places.isEmpty {
       trial = try system { () throws(SystemError) in try spill.openNameless() }
-      try lines.write(to: trial, SetFoot())
+      try lines.write(to: LocalOutput(trial), SetFoot())
     }
     var foot = try measure(trial, set, chain)
     foot.volumes = volumes
@@ -160,18 +159,13 @@ public struct Rebuild {
     foot.incompleteAfter = scan.incompleteAfter
 
     // Not the name of an interrupted run's journal, by which an archive would be cut.
-    let file = try system { () throws(SystemError) in
-      try NewFile(Bytes(set.manifest.utf8), in: series.directory, suffix: Bytes(".rebuilt.partial"))
-    }
+    let file = NewStoredFile(Bytes(set.manifest.utf8), in: series.folder, suffix: Bytes(".rebuilt.partial"))
     do throws(Failure) {
-      try lines.write(to: file.descriptor, foot)
-      try system { () throws(SystemError) in
-        try file.seal()
+      try lines.write(to: file, foot)
+      try stored { () throws(StoreError) in
+        try file.finish()
         let name = Bytes(set.manifest.utf8)
-        // What cannot be read is kept aside: it may still tell a person something.
-        if (try? series.directory.status(of: name)) != nil {
-          try series.directory.rename(name, to: name + Bytes(".damaged"))
-        }
+        if series.folder.has(name) { try putAside(name) }
         try file.publish()
       }
       series.forget(set)
@@ -182,11 +176,16 @@ public struct Rebuild {
     return scan.files
   }
 
+  /// Keeps what cannot be read: it may still tell a person something. Of several the last.
+  private func putAside(_ manifest: Bytes) throws(StoreError) {
+    let aside = manifest + Bytes(".damaged")
+    if series.folder.has(aside) { try series.folder.remove(aside) }
+    try series.folder.rename(manifest, to: aside)
+  }
+
   /// What the archive's first member says of the set.
   private func head(_ set: SetName, _ volume: Bytes) throws(Failure) -> SetHead {
-    let file = try system { () throws(SystemError) in
-      try series.directory.open(volume, [.read, .noFollow, .nonBlocking])
-    }
+    let file = try stored { () throws(StoreError) in try series.folder.open(volume) }
     let inflated = Buffer()
     var comment = Bytes()
     let members = MemberReader(file)
@@ -216,7 +215,7 @@ public struct Rebuild {
     let moved = try MovedLines(lines.moves, of: try series.tree(chain), namesOf: [], spillingTo: spill)
     let point = OldTree(try series.tree(chain))
     let whole = try system { () throws(SystemError) in try spill.openNameless() }
-    let writer = try system { () throws(SystemError) in try ManifestWriter(whole, head: lines.head) }
+    let writer = try stored { () throws(StoreError) in try ManifestWriter(LocalOutput(whole), head: lines.head) }
     let text = Buffer()
     if try point.next(), try point.begin(moved) {
       repeat {
@@ -224,15 +223,15 @@ public struct Rebuild {
         guard point.isElsewhere || (point.line.kind == .directory && !point.isVacated) else { continue }
         text.count = 0
         text.append(Bytes(point.line.text) + [10])
-        try system { () throws(SystemError) in try writer.append(text.bytes) }
+        try stored { () throws(StoreError) in try writer.append(text.bytes) }
       } while try point.next()
     }
-    try system { () throws(SystemError) in try writer.finish(SetFoot()) }
+    try stored { () throws(StoreError) in try writer.finish(SetFoot()) }
     let trial = try system { () throws(SystemError) in try spill.openNameless() }
     // Without saying what is fresh: that hides what came along as well.
-    try lines.write(to: trial, SetFoot(), marksFresh: false)
-    let newer = try ManifestReader(trial, name: set.manifest)
-    let merged = PointReader([newer, try ManifestReader(whole, name: set.manifest)])
+    try lines.write(to: LocalOutput(trial), SetFoot(), marksFresh: false)
+    let newer = try ManifestReader(LocalFile(trial), name: set.manifest)
+    let merged = PointReader([newer, try ManifestReader(LocalFile(whole), name: set.manifest)])
     let links = Set(lines.scan.links.map(\.path))
     while try merged.next() {
       guard merged.age == 1 else { continue }
@@ -254,7 +253,7 @@ public struct Rebuild {
     guard !chain.isEmpty else { return [:] }
     let ids = try series.identities().union([lines.head.id])
     var lost: [Bytes: Entry] = [:]
-    let own = try ManifestReader(trial, name: set.manifest)
+    let own = try ManifestReader(LocalFile(trial), name: set.manifest)
     while try own.next() {
       guard own.line.what == .entry, own.line.kind == .file, let place = own.line.place,
         !ids.contains(place.extent.set), let entry = own.line.entry()
@@ -288,7 +287,7 @@ public struct Rebuild {
     var firsts: [Bytes: Entry?] = [:]
     for link in links { firsts[link.first] = .some(nil) }
     let trial = try system { () throws(SystemError) in try spill.openNameless() }
-    try lines.write(to: trial, SetFoot())
+    try lines.write(to: LocalOutput(trial), SetFoot())
     let tree = try tree(trial, set, chain)
     while try tree.next() {
       let path = Bytes(tree.line.path)
@@ -328,7 +327,7 @@ public struct Rebuild {
   }
 
   private func tree(_ trial: Descriptor, _ set: SetName, _ chain: [SetName]) throws(Failure) -> PointReader {
-    try series.tree(ManifestReader(trial, name: set.manifest), on: chain)
+    try series.tree(ManifestReader(LocalFile(trial), name: set.manifest), on: chain)
   }
 
   /// The point's digest and counts.
@@ -341,7 +340,7 @@ public struct Rebuild {
       foot.counts.count(entryOf: tree)
     }
     foot.point = digest.finish()
-    let notes = try ManifestReader(trial, name: set.manifest)
+    let notes = try ManifestReader(LocalFile(trial), name: set.manifest)
     while try notes.next() { if notes.line.what == .deleted { foot.counts.deleted += 1 } }
     return foot
   }
@@ -358,21 +357,19 @@ private struct SetLines {
   /// How many names there are of what a tar entry tells the first name of.
   var links: [Bytes: UInt32] = [:]
 
-  func write(to file: Descriptor, _ foot: SetFoot, marksFresh: Bool = true) throws(Failure) {
+  func write(to file: any StoreOutput, _ foot: SetFoot, marksFresh: Bool = true) throws(Failure) {
     let marksFresh = marksFresh && !moves.all.isEmpty
-    try system { () throws(SystemError) in
-      let writer = try ManifestWriter(file, head: head)
-      let lines = Buffer()
-      for move in scan.moves { ManifestSyntax.append(move, to: lines) }
-      try writer.append(lines.bytes)
-      let text = Buffer()
-      let scratch = Buffer()
-      try sorter.visit { (line) throws(SystemError) in
-        guard isMarked(line, marksFresh, scratch, text) || isMended(line, scratch, text) else {
-          return try writer.append(line)
-        }
-        try writer.append(text.bytes)
-      }
+    let writer = try stored { () throws(StoreError) in try ManifestWriter(file, head: head) }
+    let lines = Buffer()
+    for move in scan.moves { ManifestSyntax.append(move, to: lines) }
+    try stored { () throws(StoreError) in try writer.append(lines.bytes) }
+    let text = Buffer()
+    let scratch = Buffer()
+    try sorter.visit { (line) throws(Failure) in
+      let isOther = isMarked(line, marksFresh, scratch, text) || isMended(line, scratch, text)
+      try stored { () throws(StoreError) in try writer.append(isOther ? text.bytes : line) }
+    }
+    try stored { () throws(StoreError) in
       lines.count = 0
       var table = MemberTable()
       for (length, checksum) in scan.members { table.add(length: length, checksum: checksum, to: lines) }

@@ -143,7 +143,7 @@ public struct Restore {
     _ request: Request, _ set: SetName, _ there: Descriptor?, _ reporter: any Reporter
   ) throws(Failure) -> PlacePreview {
     let preview = PlacePreview(
-      there, above: try lookedAt(there), store: try? series.store.directory.status(), set: set, options,
+      there, above: try lookedAt(there), store: series.store.folder.directory, set: set, options,
       roots: request.roots, sparing: request.rules.sparing, reporter: reporter)
     try feed(request, to: preview)
     if let shortage = preview.shortage {

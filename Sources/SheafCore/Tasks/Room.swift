@@ -1,5 +1,6 @@
 /// Whether a drive has room for a run.
 import Posix
+import Storage
 
 final class Room {
   /// Bytes that may be written; nil where the file system does not tell.
@@ -9,8 +10,8 @@ final class Room {
   var needed: Int64?
 
   /// `keeping`: bytes that are to stay free.
-  init(_ directory: Descriptor, keeping kept: Int64) {
-    free = directory.space().map { max(0, $0.free - kept) }
+  init(_ folder: any StoreFolder, keeping kept: Int64) {
+    free = folder.space().map { max(0, $0.free - kept) }
     self.kept = kept
   }
 

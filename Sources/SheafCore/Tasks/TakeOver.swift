@@ -2,6 +2,7 @@
 /// journal becomes the manifest of an incomplete set. So the next run need not read those files again, and no path is
 /// lost or comes back to life: nothing is said of what the run had not reached.
 import Posix
+import Storage
 import Tar
 
 public struct TakeOverSummary: Sendable {
@@ -39,11 +40,11 @@ struct TakeOver {
   /// Only under the series' lock. nil: nothing was left, or nothing of it can be kept; it is removed then.
   func run() throws(Failure) -> TakeOverSummary? {
     let (sets, others) = try series.leftovers()
-    for name in others { try system { () throws(SystemError) in try series.directory.removeFile(name) } }
+    for name in others { try stored { () throws(StoreError) in try series.folder.remove(name) } }
     var result: TakeOverSummary?
     for left in sets {
       var isKept = false
-      if (try? series.directory.status(of: Bytes(left.set.manifest.utf8))) == nil {
+      if !series.folder.has(Bytes(left.set.manifest.utf8)) {
         var unfinished: UnfinishedFile?
         if let summary = try complete(left) {
           (result, isKept) = (summary, true)
@@ -68,7 +69,7 @@ struct TakeOver {
 
   private func complete(_ left: Leftovers) throws(Failure) -> TakeOverSummary? {
     for manifest in [left.taken, left.journal].compactMap({ $0 }) {
-      guard let file = try? series.directory.open(manifest, [.read, .noFollow, .nonBlocking]),
+      guard let file = try? series.folder.open(manifest),
         (try? ManifestIndex(file, name: manifest.shown)) != nil,
         let reader = try? ManifestReader(file, name: manifest.shown, checked: true), fits(reader.head, left)
       else { continue }
@@ -78,13 +79,13 @@ struct TakeOver {
         told.size == there.size && (try? digest(of: there)) == told.digest
       }
       guard isSame else { continue }
-      try system { () throws(SystemError) in
+      try stored { () throws(StoreError) in
         for (told, there) in zip(foot.volumes, left.volumes) where there.name != Bytes(told.name.utf8) {
-          try series.directory.renameToNew(there.name, Bytes(told.name.utf8))
+          try series.folder.rename(there.name, to: Bytes(told.name.utf8))
         }
-        try series.directory.sync(directory: true)
-        try series.directory.renameToNew(manifest, Bytes(left.set.manifest.utf8))
-        try series.directory.sync(directory: true)
+        try series.folder.sync()
+        try series.folder.rename(manifest, to: Bytes(left.set.manifest.utf8))
+        try series.folder.sync()
       }
       return TakeOverSummary(
         set: left.set, files: foot.counts.new + foot.counts.changed, storedBytes: foot.storedBytes,
@@ -93,8 +94,8 @@ struct TakeOver {
     return nil
   }
 
-  private func digest(of volume: Leftovers.Volume) throws(SystemError) -> Digest {
-    let file = try series.directory.open(volume.name, [.read, .noFollow, .nonBlocking])
+  private func digest(of volume: Leftovers.Volume) throws(StoreError) -> Digest {
+    let file = try series.folder.open(volume.name)
     let hasher = SHA256()
     let buffer = Buffer(capacity: 1 << 20)
     var offset: Int64 = 0
@@ -125,7 +126,7 @@ struct TakeOver {
   private func keep(_ left: Leftovers, _ unfinished: inout UnfinishedFile?) throws(Failure) -> TakeOverSummary? {
     guard let journal = left.journal, left.isUnpublished, !left.volumes.isEmpty else { return nil }
     func reader() -> ManifestReader? {
-      guard let file = try? series.directory.open(journal, [.read, .noFollow, .nonBlocking]) else { return nil }
+      guard let file = try? series.folder.open(journal) else { return nil }
       return try? ManifestReader(file, name: journal.shown)
     }
     // What a differential set does not tell is as in the full set: a part of one would set the rest back to that.

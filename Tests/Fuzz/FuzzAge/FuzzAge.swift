@@ -4,12 +4,13 @@ import Age
 import FuzzDriver
 import Glibc
 import Posix
+import Storage
 import Tar
 
 private struct Memory: ByteSource {
   let bytes: Bytes
 
-  func read(into buffer: UnsafeMutableRawPointer, count: Int, at offset: Int64) throws(SystemError) -> Int {
+  func read(into buffer: UnsafeMutableRawPointer, count: Int, at offset: Int64) throws(StoreError) -> Int {
     guard offset >= 0, offset < Int64(bytes.count) else { return 0 }
     let length = min(count, bytes.count - Int(offset))
     bytes.withUnsafeBytes { _ = memcpy(buffer, $0.baseAddress! + Int(offset), length) }
@@ -44,7 +45,7 @@ private func read(_ bytes: Bytes) -> Bytes? {
   guard let reader = try? AgeReader(source, size: Int64(bytes.count), path: [], header, [key]) else { return given }
   var same = Bytes()
   var buffer = Bytes(repeating: 0, count: 9000)
-  do throws(SystemError) {
+  do throws(StoreError) {
     while true {
       let count = try reader.read(into: &buffer, count: buffer.count, at: Int64(same.count))
       if count == 0 { break }

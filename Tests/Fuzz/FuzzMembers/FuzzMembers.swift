@@ -2,12 +2,13 @@
 import FuzzDriver
 import Glibc
 import Posix
+import Storage
 import Tar
 
 private struct Memory: ByteSource, @unchecked Sendable {
   let bytes: UnsafeRawBufferPointer
 
-  func read(into buffer: UnsafeMutableRawPointer, count: Int, at offset: Int64) throws(SystemError) -> Int {
+  func read(into buffer: UnsafeMutableRawPointer, count: Int, at offset: Int64) throws(StoreError) -> Int {
     guard offset >= 0, offset < Int64(bytes.count) else { return 0 }
     let length = min(count, bytes.count - Int(offset))
     memcpy(buffer, bytes.baseAddress! + Int(offset), length)

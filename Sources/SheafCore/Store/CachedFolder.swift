@@ -1,0 +1,169 @@
+/// A series' folder as one run sees it: it is listed once, and what the run itself changes is followed from there. Of a
+/// store where each call takes long, manifests are read from copies on this machine.
+import Posix
+import Storage
+
+final class CachedFolder: StoreFolder {
+  private let inner: any StoreFolder
+  private let copies: ManifestCopies?
+  private let listing = Monitor<Listing?>(nil)
+
+  private struct Listing {
+    /// Sorted bytewise.
+    var names: [Bytes]
+    /// As they were listed, where the store is far; what was written since is not among them.
+    var items: [Bytes: StoreItem] = [:]
+
+    private func place(_ name: Bytes) -> Int {
+      var (low, high) = (0, names.count)
+      while low < high {
+        let middle = (low + high) / 2
+        if names[middle].lexicographicallyPrecedes(name) { low = middle + 1 } else { high = middle }
+      }
+      return low
+    }
+
+    func has(_ name: Bytes) -> Bool {
+      let place = place(name)
+      return place < names.count && names[place] == name
+    }
+
+    mutating func add(_ name: Bytes) {
+      items[name] = nil
+      let place = place(name)
+      if place == names.count || names[place] != name { names.insert(name, at: place) }
+    }
+
+    mutating func remove(_ name: Bytes) {
+      items[name] = nil
+      let place = place(name)
+      if place < names.count, names[place] == name { names.remove(at: place) }
+    }
+  }
+
+  /// `copies`: of this series; nil: none are kept.
+  init(_ inner: any StoreFolder, copies: ManifestCopies?) {
+    self.inner = inner
+    self.copies = inner.traits.isFar ? copies : nil
+  }
+
+  var path: Bytes { inner.path }
+  var traits: StoreTraits { inner.traits }
+  var failure: StoreError? { inner.failure }
+  var directory: Status? { inner.directory }
+  var access: Access? { inner.access }
+
+  // MARK: - What was listed
+
+  private func listed() throws(StoreError) -> Listing {
+    if let known = listing.look({ $0 }) { return known }
+    let new: Listing
+    if traits.isFar {
+      let items = try inner.list()
+      new = Listing(names: items.map(\.name), items: Dictionary(uniqueKeysWithValues: items.map { ($0.name, $0) }))
+    } else {
+      new = Listing(names: try inner.names())
+    }
+    listing.look { $0 = new }
+    return new
+  }
+
+  private func note(_ body: (inout Listing) -> Void) { listing.look { if $0 != nil { body(&$0!) } } }
+
+  func names() throws(StoreError) -> [Bytes] { try listed().names }
+
+  func list() throws(StoreError) -> [StoreItem] {
+    var items: [StoreItem] = []
+    // What vanished since it was listed is not there.
+    for name in try names() { if let item = try listedItem(name) { items.append(item) } }
+    return items
+  }
+
+  /// A file as it was when the folder was listed, where that tells its size; else as it is now. nil: it was not there.
+  func listedItem(_ name: Bytes) throws(StoreError) -> StoreItem? {
+    let listing = try listed()
+    if let item = listing.items[name] { return item }
+    return listing.has(name) ? try inner.item(name) : nil
+  }
+
+  /// As it is now.
+  func item(_ name: Bytes) throws(StoreError) -> StoreItem? { try inner.item(name) }
+
+  func open(_ name: Bytes) throws(StoreError) -> any StoredFile {
+    if traits.isFar, let known = listing.look({ $0 }), !known.has(name) {
+      throw missing(name)
+    }
+    guard let copies, name.hasSuffix(".mtree.gz"), let item = try listedItem(name), item.kind == .file else {
+      return try inner.open(name)
+    }
+    if let copy = copies.copy(of: item, path: path.joined(name)) { return copy }
+    return copies.keep(item, try inner.open(name), known: Set(try names()))
+  }
+
+  func contents(_ name: Bytes, atMost limit: Int) throws(StoreError) -> Bytes {
+    if traits.isFar, let known = listing.look({ $0 }), !known.has(name) { throw missing(name) }
+    return try inner.contents(name, atMost: limit)
+  }
+
+  private func missing(_ name: Bytes) -> StoreError {
+    StoreError(.missing, "open", path.joined(name), cause: "nothing has that name")
+  }
+
+  // MARK: - What changes it
+
+  func begin(_ name: Bytes) throws(StoreError) -> any StoreOutput {
+    note { $0.add(name) }
+    return try inner.begin(name)
+  }
+
+  func resume(_ name: Bytes, from size: Int64) throws(StoreError) -> any StoreOutput {
+    note { $0.add(name) }
+    return try inner.resume(name, from: size)
+  }
+
+  /// Whoever takes a lock wants to know what is there from then on.
+  func markLocked(_ name: Bytes) throws(StoreError) -> (state: StoreLockState, lock: any StoreLock) {
+    listing.look { $0 = nil }
+    return try inner.markLocked(name)
+  }
+
+  func lock(_ name: Bytes?, exclusive: Bool) -> (state: StoreLockState, lock: (any StoreLock)?) {
+    if name == nil { listing.look { $0 = nil } }
+    return inner.lock(name, exclusive: exclusive)
+  }
+
+  func mark(_ name: Bytes) throws(StoreError) {
+    note { $0.add(name) }
+    try inner.mark(name)
+  }
+
+  func rename(_ name: Bytes, to new: Bytes) throws(StoreError) {
+    try inner.rename(name, to: new)
+    note {
+      $0.remove(name)
+      $0.add(new)
+    }
+  }
+
+  func remove(_ name: Bytes) throws(StoreError) {
+    try inner.remove(name)
+    note { $0.remove(name) }
+  }
+
+  func patch(_ name: Bytes, at offset: Int64, _ bytes: Bytes) throws(StoreError) {
+    try inner.patch(name, at: offset, bytes)
+  }
+
+  func setMode(_ name: Bytes, _ mode: UInt16) throws(StoreError) { try inner.setMode(name, mode) }
+  func closeToOthers(where isAllOurs: () -> Bool) { inner.closeToOthers(where: isAllOurs) }
+  func mendAccess(of name: Bytes?, isProgram: Bool) -> (before: UInt16, after: UInt16)? {
+    inner.mendAccess(of: name, isProgram: isProgram)
+  }
+  func sync() throws(StoreError) { try inner.sync() }
+  func makeFolder(_ name: Bytes) throws(StoreError) {
+    try inner.makeFolder(name)
+    note { $0.add(name) }
+  }
+  func folder(_ name: Bytes) throws(StoreError) -> any StoreFolder { try inner.folder(name) }
+  func space() -> (free: Int64, total: Int64)? { inner.space() }
+}

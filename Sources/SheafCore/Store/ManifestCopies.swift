@@ -1,0 +1,110 @@
+/// Copies of manifests on this machine, of stores where each call takes long. A copy is known by the manifest's name, size
+/// and time, and ends with a digest of what is before it. To lose one is harmless.
+import Posix
+import Storage
+import Tar
+
+public struct ManifestCache: Sendable {
+  private let directory: Bytes
+
+  /// `directory`: an absolute path, made when the first copy is kept.
+  public init(_ directory: Bytes) { self.directory = directory }
+
+  func copies(store uuid: String, series: Bytes) -> ManifestCopies {
+    ManifestCopies(directory.joined(Bytes(uuid.utf8)).joined(series))
+  }
+}
+
+/// Those of one series. What goes wrong with them is as if there were none.
+final class ManifestCopies: Sendable {
+  private let directory: Bytes
+  private let isTrimmed = Monitor(false)
+
+  /// Bytes of all copies of a series; the oldest go first.
+  private static let limit: Int64 = 2 << 30
+
+  fileprivate init(_ directory: Bytes) { self.directory = directory }
+
+  private func name(_ item: StoreItem) -> Bytes {
+    let time = "\(item.modified.seconds).\(item.modified.nanoseconds)"
+    return item.name + Bytes("-\(item.size)-\(time)".utf8)
+  }
+
+  /// nil: there is none, or not as it was kept. `path`: the manifest's, for messages.
+  func copy(of item: StoreItem, path: Bytes) -> (any StoredFile)? {
+    guard let folder = try? Descriptor.open(directory, [.read, .directory]),
+      let file = try? folder.open(name(item), [.read, .noFollow, .nonBlocking]), let status = try? file.status(),
+      status.kind == .file, status.uid == Host.userID, status.size == item.size + Int64(Digest.length)
+    else { return nil }
+    let copy = LocalFile(file, size: item.size, path: path)
+    guard let digest = try? Self.digest(of: copy, to: nil),
+      let told = try? file.read(count: Digest.length, at: item.size), told == digest.bytes
+    else { return nil }
+    return copy
+  }
+
+  /// Reads all of a manifest and keeps it. Gives the copy, or the file itself where that could not be done. `known`: the
+  /// names in the series; copies of others go.
+  func keep(_ item: StoreItem, _ file: any StoredFile, known: Set<Bytes>) -> any StoredFile {
+    guard file.size == item.size, let folder = try? Self.made(directory) else { return file }
+    do {
+      let new = try NewFile(name(item), in: folder)
+      do {
+        try new.descriptor.setMode(0o600)
+        let digest = try Self.digest(of: file, to: new.descriptor)
+        try new.descriptor.write(digest.bytes)
+        try new.descriptor.close()
+        try folder.rename(name(item) + NewFile.partialSuffix, to: name(item))
+      } catch {
+        new.discard()
+        throw error
+      }
+      if !isTrimmed.look({ state in
+        defer { state = true }
+        return state
+      }) {
+        trim(folder, known)
+      }
+      return copy(of: item, path: file.path) ?? file
+    } catch { return file }
+  }
+
+  private static func made(_ directory: Bytes) throws -> Descriptor {
+    try Descriptor.makeDirectories(directory)
+    return try Descriptor.open(directory, [.read, .directory])
+  }
+
+  private static func digest(of file: any StoredFile, to copy: Descriptor?) throws -> Digest {
+    let hasher = SHA256()
+    let buffer = Buffer(capacity: 1 << 18)
+    var offset: Int64 = 0
+    while offset < file.size {
+      let read = try file.read(into: buffer.start, count: Int(min(1 << 18, file.size - offset)), at: offset)
+      guard read > 0 else { throw StoreError.unfit("read", file.path) }
+      buffer.count = read
+      hasher.update(buffer.start, read)
+      try copy?.write(buffer.bytes)
+      offset += Int64(read)
+    }
+    return hasher.finish()
+  }
+
+  /// Removes copies of manifests that are no more, and the oldest above the limit.
+  private func trim(_ folder: Descriptor, _ known: Set<Bytes>) {
+    var kept: [(name: Bytes, size: Int64, time: Timestamp)] = []
+    for name in (try? folder.sortedNames()) ?? [] {
+      guard let set = SetName.parse(name)?.set, known.contains(Bytes(set.manifest.utf8)),
+        let status = try? folder.status(of: name)
+      else {
+        try? folder.removeFile(name)
+        continue
+      }
+      kept.append((name, status.size, status.modified))
+    }
+    var sum = kept.map(\.size).saturatedSum
+    for copy in kept.sorted(by: { $0.time < $1.time }) where sum > Self.limit {
+      try? folder.removeFile(copy.name)
+      sum -= copy.size
+    }
+  }
+}
