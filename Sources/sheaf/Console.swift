@@ -27,8 +27,14 @@ final class Console: Sendable {
   /// Whether a line can be written again and again in one place.
   var hasLiveLine: Bool { errorIsTerminal && !Self.isDumb }
   /// Of the terminal that results go to; what goes into a pipe or a file has all the room there is.
-  var columns: Int { outIsTerminal ? max(20, Descriptor.standardOutput.terminalColumns ?? 80) : .max }
-  var errorColumns: Int { errorIsTerminal ? max(20, Descriptor.standardError.terminalColumns ?? 80) : .max }
+  var columns: Int { outIsTerminal ? Self.columns(of: .standardOutput) : .max }
+  var errorColumns: Int { errorIsTerminal ? Self.columns(of: .standardError) : .max }
+
+  /// A terminal that does not tell has as many as the environment says.
+  private static func columns(of terminal: Descriptor) -> Int {
+    let told = terminal.terminalColumns ?? Host.environment("COLUMNS").flatMap { Int($0.shown) }
+    return max(20, told ?? 80)
+  }
 
   enum Style: String {
     case bold = "1"

@@ -34,7 +34,7 @@ import Testing
       return line.hasPrefix("  ") && !line.hasPrefix("   ") ? words.first.map { String($0.filter { $0 != "," }) } : nil
     }
     #expect(commands.count > 15)
-    for command in commands where command != "help" {
+    for command in commands where command != "help" && command.allSatisfy(\.isLowercase) {
       #expect(page.contains("\n.Ss \(command)\n"), "\(command)")
       for line in try Command.sheaf([Raw(command), "--help"]).run().checked().lines where line.hasPrefix("  -") {
         for word in line.split(whereSeparator: { " ,".contains($0) }).prefix(2) where word.hasPrefix("--") {

@@ -6,7 +6,7 @@ import Testing
 
 @Suite(.enabled(if: Command.canTrace && Host.isRoot, "needs strace, and root to mount")) struct OneLookTests {
   /// Sources on a file system that holds more than the store's has room for, as most of large disks do.
-  @Test(arguments: [[], ["--differential"], ["--checksum"]] as [[Raw]]) func onAFullDisk(options: [Raw]) throws {
+  @Test(arguments: [[], ["--differential"]] as [[Raw]]) func onAFullDisk(options: [Raw]) throws {
     let f = try Fixture()
     let disk = f.scratch.path("disk")
     try Descriptor.workingDirectory.makeDirectory(disk)
