@@ -37,7 +37,8 @@ final class ManifestReader {
   /// Reads from the beginning. `checked`: the manifest's own digest is compared at the end. `ahead`: a large one is
   /// inflated ahead of the reading. `inflater`: may be that of others which the same thread reads.
   init(
-    _ file: any StoredFile, name: String, checked: Bool = false, ahead: Bool = true, inflater: Decompressor = Decompressor()
+    _ file: any StoredFile, name: String, checked: Bool = false, ahead: Bool = true,
+    inflater: Decompressor = Decompressor()
   ) throws(Failure) {
     self.name = name
     digest = checked ? SHA256() : nil
