@@ -52,6 +52,26 @@ struct AbsentPlacesTests {
       after: "umount m; mount -t ramfs none m; mkdir m/lost+found", kept: ["m/f"]),
   ]
 
+  /// What a differential set passes over: the full set that it builds on never had it.
+  @Test(arguments: [
+    ("a mount point", "mkdir m", "mount -t tmpfs none m; echo 1 >m/f", "umount m", "m/f"),
+    ("one that went", "true", "mkdir m; mount -t tmpfs none m; echo 1 >m/f", "umount m; rmdir m", "m/f"),
+    ("another drive", "mkdir m", "mount -t tmpfs none m; echo 1 >m/f", "umount m; mount -t ramfs none m", "m/f"),
+    ("the source", "rm -r *", "echo 1 >f", "rm f", "f"),
+  ]) func aDifferentialSetKeepsIt(what: String, full: String, then: String, after: String, kept: String) throws {
+    let f = try Fixture(TestTree(["a": .file("a")]))
+    defer { _ = try? Command("sh", ["-c", "umount -l m m"], in: f.source).run() }
+    try f.edit(Raw(full))
+    try f.save()
+    try f.edit(Raw(then))
+    try f.save()
+    try f.edit(Raw(after))
+    let output = try f.sheaf(["backup", "-s", Raw(f.store), "--differential"], status: 3)
+    #expect(output.errorText.contains("an incremental set is written, because"), "\(output)")
+    #expect(try files(f).contains(kept), "\(what)")
+    try f.sheaf(["verify", "-q", "-s", Raw(f.store)])
+  }
+
   private func files(_ f: Fixture, at point: String = "latest") throws -> [String] {
     let target = try f.restore(at: point).joined(f.inside.bytes)
     let list = try Command("find", [".", "-type", "f"], in: target).run().checked().text

@@ -393,6 +393,7 @@ private struct Run {
       root: root, owners: owners, progress: task.progress, reporter: task.reporter, clock: task.clock)
     let lister = Lister(root: root, rules: rules, sources: sources, clock: task.clock)
 
+    if kind == .differential, try isSomethingAway(lister) { return nil }
     var time = Timestamp(seconds: started.seconds)
     // Also past what a run that was killed left without a manifest, and what was lost since.
     let taken = [
@@ -566,6 +567,24 @@ private struct Run {
     var entry = look.entry([], status)
     entry.attributes = look.within(attributes, of: [])
     return entry
+  }
+
+  /// Whether something that the newest point holds is away for the moment. A differential set passes over that point, and
+  /// the full set it builds on may never have had it.
+  private func isSomethingAway(_ lister: Lister) throws(Failure) -> Bool {
+    guard let series, let newest = try series.sets().last else { return false }
+    let chain = try series.chain(of: newest)
+    let places = AbsentPlaces(
+      lister, gone: task.options.gone, names: { (path) throws(Failure) in try series.names(in: path, of: chain) },
+      reporter: Silence())
+    for source in lister.sources.sources where try places.isAway(source, nil) { return true }
+    let tree = try series.tree(chain)
+    while try tree.next() {
+      let line = tree.line
+      guard line.hasFileSystem, line.kind == .directory else { continue }
+      if try places.isAway(Bytes(line.path), line.fileSystem) { return true }
+    }
+    return false
   }
 
   /// A second, safer attempt, after a set that did not give the point it was written for.

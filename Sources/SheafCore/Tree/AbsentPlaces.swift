@@ -48,9 +48,13 @@ final class AbsentPlaces {
   /// to be said. `around`: the device of the directory it is in.
   func mark(_ path: Bytes, _ item: Listing.Item, around device: UInt64?) -> FileSystemMark? {
     guard item.failure == 0, item.status.kind == .directory, !item.isAbove else { return nil }
+    return mark(path, on: item.status.device, around: device)
+  }
+
+  private func mark(_ path: Bytes, on own: UInt64, around device: UInt64?) -> FileSystemMark? {
     // Subvolumes of btrfs have devices of their own and are no mount points: they come and go with their data.
-    let isTop = mounts.map { $0.mount(at: path) != nil } ?? (device.map { $0 != item.status.device } ?? false)
-    let isElsewhere = lister.sources.isSource(path) && item.status.device != rootDevice
+    let isTop = mounts.map { $0.mount(at: path) != nil } ?? (device.map { $0 != own } ?? false)
+    let isElsewhere = lister.sources.isSource(path) && own != rootDevice
     guard isTop || isElsewhere, let here = try? lister.root.openBeneath(path, [.pathOnly, .directory]) else {
       return nil
     }
@@ -79,6 +83,17 @@ final class AbsentPlaces {
       report(path, reason)
     }
     return reason != nil
+  }
+
+  /// Whether what a source, or the directory of a mark, held in the point before is away, as far as that can be told from
+  /// itself alone. Says nothing.
+  func isAway(_ path: Bytes, _ before: FileSystemMark?) throws(Failure) -> Bool {
+    if isGone(path) { return false }
+    guard let here = try? lister.root.openBeneath(path, [.pathOnly, .directory]), let own = try? here.status().device
+    else { return before?.isTop == true || lister.sources.isSource(path) }
+    let above = try? lister.root.openBeneath(path.splitAtName.parent, [.pathOnly, .directory])
+    let around = above.flatMap { try? $0.status().device }
+    return try reason(path, mark(path, on: own, around: around), before, false) != nil
   }
 
   /// Whether a directory may stand for a subvolume that is not there.
