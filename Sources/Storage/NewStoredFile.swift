@@ -52,6 +52,9 @@ public final class NewStoredFile: StoreOutput {
     }
   }
 
+  /// Writes what waits.
+  public func flush() throws(StoreError) { _ = try begun() }
+
   public func truncate(to size: Int64) throws(StoreError) { try begun().truncate(to: size) }
   public func sync() throws(StoreError) { try begun().sync() }
 

@@ -67,7 +67,7 @@ import Testing
     let good = f.newest.tree
     try f.edit("printf x | dd of=image bs=1 seek=\(Int(size / 2)) conv=notrunc status=none")
     for more in [[], ["--full"]] as [[Raw]] {
-      let output = try disturbed(f, "image", "error=EIO:when=\(call)", calls: "lseek", more).run()
+      let output = try disturbed(f, "image", "error=EIO:when=\(call)+", calls: "lseek", more).run()
       #expect(output.status == 3 && output.text.contains("1 unseen"), "\(output)")
       let tree = try Snapshot(of: try f.restore().joined(f.inside.bytes))
       #expect(tree["image"]?.digest == good["image"]?.digest)

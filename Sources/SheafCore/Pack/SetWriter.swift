@@ -166,6 +166,7 @@ final class SetWriter {
     table.flush(to: lines)
     try manifest.append(lines.bytes)
     try manifest.flush()
+    try manifestFile.flush()
     journalled = archive.offset
   }
 

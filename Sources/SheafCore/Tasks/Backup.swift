@@ -137,7 +137,6 @@ public struct Backup {
       try store.refreshHelpers()
     }
     try SourceCheck(options).check(series, known)
-    if !isNew { tellOfSharedDisk(remembered: try series.newestHead()?.sources ?? []) }
     let rules = try walkRules(exclusions(of: series))
     let run = Run(self, series: series, lock: lock, name: name, host: host, rules: rules)
     var reason = options.isFull ? "asked for" : nil
@@ -165,6 +164,7 @@ public struct Backup {
     if let head = try? series.head(newest) {
       try checkMachine(head)
       if let why = try sourcesReason(head), reason == nil { reason = why }
+      if !isNew { tellOfSharedDisk(remembered: head.sources) }
     }
     tellOfDamage(series, newest, builds: reason == nil)
     do throws(Failure) {
@@ -182,6 +182,7 @@ public struct Backup {
   /// Said once, when sources are named.
   private func tellOfSharedDisk(remembered: [Bytes]) {
     let beside = SourceCheck(options).besideStore(store, remembered: remembered)
+    // A store in its own source is told of by the walk.
     guard let first = beside.first else { return }
     let more = beside.count > 1 ? " and \(beside.count - 1) more" : ""
     reporter.note(

@@ -9,7 +9,11 @@ struct SourceCheck {
 
   /// Those that are named for the first time and lie on the store's own file system: what breaks that takes both.
   func besideStore(_ store: Store, remembered: [Bytes]) -> [Bytes] {
-    options.sources.filter { !remembered.contains($0) && store.isOnFileSystem(of: [47] + $0) }
+    let place = (try? Host.resolved(store.path)).map { Bytes($0.dropFirst()) }
+    return options.sources.filter { source in
+      !remembered.contains(source) && store.isOnFileSystem(of: [47] + source)
+        && place.map { !$0.isAtOrBelow(source) } ?? true
+    }
   }
 
   /// Of a series that is there.
