@@ -26,4 +26,13 @@ extension Descriptor {
     if retrying({ sheaf_flock(raw, (exclusive ? LOCK_EX : LOCK_SH) | LOCK_NB) }) == 0 { return .taken }
     return errno == EWOULDBLOCK ? .heldByOther : .unknown
   }
+
+  /// Ends both kinds of lock, also where closing the file is what fails.
+  public func unlock() {
+    var lock = flock()
+    lock.l_type = Int16(F_UNLCK)
+    lock.l_whence = Int16(SEEK_SET)
+    _ = retrying { fcntl(raw, 37, &lock) }  // F_OFD_SETLK
+    _ = retrying { sheaf_flock(raw, LOCK_UN) }
+  }
 }

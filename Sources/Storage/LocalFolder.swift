@@ -216,7 +216,12 @@ private final class LocalLock: StoreLock {
     } catch { return !error.isMissing }
   }
 
-  func release() { try? file.close() }
+  func release() {
+    if !file.isClosed { file.unlock() }
+    try? file.close()
+  }
+
+  deinit { release() }
 }
 
 /// A file of this machine.

@@ -84,7 +84,7 @@ import Testing
     let library = Raw(f.scratch.path("stat.so"))
     try Command("cc", ["-shared", "-fPIC", "-o", library, Raw(f.scratch.path("stat.c")), "-ldl"]).run().checked()
     let output = try f.sheaf(["backup", "-s", Raw(f.store), Raw(f.source)], environment: ["LD_PRELOAD": library])
-    #expect(output.errorLines == ["told", "told"], "\(output)")
+    #expect(output.errorLines.filter { $0 == "told" }.count == 2, "\(output)")
     let tree = try Snapshot(of: try f.restore().joined(f.inside.bytes))
     let wanted = try Snapshot(of: f.source)
     for path in ["a/same", "a/x", "b/same", "b/x"] as [Raw] { #expect(tree[path]?.digest == wanted[path]?.digest) }
