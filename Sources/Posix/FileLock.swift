@@ -12,11 +12,7 @@ extension Descriptor {
   /// Locks the open file for writing (`exclusive`, which must be open for writing) or for reading. The corresponding C
   /// call is `fcntl` with `F_OFD_SETLK`.
   public func lock(exclusive: Bool) -> LockState {
-    var lock = flock()
-    lock.l_type = Int16(exclusive ? F_WRLCK : F_RDLCK)
-    lock.l_whence = Int16(SEEK_SET)
-    let openFileLock: Int32 = 37  // F_OFD_SETLK
-    if retrying({ fcntl(raw, openFileLock, &lock) }) == 0 { return .taken }
+    if setLock(exclusive ? F_WRLCK : F_RDLCK) { return .taken }
     return errno == EAGAIN || errno == EACCES ? .heldByOther : .unknown
   }
 
@@ -29,10 +25,15 @@ extension Descriptor {
 
   /// Ends both kinds of lock, also where closing the file is what fails.
   public func unlock() {
-    var lock = flock()
-    lock.l_type = Int16(F_UNLCK)
-    lock.l_whence = Int16(SEEK_SET)
-    _ = retrying { fcntl(raw, 37, &lock) }  // F_OFD_SETLK
+    _ = setLock(F_UNLCK)
     _ = retrying { sheaf_flock(raw, LOCK_UN) }
+  }
+
+  private func setLock(_ type: Int32) -> Bool {
+    var lock = flock()
+    lock.l_type = Int16(type)
+    lock.l_whence = Int16(SEEK_SET)
+    let openFileLock: Int32 = 37  // F_OFD_SETLK
+    return retrying { fcntl(raw, openFileLock, &lock) } == 0
   }
 }

@@ -9,31 +9,13 @@ public struct NewFile {
 
   public static let partialSuffix = Bytes(".partial")
 
-  /// Begins a file; what an earlier run left under the partial name is replaced. `suffix`: what the partial name has
-  /// behind the final one.
-  public init(
-    _ name: Bytes, in directory: Descriptor, suffix: Bytes = Self.partialSuffix, mode: UInt16 = 0o666
-  ) throws(SystemError) {
+  /// Begins a file; what an earlier run left under the partial name is replaced.
+  public init(_ name: Bytes, in directory: Descriptor, mode: UInt16 = 0o666) throws(SystemError) {
     self.name = name
     self.directory = directory
-    partial = name + suffix
+    partial = name + Self.partialSuffix
     descriptor = try directory.open(partial, [.readWrite, .create, .truncate, .noFollow], mode: mode)
   }
-
-  /// Goes on with a file that an earlier run left under the name `partial`, of which the first `size` bytes are kept.
-  public init(continuing partial: Bytes, from size: Int64, in directory: Descriptor) throws(SystemError) {
-    self.directory = directory
-    self.partial = partial
-    name =
-      partial.suffix(Self.partialSuffix.count).elementsEqual(Self.partialSuffix)
-      ? Bytes(partial.dropLast(Self.partialSuffix.count)) : partial
-    descriptor = try directory.open(partial, [.readWrite, .noFollow, .nonBlocking, .append])
-    guard try descriptor.status().kind == .file else { throw .unfit("open", descriptor.path) }
-    try descriptor.truncate(to: size)
-  }
-
-  /// The sealed file, to be read.
-  public func reopened() throws(SystemError) -> Descriptor { try directory.open(partial, [.read, .noFollow]) }
 
   /// Makes the contents durable and closes the file, which keeps its partial name.
   public func seal() throws(SystemError) {
@@ -42,10 +24,9 @@ public struct NewFile {
     try descriptor.close()
   }
 
-  /// Gives the sealed file its name, or another one, which must be new, and makes that durable.
-  public func publish(as other: Bytes? = nil) throws(SystemError) {
-    guard partial != other ?? name else { return }
-    try directory.renameToNew(partial, other ?? name)
+  /// Gives the sealed file its name, which must be new, and makes that durable.
+  public func publish() throws(SystemError) {
+    try directory.renameToNew(partial, name)
     try directory.sync(directory: true)
   }
 

@@ -106,7 +106,7 @@ public final class LocalFolder: StoreFolder {
   public func markLocked(_ name: Bytes) throws(StoreError) -> (state: StoreLockState, lock: any StoreLock) {
     try storing { () throws(SystemError) in
       let file = try descriptor.open(name, [.write, .create, .exclusive, .noFollow])
-      return (StoreLockState(file.lock(exclusive: true)), LocalLock(file, name, in: descriptor))
+      return (file.lock(exclusive: true), LocalLock(file, name, in: descriptor))
     }
   }
 
@@ -120,7 +120,7 @@ public final class LocalFolder: StoreFolder {
         file = try descriptor.open(Bytes("."), [.read, .directory])
       }
     } catch { return (.unknown, nil) }
-    let state = StoreLockState(name == nil ? file.lockWhole(exclusive: exclusive) : file.lock(exclusive: exclusive))
+    let state = name == nil ? file.lockWhole(exclusive: exclusive) : file.lock(exclusive: exclusive)
     return (state, state == .taken ? LocalLock(file, name ?? Bytes("."), in: descriptor) : nil)
   }
 
@@ -186,16 +186,6 @@ public final class LocalFolder: StoreFolder {
   }
 
   public func space() -> (free: Int64, total: Int64)? { descriptor.space() }
-}
-
-extension StoreLockState {
-  fileprivate init(_ state: Descriptor.LockState) {
-    switch state {
-    case .taken: self = .taken
-    case .heldByOther: self = .heldByOther
-    case .unknown: self = .unknown
-    }
-  }
 }
 
 /// A lock that the kernel ends with the process.

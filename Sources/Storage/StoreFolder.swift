@@ -82,12 +82,8 @@ public protocol StoreLock: AnyObject, Sendable {
   func release()
 }
 
-/// What came of trying to lock something.
-public enum StoreLockState: Sendable {
-  case taken, heldByOther
-  /// The store has no such locks.
-  case unknown
-}
+/// What came of trying to lock something; `unknown`: the store has no such locks.
+public typealias StoreLockState = Descriptor.LockState
 
 /// One folder of a store. Names are single components. Everything in it is reached through what was opened once, so that
 /// a store that is exchanged in the middle of a run is noticed, not written beside.

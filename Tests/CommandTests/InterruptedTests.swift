@@ -22,8 +22,7 @@ import Testing
     ])
     let running = try command.start()
     usleep(1_000_000)
-    let children = try Bytes.read(Bytes("/proc/\(running.processID)/task/\(running.processID)/children".utf8)).shown
-    if let child = children.split(separator: " ").first.flatMap({ Int32($0) }) { kill(child, SIGINT) }
+    try running.signalChild(SIGINT)
     let output = running.wait()
     #expect(output.status == 130, "\(output)")
     #expect(

@@ -100,8 +100,7 @@ import Testing
     ])
     let running = try command.start()
     usleep(2_500_000)
-    let children = try Bytes.read(Bytes("/proc/\(running.processID)/task/\(running.processID)/children".utf8)).shown
-    if let child = children.split(separator: " ").first.flatMap({ Int32($0) }) { kill(child, signal) }
+    try running.signalChild(signal)
     let killed = running.wait()
     var said = killed.errorText
     if signal == SIGKILL { said = try f.sheaf(["backup", "-s", Raw(f.store), Raw(f.source)]).errorText }

@@ -56,6 +56,13 @@ public final class Running: Sendable {
 
   public var isRunning: Bool { state.look { $0.ended == nil } }
 
+  /// Sends a signal to the first program that this one started, as strace does.
+  public func signalChild(_ number: Int32) throws {
+    let list = Bytes("/proc/\(processID)/task/\(processID)/children".utf8)
+    let children = try Descriptor.open(list, .read).readAll(atMost: 1 << 16).shown
+    if let child = children.split(separator: " ").first.flatMap({ Int32($0) }) { kill(child, number) }
+  }
+
   /// Sends a signal, to its whole group where `group`; false where it has ended already.
   @discardableResult public func signal(_ number: Int32, group: Bool = false) -> Bool {
     // Under the lock, so that it is not reaped in between and the number given to another process.

@@ -14,6 +14,14 @@ public struct Extent: Equatable, Sendable {
   public var inner: Int64
   /// Bytes; they may go on in the members that follow.
   public var length: Int64
+
+  /// Where it begins, which tells it from all others.
+  struct Place: Hashable {
+    let set: SetID
+    let offset: Int64
+    let inner: Int64
+  }
+  var place: Place { Place(set: set, offset: offset, inner: inner) }
 }
 
 extension Extent {

@@ -9,15 +9,6 @@ struct Relocation {
   let going: [SetName]
   let series: Series
 
-  /// A place as a manifest tells it.
-  private struct Key: Hashable {
-    var set: SetID
-    var offset: Int64
-    var inner: Int64
-
-    init(_ extent: Extent) { (set, offset, inner) = (extent.set, extent.offset, extent.inner) }
-  }
-
   /// Writes anew what must be, and gives the sets that can go now, with those manifests that were replaced. What stays
   /// needed is left out. The memory this takes grows with the number of files that lie in sets that go.
   func run() throws(Failure) -> (gone: [SetName], kept: [SetName]) {
@@ -30,14 +21,14 @@ struct Relocation {
     let staying = lineage.sets.filter { !leaving.contains($0) && lineage.isKnown($0) }
     for set in staying { if let id = (try? series.head(set))?.id { ids[id] = nil } }
     let points = ids.values.map(\.point).sorted()
-    var places: [Key: [Extent]?] = [:]
+    var places: [Extent.Place: [Extent]?] = [:]
     var touched: [SetName] = []
     for set in staying {
       guard try mayTell(set, of: points, lineage) else { continue }
       var isTouched = false
       try visit(set) { entry in
         for extent in entry.extents where ids[extent.set] != nil {
-          places[Key(extent)] = .some(nil)
+          places[extent.place] = .some(nil)
           isTouched = true
         }
       }
@@ -97,7 +88,7 @@ struct Relocation {
 
   /// Both sets stand for the same point: their trees have the same paths.
   private func findPlaces(
-    _ places: inout [Key: [Extent]?], of old: SetName, now new: SetName, _ ids: [SetID: SetName]
+    _ places: inout [Extent.Place: [Extent]?], of old: SetName, now new: SetName, _ ids: [SetID: SetName]
   ) throws(Failure) {
     let before = try series.tree(series.chain(of: old))
     let after = try series.tree(series.chain(of: new))
@@ -107,15 +98,15 @@ struct Relocation {
       guard before.line.canonical.elementsEqual(after.line.canonical), let entry = before.line.entry(),
         let extents = after.line.entry()?.extents
       else { return }
-      guard entry.extents.count == 1, let known = places[Key(entry.extents[0])], known == nil,
+      guard entry.extents.count == 1, let known = places[entry.extents[0].place], known == nil,
         extents.allSatisfy({ ids[$0.set] == nil })
       else { continue }
-      places[Key(entry.extents[0])] = .some(extents)
+      places[entry.extents[0].place] = .some(extents)
     }
   }
 
   /// The same manifest with other places, which counts from now on. False: there is nothing to be changed in it.
-  private func rewrite(_ set: SetName, _ places: [Key: [Extent]?]) throws(Failure) -> Bool {
+  private func rewrite(_ set: SetName, _ places: [Extent.Place: [Extent]?]) throws(Failure) -> Bool {
     let successor = SetName(point: set.point, kind: set.kind, number: try series.nextNumber(set.point))
     let reader = try series.manifest(set, checked: true)
     let file = NewStoredFile(Bytes(successor.manifest.utf8), in: series.folder)
@@ -130,7 +121,7 @@ struct Relocation {
       var isChanged = false
       while try reader.next() {
         if reader.line.what == .entry, reader.line.kind == .file, var entry = reader.line.entry(),
-          entry.extents.count == 1, let known = places[Key(entry.extents[0])], let place = known
+          entry.extents.count == 1, let known = places[entry.extents[0].place], let place = known
         {
           entry.extents = place
           entry.appendLine(to: lines)

@@ -90,9 +90,7 @@ final class CachedFolder: StoreFolder {
   func item(_ name: Bytes) throws(StoreError) -> StoreItem? { try inner.item(name) }
 
   func open(_ name: Bytes) throws(StoreError) -> any StoredFile {
-    if traits.isFar, let known = listing.look({ $0 }), !known.has(name) {
-      throw missing(name)
-    }
+    try checkListed(name)
     guard let copies, name.hasSuffix(".mtree.gz"), let item = try listedItem(name), item.kind == .file else {
       return try inner.open(name)
     }
@@ -101,12 +99,14 @@ final class CachedFolder: StoreFolder {
   }
 
   func contents(_ name: Bytes, atMost limit: Int) throws(StoreError) -> Bytes {
-    if traits.isFar, let known = listing.look({ $0 }), !known.has(name) { throw missing(name) }
+    try checkListed(name)
     return try inner.contents(name, atMost: limit)
   }
 
-  private func missing(_ name: Bytes) -> StoreError {
-    StoreError(.missing, "open", path.joined(name), cause: "nothing has that name")
+  /// Of a far store nothing is asked for that was not listed.
+  private func checkListed(_ name: Bytes) throws(StoreError) {
+    guard traits.isFar, let known = listing.look({ $0 }), !known.has(name) else { return }
+    throw StoreError(.missing, "open", path.joined(name), cause: "nothing has that name")
   }
 
   // MARK: - What changes it

@@ -366,7 +366,6 @@ public struct KnownStores: Sendable {
       }
     }
     try system { () throws(SystemError) in
-      try Descriptor.makeDirectories(directory)
       let folder = try Descriptor.open(directory, [.read, .directory])
       let file = try NewFile(name, in: folder)
       try? file.descriptor.setMode(0o600)

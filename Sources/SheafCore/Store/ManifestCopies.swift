@@ -37,7 +37,7 @@ final class ManifestCopies: Sendable {
       status.kind == .file, status.uid == Host.userID, status.size == item.size + Int64(Digest.length)
     else { return nil }
     let copy = LocalFile(file, size: item.size, path: path)
-    guard let digest = try? Self.digest(of: copy, to: nil),
+    guard let digest = try? copy.digest(),
       let told = try? file.read(count: Digest.length, at: item.size), told == digest.bytes
     else { return nil }
     return copy
@@ -51,7 +51,7 @@ final class ManifestCopies: Sendable {
       let new = try NewFile(name(item), in: folder)
       do {
         try new.descriptor.setMode(0o600)
-        let digest = try Self.digest(of: file, to: new.descriptor)
+        let digest = try file.digest(copying: LocalOutput(new.descriptor))
         try new.descriptor.write(digest.bytes)
         try new.descriptor.close()
         try folder.rename(name(item) + NewFile.partialSuffix, to: name(item))
@@ -59,12 +59,11 @@ final class ManifestCopies: Sendable {
         new.discard()
         throw error
       }
-      if !isTrimmed.look({ state in
-        defer { state = true }
-        return state
-      }) {
-        trim(folder, known)
+      let isFirst = isTrimmed.look { isTrimmed in
+        defer { isTrimmed = true }
+        return !isTrimmed
       }
+      if isFirst { trim(folder, known) }
       return copy(of: item, path: file.path) ?? file
     } catch { return file }
   }
@@ -72,21 +71,6 @@ final class ManifestCopies: Sendable {
   private static func made(_ directory: Bytes) throws -> Descriptor {
     try Descriptor.makeDirectories(directory)
     return try Descriptor.open(directory, [.read, .directory])
-  }
-
-  private static func digest(of file: any StoredFile, to copy: Descriptor?) throws -> Digest {
-    let hasher = SHA256()
-    let buffer = Buffer(capacity: 1 << 18)
-    var offset: Int64 = 0
-    while offset < file.size {
-      let read = try file.read(into: buffer.start, count: Int(min(1 << 18, file.size - offset)), at: offset)
-      guard read > 0 else { throw StoreError.unfit("read", file.path) }
-      buffer.count = read
-      hasher.update(buffer.start, read)
-      try copy?.write(buffer.bytes)
-      offset += Int64(read)
-    }
-    return hasher.finish()
   }
 
   /// Removes copies of manifests that are no more, and the oldest above the limit.

@@ -1,5 +1,6 @@
 /// The digests of an archive's volumes, from its bytes in order.
 import Posix
+import Storage
 import Tar
 
 /// Not for use from several threads at once.
@@ -36,5 +37,22 @@ final class VolumeDigests: @unchecked Sendable {
       return volume
     }
     return nil
+  }
+}
+
+extension StoredFile {
+  /// Of the bytes it had when it was opened, which go to `copy` as well.
+  func digest(copying copy: (any StoreOutput)? = nil) throws(StoreError) -> Digest {
+    let hasher = SHA256()
+    let buffer = Buffer(capacity: 1 << 20)
+    var offset: Int64 = 0
+    while offset < size {
+      buffer.count = try read(into: buffer.start, count: Int(min(1 << 20, size - offset)), at: offset)
+      if buffer.count == 0 { break }
+      hasher.update(buffer.start, buffer.count)
+      try copy?.append(buffer.bytes)
+      offset += Int64(buffer.count)
+    }
+    return hasher.finish()
   }
 }

@@ -76,7 +76,7 @@ struct TakeOver {
       while (try? reader.next()) == true {}
       guard let foot = reader.foot, foot.volumes.count == left.volumes.count else { continue }
       let isSame = zip(foot.volumes, left.volumes).allSatisfy { told, there in
-        told.size == there.size && (try? digest(of: there)) == told.digest
+        told.size == there.size && (try? series.folder.open(there.name).digest()) == told.digest
       }
       guard isSame else { continue }
       try stored { () throws(StoreError) in
@@ -92,19 +92,6 @@ struct TakeOver {
         isComplete: foot.incompleteAfter == nil)
     }
     return nil
-  }
-
-  private func digest(of volume: Leftovers.Volume) throws(StoreError) -> Digest {
-    let file = try series.folder.open(volume.name)
-    let hasher = SHA256()
-    let buffer = Buffer(capacity: 1 << 20)
-    var offset: Int64 = 0
-    while true {
-      let read = try file.read(into: buffer.start, count: 1 << 20, at: offset)
-      if read == 0 { return hasher.finish() }
-      hasher.update(buffer.start, read)
-      offset += Int64(read)
-    }
   }
 
   /// Whether the set can still stand where it was to stand: the chain has not gone on without it.

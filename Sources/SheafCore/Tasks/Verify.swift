@@ -127,31 +127,23 @@ public struct Verify {
   public func isIntact(_ point: SetName, but damages: [Damage]) -> Bool {
     do throws(Failure) {
       guard try series.isSound(point) else { return false }
-      var damaged: Set<Place> = []
+      var damaged: Set<Extent.Place> = []
       for set in Set(damages.map(\.set)) {
         let paths = Set(damages.filter { $0.set == set }.compactMap(\.path))
         let manifest = try series.manifest(set)
         while try manifest.next() {
           // By their places: a point may know a file by another name.
           guard manifest.line.what == .entry, paths.contains(Bytes(manifest.line.path)) else { continue }
-          for extent in manifest.line.entry()?.extents ?? [] { damaged.insert(Place(extent)) }
+          for extent in manifest.line.entry()?.extents ?? [] { damaged.insert(extent.place) }
         }
       }
       let tree = try series.tree(try series.chain(of: point))
       while try tree.next() {
         guard !damaged.isEmpty, tree.line.place != nil, let entry = tree.line.entry() else { continue }
-        if entry.extents.contains(where: { damaged.contains(Place($0)) }) { return false }
+        if entry.extents.contains(where: { damaged.contains($0.place) }) { return false }
       }
       return true
     } catch { return false }
-  }
-
-  private struct Place: Hashable {
-    let set: SetID
-    let offset: Int64
-    let inner: Int64
-
-    init(_ extent: Extent) { (set, offset, inner) = (extent.set, extent.offset, extent.inner) }
   }
 
   private func attempt(_ set: SetName, _ found: (Damage) -> Void, _ body: () throws(Failure) -> Void) throws(Failure) {
