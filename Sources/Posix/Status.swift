@@ -137,6 +137,8 @@ public struct FileSystem: Sendable {
   public let isUnix: Bool
   /// Whether a file may take less room than its size: small ones are put with others, or all are compressed.
   public let isCompact: Bool
+  /// Whether a file's holes take no room.
+  public let keepsHoles: Bool
 
   init(_ s: statfs) {
     let id = s.f_fsid.__val
@@ -155,6 +157,8 @@ public struct FileSystem: Sendable {
       }
     // ext, xfs, tmpfs, FAT, exFAT
     isCompact = ![0xEF53, 0x5846_5342, 0x0102_1994, 0x4D44, 0x2011_BAB0].contains(type)
+    // FAT, exFAT
+    keepsHoles = ![0x4D44, 0x2011_BAB0].contains(type)
   }
 
   /// What a file of so many bytes takes.

@@ -39,7 +39,21 @@ struct CatCommand: ParsableCommand {
     let series = try store.openSeriesForReading()
     try volumes.add(to: series)
     let contents = try Contents(series, point.find(in: series))
-    try each(contents.path) { (path) throws(Failure) in try contents.read(path, write) }
+    try each(contents.path) { (path) throws(Failure) in
+      try checkRoom(for: contents.find(path).entry)
+      try contents.read(path, write)
+    }
+  }
+
+  /// Holes come out as zeros, and a few bytes that somebody forged tell of any number of them.
+  private func checkRoom(for entry: Entry) throws(Failure) {
+    guard entry.isStoredSparse, let status = try? Descriptor.standardOutput.status(), status.kind == .file,
+      let free = Descriptor.standardOutput.fileSystem()?.free, entry.size > free
+    else { return }
+    throw Failure(
+      .failed,
+      "\(Show.path(entry.path)) takes \(Words.size(entry.size)) with its holes filled, and \(Words.size(free)) is free",
+      hint: "'sheaf restore' makes holes again")
   }
 
   /// A file that cannot be printed does not keep the others from being printed.

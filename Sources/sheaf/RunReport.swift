@@ -119,6 +119,20 @@ final class RunReport: Reporter {
 
   /// Runs `body` with progress shown.
   func showing<R>(_ verb: String, _ body: () throws -> R) rethrows -> R {
+    defer { tellOfPassedHoles() }
+    return try showingLine(verb, body)
+  }
+
+  private func tellOfPassedHoles() {
+    let (files, bytes) = Interruption.progress.passedHoles
+    guard files > 0 else { return }
+    let (whose, digests) = files == 1 ? ("its", "digest was") : ("their", "digests were")
+    Console.shared.warning(
+      "\(Words.count(files, "file")) with \(Words.size(bytes)) of holes, too many to be hashed: \(whose) \(digests) not compared"
+    )
+  }
+
+  private func showingLine<R>(_ verb: String, _ body: () throws -> R) rethrows -> R {
     guard !output.quiet, !output.json else { return try body() }
     let done = Monitor(false)
     let thread = Thread { [started] in Self.showProgress(verb, started, until: done) }

@@ -112,6 +112,16 @@ extension Attack {
         set.lines[1].tags = "h:8:\(size - 8),"
         set.lines[1].local = "c:1.000000000,i:1,k"
       },
+      .set("holes that take hours to hash", 0, says: "were not compared") { set, _ in
+        let size = 1 << 41 + 8
+        for number in 10..<40 {
+          set.file("box/n\(number)", "contents") {
+            $0.size = "\(size)"
+            $0.tags = "h:8:\(size - 8),"
+            $0.local = "c:1.000000000,i:1,k"
+          }
+        }
+      },
       .set("sizes that overflow when added", 4, says: "cannot be read") { set, _ in
         let most: Raw = "1125899906842624"
         for number in 0..<8200 {

@@ -81,7 +81,9 @@ final class ArchiveScan {
       }
       return try put(entry)
     }
-    long = (entry, LogicalHash(entry, progress))
+    let hash = LogicalHash(entry, progress)
+    guard hash.isHashed else { return report(entry.path, "has more holes than can be hashed") }
+    long = (entry, hash)
     try goOn(UnsafeRawBufferPointer(rebasing: job.inflated.bytes[tar.data...]))
   }
 

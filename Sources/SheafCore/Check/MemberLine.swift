@@ -49,6 +49,7 @@ struct MemberLine {
           defer { buffers.takeBack(job) }
           guard outcome.look({ $0 == nil }) else { continue }
           progress.add(bytes: job.compressed.count)
+          progress.add(stored: job.compressed.count)
           do throws(Failure) { try take(job) } catch { outcome.change { $0 = error } }
         }
       })

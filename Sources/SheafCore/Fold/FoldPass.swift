@@ -481,7 +481,7 @@ final class FoldPass {
         try give(bytes)
       }
     }
-    guard hash.isComplete, hash.finish() == entry.digest else {
+    guard hash.isComplete, hash.matches(entry.digest) else {
       throw .damaged("\(Show.path(entry.path)): its contents are not what was saved")
     }
   }

@@ -116,7 +116,7 @@ final class Unpacker {
     }
     try writer.finish()
     try progress.checkCancelled()
-    if hasher.finish() != entry.digest { throw .damaged("its contents are not what was saved") }
+    if hasher.finish() != entry.digest, writer.isHashed { throw .damaged("its contents are not what was saved") }
   }
 }
 
@@ -128,17 +128,21 @@ private struct HoleWriter {
   private let progress: Progress
   private var position: Int64 = 0
   private var nextHole = 0
+  /// False: its holes are more than can be hashed.
+  let isHashed: Bool
 
   init(_ target: Descriptor, _ entry: Entry, _ hasher: SHA256, _ progress: Progress) {
     self.target = target
     self.entry = entry
     self.hasher = hasher
     self.progress = progress
+    isHashed = !entry.isStoredSparse || progress.mayHash(zeros: entry.size - entry.storedSize)
     hasher.restart()
   }
 
   mutating func write(_ bytes: UnsafeRawBufferPointer) throws(Failure) {
     var rest = bytes
+    progress.add(stored: rest.count)
     while !rest.isEmpty {
       while entry.isStoredSparse, nextHole < entry.holes.count, position == entry.holes[nextHole].lowerBound {
         addZeros(entry.holes[nextHole].count)
@@ -155,7 +159,7 @@ private struct HoleWriter {
         position += Int64(part.count)
         if position == stop { nextHole += 1 }
       } else {
-        hasher.update(part.baseAddress!, part.count)
+        if isHashed { hasher.update(part.baseAddress!, part.count) }
         if entry.holes.count < Entry.manyHoles { try put(part) } else { try putData(of: part) }
       }
       rest = UnsafeRawBufferPointer(rebasing: rest[part.count...])
@@ -192,5 +196,7 @@ private struct HoleWriter {
     if entry.isStoredSparse, nextHole < entry.holes.count { addZeros(Int(entry.size - position)) }
   }
 
-  private func addZeros(_ count: Int) { hasher.updateZeros(Int64(count)) { progress.goesOn } }
+  private func addZeros(_ count: Int) {
+    if isHashed { hasher.updateZeros(Int64(count)) { progress.goesOn } }
+  }
 }

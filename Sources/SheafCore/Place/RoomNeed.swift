@@ -36,7 +36,9 @@ struct RoomNeed {
     guard var need = needs[here], !isSecondName else { return }
     if let first = entry.hardLink, !standIns.insert(first).inserted { return }
     if entry.kind == .file {
-      for segment in entry.segments { need.bytes.add(saturating: need.system.room(for: Int64(segment.count))) }
+      for segment in need.system.keepsHoles ? entry.segments : [0..<entry.size] {
+        need.bytes.add(saturating: need.system.room(for: Int64(segment.count)))
+      }
     }
     if let there, there.kind != .directory, there.links == 1 {
       if there.kind == .file { need.bytes -= min(there.blocks, 1 << 50) * 512 }

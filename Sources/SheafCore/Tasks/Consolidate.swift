@@ -62,11 +62,11 @@ public struct Consolidate {
         try progress.checkCancelled()
         guard tree.line.kind == .file, let entry = tree.line.entry(), !entry.extents.isEmpty else { continue }
         try shelf.take(entry.extents)
-        let hash = LogicalHash(entry, Progress())
+        let hash = LogicalHash(entry, progress)
         for extent in entry.extents {
           try content.read(extent, of: try shelf.archive(extent.set)) { (bytes) throws(Failure) in hash.take(bytes) }
         }
-        guard hash.isComplete, hash.finish() == entry.digest else { return false }
+        guard hash.isComplete, hash.matches(entry.digest) else { return false }
       }
       return true
     } catch {

@@ -199,7 +199,7 @@ private final class Archiver {
         try body(bytes)
       }
     }
-    if hash.finish() != entry.digest { throw .damaged("its contents are not what was saved") }
+    if !hash.matches(entry.digest) { throw .damaged("its contents are not what was saved") }
   }
 
   /// A damaged file is left out.

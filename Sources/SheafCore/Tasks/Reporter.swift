@@ -49,6 +49,14 @@ public final class Progress: Sendable {
   /// Set from outside to end the run; it stops at the next entry.
   public let isCancelled = Atomic<Bool>(false)
   private let place = Monitor<Bytes>([])
+  private let holes = Monitor<Holes>(Holes())
+
+  private struct Holes {
+    var hashed: Int64 = 0
+    /// What is stored of files and was read.
+    var read: Int64 = 0
+    var passed: (files: Int64, bytes: Int64) = (0, 0)
+  }
 
   public init() {}
 
@@ -60,6 +68,31 @@ public final class Progress: Sendable {
   func add(entries n: Int) { entries.wrappingAdd(n, ordering: .relaxed) }
   func add(files n: Int) { files.wrappingAdd(n, ordering: .relaxed) }
   func add(bytes n: Int) { bytes.wrappingAdd(n, ordering: .relaxed) }
+
+  /// Whether holes of so many bytes are to be hashed. A few bytes that somebody forged tell of any number of zeros, so a
+  /// run hashes no more than a bound that grows with what it reads. What it passes over is counted.
+  func mayHash(zeros count: Int64) -> Bool {
+    if count == 0 { return true }
+    return holes.change { holes in
+      var bound = holes.read
+      bound.add(saturating: Self.zerosAtLeast / Self.zerosPerByte)
+      var sum = holes.hashed
+      sum.add(saturating: count)
+      if sum / Self.zerosPerByte <= bound {
+        holes.hashed = sum
+        return true
+      }
+      holes.passed.files += 1
+      holes.passed.bytes.add(saturating: count)
+      return false
+    }
+  }
+  func add(stored count: Int) { holes.change { $0.read.add(saturating: Int64(count)) } }
+  private static let zerosAtLeast: Int64 = 64 << 30
+  private static let zerosPerByte: Int64 = 32
+
+  /// Files of which the digest was not compared because of their holes, and how many bytes these are.
+  public var passedHoles: (files: Int64, bytes: Int64) { holes.look { $0.passed } }
 
   public var goesOn: Bool { !isCancelled.load(ordering: .relaxed) }
 
