@@ -50,13 +50,13 @@ struct Relocation {
     for (key, place) in places where place == nil { missing.insert(key.set) }
     var kept: Set<SetName> = []
     var seen: Set<SetName> = []
-    for id in missing {
-      // A set stays with all that it builds on.
-      var next = ids[id]
-      while let set = next, seen.insert(set).inserted {
-        if leaving.contains(set) { kept.insert(set) }
-        next = try? lineage.parent(of: set)
-      }
+    // A set stays with all that it builds on, and with those that its own files lie in.
+    var open = missing.compactMap { ids[$0] }
+    while let set = open.popLast() {
+      guard seen.insert(set).inserted else { continue }
+      if leaving.contains(set) { kept.insert(set) }
+      if let parent = try? lineage.parent(of: set) { open.append(parent) }
+      if set.kind == .full { open += try series.holders(for: set) }
     }
     var replaced: [SetName] = []
     for set in touched where try rewrite(set, places) { replaced.append(set) }
