@@ -827,12 +827,17 @@ while read -r set; do
     [ -f "$dir/$name" ] || die 1 "an archive is missing: $name is not in $dir"
     # shellcheck disable=SC2012
     found=$(ls -lnL "$dir/$name" | awk '{ print $5; exit }')
-    [ "$found" = "$size" ] || die 4 "$name is damaged: it has $found bytes and should have $size"
+    [ "$found" = "$size" ] && continue
+    damage="$name is damaged: it has $found bytes and should have $size"
+    [ -z "$check" ] || die 4 "$damage (--no-check restores what can be restored)"
+    say "$damage"
   done <"$tmp/volumes.$set"
 done <"$tmp/needed"
 
 if [ -d "$to" ]; then
-  [ -z "$(ls -A "$to")" ] || die 1 "$to is not empty"
+  # What a new file system has in it by itself may stay.
+  if [ -d "$to/lost+found" ] && [ ! -L "$to/lost+found" ]; then given='lost+found'; else given=; fi
+  [ "$(ls -A "$to")" = "$given" ] || die 1 "$to is not empty"
 elif [ -e "$to" ] || [ -L "$to" ]; then
   die 1 "$to is not a directory"
 fi

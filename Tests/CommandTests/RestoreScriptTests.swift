@@ -342,6 +342,27 @@ import Testing
     try expectRefused(f, status: 4, "\(f.points[1].set).mtree.gz is damaged: its digest does not match")
   }
 
+  /// What lies in front of the cut comes back, where that is asked for.
+  @Test func anArchiveThatIsCutShort() throws {
+    var files: [Raw: Node] = [:]
+    for number in 100..<300 { files["f\(number)"] = .file(size: 12_000, seed: UInt64(number)) }
+    let f = try Fixture(TestTree(files))
+    try f.save()
+    let path = try f.archive(f.newest)
+    let size = try Bytes.read(path).count
+    try Command("truncate", ["-s", Raw("\(size / 2)"), Raw(path)]).run().checked()
+    try expectRefused(f, status: 4, "(--no-check restores what can be restored)")
+    for road in Road.installed {
+      let (target, output) = try restore(f, road, ["--no-check"], status: 3)
+      #expect(output.errorText.contains("and should have \(size)"), "\(road): \(output)")
+      let restored = try Snapshot(of: target.joined(f.inside.bytes))
+      let whole = f.newest.tree.paths.filter { path in
+        restored[Raw(path)].map { f.newest.tree[Raw(path)]?.isSame(as: $0) == true } ?? false
+      }
+      #expect(whole.count > 80, "\(road): \(whole.count)")
+    }
+  }
+
   @Test func onlyAnEmptyDirectory() throws {
     let f = try threePoints()
     let target = f.scratch.path("full")
@@ -352,6 +373,9 @@ import Testing
       let output = try run(f, road, ["--to", Raw(target)])
       #expect(output.status == 1 && output.errorText.contains("is not empty"), "\(output)")
       #expect(before.differences(to: try Snapshot(of: target)) == [])
+      Scratch.remove(target)
+      try Descriptor.makeDirectories(target.joined(Bytes("lost+found")))
+      #expect(try run(f, road, ["--to", Raw(target)]).status == 0)
       Scratch.remove(target)
       try Descriptor.workingDirectory.makeDirectory(target)
     }
