@@ -55,12 +55,19 @@ final class Console: Sendable {
   /// A line of words on standard output.
   func print(_ line: String) { self.line(Lines.wrapped(line, to: columns)) }
 
-  /// A line of a listing: a name, which is never broken, and what is said of it, below the name where it does not fit.
-  func list(_ name: Bytes, _ words: String = "", between gap: String = "  ") {
-    guard outIsTerminal, !words.isEmpty, Show.columns(name.shown) + 2 + Show.columns(words) > columns else {
-      return write(name + Bytes((words.isEmpty ? "" : gap + words).utf8) + [10])
+  /// A line of a listing: columns, a name, which is never broken, and what is said of it. What does not fit stands below.
+  func list(_ name: Bytes, behind head: String = "", _ words: String = "", between gap: String = "  ") {
+    var line = Bytes(head.utf8) + name
+    var width = Show.columns(head) + Show.columns(name.shown)
+    if outIsTerminal, !head.isEmpty, width > columns {
+      line = Bytes((Lines.trimmed(head) + "\n    ").utf8) + name
+      width = 4 + Show.columns(name.shown)
     }
-    write(name + Bytes(("\n" + Lines.wrapped("    " + words, to: columns)).utf8) + [10])
+    if !words.isEmpty {
+      let isBelow = outIsTerminal && width + 2 + Show.columns(words) > columns
+      line += Bytes((isBelow ? "\n" + Lines.wrapped("    " + words, to: columns) : gap + words).utf8)
+    }
+    write(line + [10])
   }
 
   /// A path as output: raw bytes into a pipe or file, escaped on a terminal.

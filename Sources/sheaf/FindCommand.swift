@@ -64,12 +64,11 @@ struct FindCommand: ParsableCommand {
 
   private static func printWords(_ f: Finding, long: Bool) {
     let console = Console.shared
-    var line = long ? Bytes(LongLine.text(f.entry).utf8) : []
-    line += console.path(f.entry.kind == .directory ? f.entry.path + [47] : f.entry.path)
+    let name = console.path(f.entry.kind == .directory ? f.entry.path + [47] : f.entry.path)
     var words: [String] = []
     if !f.isThere { words.append(console.styled("(last in \(f.point.text))", .dim)) }
     if f.isUnseen { words.append("(last good copy)") }
-    console.list(line, words.joined(separator: "  "))
+    console.list(name, behind: long ? LongLine.text(f.entry) : "", words.joined(separator: "  "))
   }
 
   private static func printJSON(_ f: Finding) {

@@ -40,14 +40,13 @@ struct ListCommand: ParsableCommand {
       var name = whole ? entry.path : entry.path.splitAtName.name
       if entry.kind == .directory { name.append(47) }
       let console = Console.shared
-      var line = long ? Bytes(LongLine.text(entry, owner).utf8) : []
-      line += console.path(name)
+      var line = console.path(name)
       if long, entry.kind == .symlink { line += Bytes(" -> ".utf8) + console.path(entry.linkTarget) }
       if long, let first = entry.hardLink { line += Bytes(" link to ".utf8) + console.path(first) }
       var words: [String] = []
       if isUnseen { words.append("(last good copy)") }
       if entry.isTorn { words.append("(changed while it was read)") }
-      console.list(line, words.joined(separator: "  "))
+      console.list(line, behind: long ? LongLine.text(entry, owner) : "", words.joined(separator: "  "))
     }
     if let path, let archive = try LoneArchive(path.bytes, keys: keys.keys()) {
       try archive.list { (entry, owner) throws(Failure) in

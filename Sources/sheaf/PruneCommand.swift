@@ -71,7 +71,8 @@ struct PruneCommand: ParsableCommand {
       let words = name.bytes.shown
       let point = SetName(words)?.point ?? words
       guard let set = try series.sets().first(where: { $0.point == point }) else {
-        throw Failure(.usage, "there is no point \(Show.path(name.bytes))", hint: "see 'sheaf points'")
+        throw Failure(
+          .usage, "there is no point \(Show.path(name.bytes))", hint: "name it in full, as 'sheaf points' shows it")
       }
       rules.drops.insert(set.point)
     }

@@ -145,15 +145,16 @@ struct RestoreCommand: ParsableCommand {
 
   private func printWords(_ s: RestoreSummary, _ report: RunReport) {
     let what = "\(Words.count(s.files, "file")) in \(Words.count(s.directories, "folder")), \(Words.size(s.bytes))"
+    let left = "\(Words.count(s.kept, "file")) as \(s.kept == 1 ? "it is" : "they are")"
     if dryRun {
       let room = s.needed > 0 ? ", which takes \(Words.size(s.needed)) of room" : ""
       Console.shared.print("would restore \(what) from \(s.set.text)\(room)")
-      if s.kept > 0 { Console.shared.print("  would leave \(Words.count(s.kept, "file")) as they are") }
+      if s.kept > 0 { Console.shared.print("  would leave \(left)") }
       if s.deleted > 0 { Console.shared.print("  would remove \(Words.count(s.deleted)) that the point does not have") }
       return
     }
     Console.shared.print("restored \(what) from \(s.set.text) in \(Words.duration(report.elapsed))")
-    if s.kept > 0 { Console.shared.print("  left \(Words.count(s.kept, "file")) as they are") }
+    if s.kept > 0 { Console.shared.print("  left \(left)") }
     if s.files + s.directories + s.kept == 0, stripComponents > 0 {
       Console.shared.warning("no path has more than \(stripComponents) leading folders, so nothing is left to restore")
     }

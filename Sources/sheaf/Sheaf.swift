@@ -9,18 +9,16 @@ struct Sheaf: ParsableCommand {
     commandName: "sheaf",
     abstract: "Dated, plain tar.gz backups, restorable with nothing but tar.",
     discussion: """
-      A first backup is full, the following ones hold what changed. STORE is a
-      directory on the drive that takes the backups; give it with -s or in the
-      environment variable SHEAF_STORE.
+      A first backup is full, the following ones hold what changed. STORE is a directory on the drive that takes the \
+      backups; give it with -s or in the environment variable SHEAF_STORE.
 
         sheaf init -s /media/drive/backup
         sheaf backup -s /media/drive/backup /home/me /etc
         sheaf points -s /media/drive/backup
-        sheaf restore -s /media/drive/backup --to /tmp/restored --at 2026-11-24
+        sheaf restore -s /media/drive/backup --to /tmp/old --at 3d
 
-      Exit codes: 0 done, 1 failed, 3 done but some files could not be saved or
-      restored, 4 damage found, 10 no store there, 11 in use by another run,
-      64 usage, 130 interrupted.
+      Exit codes: 0 done, 1 failed, 3 done but some files could not be saved or restored, 4 damage found, 10 no store \
+      there, 11 in use by another run, 64 usage, 130 interrupted.
       """,
     version: version,
     subcommands: [

@@ -52,7 +52,7 @@ struct Table {
       }
     }
     var line = lines.joined(separator: "\n")
-    if rest.isEmpty { return String(line.reversed().drop { $0 == " " }.reversed()) }
+    if rest.isEmpty { return Lines.trimmed(line) }
     if Show.columns(lines.last ?? "") + Self.gap.count + Show.columns(rest) <= room {
       line += Self.gap + rest
     } else {
@@ -91,11 +91,18 @@ enum Lines {
     return (lines + [line]).joined(separator: "\n")
   }
 
+  /// Without the spaces at its end.
+  static func trimmed(_ text: String) -> String { String(text.reversed().drop { $0 == " " }.reversed()) }
+
+  /// What stays with the number before it.
+  private static let units: Set = ["B", "kB", "MB", "GB", "TB", "PB", "ms", "s", "min", "h", "d"]
+
   private static func words(_ text: Substring) -> [String] {
     var words: [String] = []
     var isQuoted = false
     for word in text.split(separator: " ", omittingEmptySubsequences: false) {
-      if isQuoted { words[words.count - 1] += " " + word } else { words.append(String(word)) }
+      let isUnit = units.contains(String(word.prefix { $0.isLetter })) && words.last?.last?.isNumber == true
+      if isQuoted || isUnit { words[words.count - 1] += " " + word } else { words.append(String(word)) }
       let opens = word.drop { $0 == "(" }.first == "'"
       let inner = opens && !isQuoted ? word.drop { $0 == "(" }.dropFirst() : word
       if opens || isQuoted { isQuoted = !inner.contains("'") }

@@ -56,7 +56,8 @@ import Testing
     let series: [Raw] = ["-s", store, "--series", "私の大切な書類"]
     let path: Raw = Raw(Bytes(source.bytes.dropFirst()))
     let of: [[Raw]] = [
-      ["points"], ["ls"], ["ls", "-l", path], ["ls", "-R"], ["find", "*"], ["history", "\(path)/写真/日本語.txt"],
+      ["points"], ["ls"], ["ls", "-l", path], ["ls", "-R"], ["find", "*"],
+      ["find", "-l", "*"], ["ls", "-lR", path], ["history", "\(path)/写真/日本語.txt"],
       ["history", "\(path)/big"], ["diff"], ["diff", "--live"], ["prune", "-n", "--keep-last", "1"],
       ["prune", "-n", "--keep-daily", "3", "--keep-weekly", "2", "--fold", "-v"], ["verify"], ["backup"],
       ["backup", "-n"], ["restore", "-n", "--to", Raw(scratch.path("t"))], ["restore", "--to", Raw(scratch.path("t"))],
