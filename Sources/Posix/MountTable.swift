@@ -41,6 +41,8 @@ public struct MountTable: Sendable {
     parents = Set(mounts.keys.filter { !$0.isEmpty }.map { $0.splitAtName.parent })
   }
 
+  /// Where something is mounted.
+  public var points: some Sequence<Bytes> { mounts.keys }
   /// What is mounted on this very directory.
   public func mount(at path: Bytes) -> Mount? { mounts[path] }
   /// What is mounted on it or nearest above it, and where.

@@ -34,6 +34,8 @@ public struct SystemError: Error, Equatable, Sendable {
   public var cause: String { detail ?? String(cString: strerror(code)) }
 
   public var isMissing: Bool { code == ENOENT || code == ENOTDIR }
+  /// A symbolic link stands where none is followed.
+  public var isLoop: Bool { code == ELOOP }
   public var isFull: Bool { code == ENOSPC || code == EDQUOT }
   /// The file system, or a limit of the process, takes no larger file.
   public var isTooLarge: Bool { code == EFBIG }

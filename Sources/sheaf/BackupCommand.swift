@@ -107,7 +107,11 @@ struct BackupCommand: ParsableCommand {
     options.changesSources = changeSources
     options.takesOver = takeOver
     options.allowsMissing = allowMissing
-    options.gone = try Sources.absolute(gone.map(\.bytes))
+    // As messages tell of it, too: something on the way may be a link by now.
+    let gone = try gone.map {
+      try Sources.absolute([$0.bytes]) + [Bytes($0.bytes.split(separator: 47).joined(separator: [47]))]
+    }
+    options.gone = gone.flatMap { $0 }
     if full && differential { throw Failure(.usage, "--full and --differential exclude each other") }
     options.isFull = full
     options.isDifferential = differential
@@ -142,6 +146,9 @@ struct BackupCommand: ParsableCommand {
       let more = summary.idlePatterns.count > 8 ? " and \(summary.idlePatterns.count - 8) more" : ""
       let which = summary.idlePatterns.count == 1 ? "this pattern has" : "these patterns have"
       report.note("\(which) no effect: \(some)\(more)")
+    }
+    for paths in gone where paths.allSatisfy(summary.idleGone.contains) {
+      Console.shared.warning("--gone \(Show.word([47] + paths[0])) has no effect: the point before has nothing there")
     }
     if output.json { printJSON(summary, report) } else if !output.quiet { printWords(summary, report) }
     try report.finish()

@@ -15,6 +15,8 @@ struct AbsentPlacesTests {
     /// Files that stay in the point, below the source.
     let kept: [String]
     var again = ""
+    /// The mount point that is named.
+    var place = "m"
   }
 
   static let cases = [
@@ -43,6 +45,22 @@ struct AbsentPlacesTests {
       testDescription: "the inner one of two",
       before: "mkdir m; mount -t tmpfs none m; mkdir m/n; mount -t tmpfs none m/n; echo 1 >m/n/f; echo 2 >m/g",
       after: "umount m/n; rm m/g", kept: ["m/n/f"]),
+    Case(
+      testDescription: "one that went with the folders around it",
+      before: "mkdir -p a/b/m; mount -t tmpfs none a/b/m; echo 1 >a/b/m/f; echo 2 >a/b/g",
+      after: "umount a/b/m; rm -r a", kept: ["a/b/m/f", "a/b/g"], place: "a/b/m"),
+    Case(
+      testDescription: "one in a folder that is a file now",
+      before: "mkdir -p a/m; mount -t tmpfs none a/m; echo 1 >a/m/f; echo 2 >a/g",
+      after: "umount a/m; rm -r a; echo x >a", kept: ["a/m/f", "a/g"], place: "a/m"),
+    Case(
+      testDescription: "one in a folder that is a link now",
+      before: "mkdir -p a/m; mount -t tmpfs none a/m; echo 1 >a/m/f; echo 2 >a/g",
+      after: "umount a/m; mv a ../elsewhere; ln -s ../elsewhere a", kept: ["a/m/f", "a/g"], place: "a/m"),
+    Case(
+      testDescription: "one in a folder that was renamed without it",
+      before: "mkdir -p a/m; mount -t tmpfs none a/m; echo 1 >a/m/f", after: "umount a/m; mv a b",
+      kept: ["a/m/f"], place: "a/m"),
     Case(
       testDescription: "another drive, with what each drive has",
       before: "mkdir m; mount -t tmpfs none m; echo 1 >m/f; mkdir m/.Trash-1000 'm/System Volume Information'",
@@ -87,7 +105,7 @@ struct AbsentPlacesTests {
     let kept = (row.kept + ["z"]).sorted()
     let compared = try f.sheaf(["diff", "--live", "-s", Raw(f.store)], status: 3)
     #expect(!compared.lines.contains { $0.hasPrefix("-") && $0.contains(row.kept[0]) }, "\(compared)")
-    #expect(compared.errorText.contains("\(f.source.shown)/m"), "\(compared)")
+    #expect(compared.errorText.contains("\(f.source.shown)/\(row.place)"), "\(compared)")
     let below: Raw = "\(f.source)/\(Raw(row.kept[0]))"
     let slice = try f.sheaf(["diff", "--live", "--path", below, "-s", Raw(f.store)], status: 3)
     #expect(!slice.lines.contains { $0.hasPrefix("-") }, "\(slice)")
@@ -100,7 +118,7 @@ struct AbsentPlacesTests {
     try f.sheaf(["prune", "-q", "-s", Raw(f.store), "--keep-last", "1", "--fold"])
     #expect(try files(f) == kept)
     if row.again.isEmpty {
-      let summary = try f.save(["--gone", "\(f.source)/m"])
+      let summary = try f.save(["--gone", "\(f.source)/\(Raw(row.place))"])
       #expect(summary.unseen == 0)
     } else {
       try f.edit(Raw(row.again))
@@ -109,6 +127,27 @@ struct AbsentPlacesTests {
     #expect(try f.differences(at: f.newest) == [])
     try f.save()
     #expect(try f.differences(at: f.newest) == [])
+  }
+
+  /// A mount point that came along with the folder around it is there still.
+  @Test(arguments: [
+    ("mv a b", "b/m/f"), ("mkdir z; mv a z/", "z/a/m/f"), ("mkdir -p y/x; mv a y/x/w", "y/x/w/m/f"),
+    ("mv o a/; mv a b", "b/m/f"), ("mv a b; mkdir a; echo new >a/g", "b/m/f"),
+  ]) func aRenamedFolderTakesItAlong(edit: String, now: String) throws {
+    let f = try Fixture(TestTree(["o": .file("o")]))
+    defer { Mounting.unmountAll(below: f.source) }
+    try f.edit("mkdir -p a/m; mount -t tmpfs none a/m; echo 1 >a/m/f; echo 2 >a/g")
+    try f.save()
+    try f.edit(Raw(edit))
+    let live = try f.sheaf(["diff", "--live", "-s", Raw(f.store)])
+    #expect(!live.errorText.contains("is not there"), "\(live)")
+    let (first, second) = (try f.save(), try f.save(["--full"]))
+    #expect(first.unseen == 0 && second.unseen == 0)
+    #expect(try files(f).contains(now))
+    try f.expectEveryPoint()
+    try f.edit("umount \(Raw(String(now.dropLast(2))))")
+    try f.save(status: 3)
+    #expect(try files(f).contains(now))
   }
 
   /// Sets of many gzip members, most of which are copied without a look, with marked folders between them.
@@ -131,6 +170,28 @@ struct AbsentPlacesTests {
       #expect(lines == [])
       try f.sheaf(["backup", "-q", "-s", Raw(f.store)], status: 3)
     }
+  }
+
+  /// A set that stays for a later one's sake needs others in turn: where the fold that is to spare them all cannot be
+  /// made, each point that is left is whole.
+  @Test func whatStaysKeepsWhatItNeeds() throws {
+    let f = try Fixture(TestTree(["z": .file(size: 3_000_000, seed: 1)]))
+    defer { Mounting.unmountAll(below: f.source) }
+    try f.edit("mkdir m n; for p in m n; do mount -t tmpfs none $p; head -c 100000 /dev/urandom >$p/f; done")
+    try f.save()
+    try f.edit("umount m")
+    try f.edit("head -c 100000 /dev/urandom >n/f")
+    try f.save(["--full"], status: 3)
+    let second = f.newest.set
+    try f.edit("umount n")
+    try f.save(["--full", "--gone", "\(f.source)/m"], status: 3)
+    let path = try f.archive(f.newest)
+    var archive = try Bytes.read(path)
+    for at in archive.count / 2..<archive.count / 2 + 100 { archive[at] ^= 0xff }
+    try Descriptor.open(path, [.write, .truncate]).write(archive)
+    try f.sheaf(["prune", "-q", "-s", Raw(f.store), "--keep-last", "1", "--fold"], status: 4)
+    #expect(try f.names().contains("\(second).mtree.gz"))
+    #expect(try files(f, at: second) == ["m/f", "n/f", "z"])
   }
 
   /// Stock GNU tar does not delete what is kept, nor does the script.

@@ -1,5 +1,6 @@
 /// What is left out of a backup, by pattern, marker, size and file system; the patterns' own rules are tested where
 /// they are written.
+import Glibc
 import Posix
 import TestSupport
 import Testing
@@ -189,6 +190,41 @@ import Testing
     _ = try run(["--exclude", "*.c"])
     try f.scratch.write("rules", "# none\n")
     #expect(try run(["--exclude-from", Raw(f.scratch.path("rules"))]).errorText.contains("no longer left out"))
+  }
+
+  /// What it left is taken over by a run that was told nothing, which goes on by its rules, and says so.
+  @Test(
+    .enabled(if: Command.canTrace, "needs strace"),
+    arguments: [
+      ([], ["--exclude", "*.c"], "newly left out: --exclude=*.c"),
+      (["--exclude", "*.c"], ["--change-excludes"], "no longer left out: --exclude=*.c"),
+      (
+        ["--exclude", "*.c"], ["--exclude", "*.o"], "newly left out: --exclude=*.o; no longer left out: --exclude=*.c"
+      ),
+      (["--exclude-caches"], ["--exclude-caches", "--exclude", "*.o", "--full"], "newly left out: --exclude=*.o"),
+    ] as [([Raw], [Raw], String)], [true, false])
+  func rulesOfARunThatWasKilled(rules: ([Raw], [Raw], String), isRemembered: Bool) throws {
+    let f = try Fixture(Self.tree)
+    let (before, killed, words) = rules
+    let here: [String: Raw?] = isRemembered ? ["XDG_STATE_HOME": Raw(f.scratch.path("here"))] : [:]
+    try f.sheaf(["backup", "-q", "-s", Raw(f.store), Raw(f.source)] + before, environment: here)
+    try f.edit("head -c 90000000 /dev/urandom > zz-large")
+    let command = try Command.sheaf(["backup", "-s", Raw(f.store)] + killed, environment: here).wrapped([
+      "strace", "-f", "-qq", "-o", "/dev/null", "-P", Raw(f.source.joined(Bytes("zz-large"))), "-e", "trace=pread64",
+      "-e", "inject=pread64:delay_enter=4s:when=30",
+    ])
+    let running = try command.start()
+    usleep(2_500_000)
+    try running.signalChild(SIGKILL)
+    #expect(running.wait().errorText.contains(words))
+    let next = try f.sheaf(["backup", "-s", Raw(f.store)], environment: here)
+    #expect(next.errorText.contains("is kept as") && next.errorLines.contains("sheaf: \(words)"), "\(next)")
+    let again = try f.sheaf(["backup", "-s", Raw(f.store)], environment: here)
+    #expect(again.errorLines == [], "\(again)")
+    let shown = try paths(f)
+    #expect(shown.contains { $0.hasSuffix(".c") } == !killed.contains("*.c"))
+    #expect(shown.contains { $0.hasSuffix(".o") } == !killed.contains("*.o"))
+    try f.sheaf(["verify", "-q", "-s", Raw(f.store)])
   }
 
   @Test func rulesOutliveTheirSets() throws {

@@ -82,6 +82,25 @@ import Testing
     }
   }
 
+  /// Nothing is left that tells of the sources, nor is it all new: also where this machine remembers the series.
+  @Test(arguments: [true, false]) func allManifestsAreLost(isRemembered: Bool) throws {
+    let f = try Fixture(TestTree(["a": .file("a\n")]))
+    let state: [String: Raw?] = isRemembered ? ["XDG_STATE_HOME": Raw(f.scratch.path("state"))] : [:]
+    let backup: [Raw] = ["backup", "-s", Raw(f.store)]
+    try f.sheaf(backup + [Raw(f.source)], environment: state)
+    try f.edit("echo more >> a")
+    try f.sheaf(backup, environment: state)
+    let series = try Descriptor.open(f.series(), [.read, .directory])
+    for name in try f.names() where name.hasSuffix(".mtree.gz") { try series.removeFile(Bytes(name.utf8)) }
+    for more in [[], ["-n"]] as [[Raw]] {
+      let output = try f.sheaf(backup + more, status: 4, environment: state)
+      #expect(output.errorText.contains("have no manifests\nhint: 'sheaf rebuild'"), "\(output)")
+      #expect(!output.errorText.contains("a full set is written"), "\(output)")
+    }
+    try f.sheaf(["rebuild", "-q", "-s", Raw(f.store)])
+    try f.sheaf(backup, environment: state)
+  }
+
   /// What lies behind a volume that is missing is checked all the same.
   @Test func aMissingVolumeHidesNoOther() throws {
     let f = try Fixture(

@@ -58,6 +58,17 @@ import Testing
     #expect(try run(["*.txt"], status: 1).errorText.contains("hint: a PATH is no pattern: use --include"))
   }
 
+  @Test func whatIsGoneAndWasNeverThere() throws {
+    let f = try fixture()
+    let words = "--gone \(f.source.shown)/nothing has no effect"
+    for more in [[Raw(f.source)], [], ["--full"], ["-q"], ["-n"]] as [[Raw]] {
+      let output = try f.sheaf(["backup", "-s", Raw(f.store), "--gone", "\(f.source)/nothing"] + more)
+      #expect(output.errorText.contains(words), "\(output)")
+    }
+    let output = try f.sheaf(["backup", "-s", Raw(f.store), "--gone", Raw(f.source)])
+    #expect(!output.errorText.contains("no effect"), "\(output)")
+  }
+
   // MARK: Where the store lies
 
   @Test func aStoreBesideItsSources() throws {

@@ -68,6 +68,13 @@ struct SeenPoint: Equatable, Sendable {
   func isSame(_ foot: SetFoot) -> Bool { foot.point.hex.hasPrefix(digest) }
 }
 
+/// What a run saves and leaves out.
+struct RunLists: Equatable, Sendable {
+  var sources: [Bytes]?
+  /// The options.
+  var exclusions: [Bytes]?
+}
+
 public struct KnownStore: Sendable {
   public var uuid: String
   public var label: Bytes
@@ -77,6 +84,9 @@ public struct KnownStore: Sendable {
   public var pathOnDrive: Bytes
   public var seen: Timestamp
   public var series: [KnownSeries] = []
+  /// What runs from here were told, by the names of their series, of which it is not known that they ended. A series need
+  /// not have any point yet.
+  var begun: [Bytes: RunLists] = [:]
 }
 
 public struct KnownStores: Sendable {
@@ -109,9 +119,35 @@ public struct KnownStores: Sendable {
   }
 
   /// What was last backed up to the series from this machine, and what was left out; nil where that is not known.
-  func lists(of series: Series) -> (sources: [Bytes]?, exclusions: [Bytes]?) {
-    let known = find(uuid: series.store.uuid)?.series.first { $0.name == series.name }
-    return (known?.sources, known?.exclusions)
+  /// `begun`: the same of a run that was begun from here and may not have ended.
+  func lists(of series: Series) -> (saved: RunLists, begun: RunLists?) {
+    let store = find(uuid: series.store.uuid)
+    let known = store?.series.first { $0.name == series.name }
+    return (RunLists(sources: known?.sources, exclusions: known?.exclusions), store?.begun[series.name])
+  }
+
+  /// Remembers what a run is told, before it writes anything: it may be killed, and what it leaves is taken over by the
+  /// next, which must know its lists for its own.
+  func begin(_ series: Series, _ lists: RunLists, now: Timestamp) throws(Failure) {
+    guard let name = Self.name(series.store.uuid), self.lists(of: series).saved != lists else { return }
+    try system { () throws(SystemError) in try Descriptor.makeDirectories(directory) }
+    let turn = awaitTurn()
+    defer { try? turn?.close() }
+    var known = try seen(series.store, now)
+    known.begun[series.name] = lists
+    try write(known, name)
+  }
+
+  private func seen(_ store: Store, _ now: Timestamp) throws(Failure) -> KnownStore {
+    let path = try system { () throws(SystemError) in try Host.resolved(store.path) }
+    var known =
+      find(uuid: store.uuid)
+      ?? KnownStore(uuid: store.uuid, label: store.label, path: path, pathOnDrive: [], seen: now)
+    known.label = store.label
+    known.path = path
+    known.pathOnDrive = Self.pathOnDrive(path)
+    known.seen = now
+    return known
   }
 
   /// How a series stands to what was seen of it here; the texts are for people.
@@ -181,14 +217,8 @@ public struct KnownStores: Sendable {
     try system { () throws(SystemError) in try Descriptor.makeDirectories(directory) }
     let turn = awaitTurn()
     defer { try? turn?.close() }
-    let path = try system { () throws(SystemError) in try Host.resolved(store.path) }
-    var known =
-      find(uuid: store.uuid)
-      ?? KnownStore(uuid: store.uuid, label: store.label, path: path, pathOnDrive: [], seen: now)
-    known.label = store.label
-    known.path = path
-    known.pathOnDrive = Self.pathOnDrive(path)
-    known.seen = now
+    var known = try seen(store, now)
+    if saved != nil { known.begun[series.name] = nil }
     let before = known.series.first { $0.name == series.name }
     known.series.removeAll { $0.name == series.name }
     let sets = try series.sets()
@@ -307,6 +337,10 @@ public struct KnownStores: Sendable {
       case "tips": if !store.series.isEmpty { store.series[store.series.count - 1].tips = Self.points(value) }
       case "sources": Self.addList(value, \.sources, to: &store)
       case "exclusions": Self.addList(value, \.exclusions, to: &store)
+      case "begun-sources":
+        if let (name, list) = Self.list(value) { store.begun[name, default: .init()].sources = list }
+      case "begun-exclusions":
+        if let (name, list) = Self.list(value) { store.begun[name, default: .init()].exclusions = list }
       default: break
       }
     }
@@ -333,11 +367,16 @@ public struct KnownStores: Sendable {
   private static func addList(
     _ text: Bytes, _ list: WritableKeyPath<KnownSeries, [Bytes]?>, to store: inout KnownStore
   ) {
+    guard let (name, texts) = Self.list(text), let index = store.series.firstIndex(where: { $0.name == name }) else {
+      return
+    }
+    store.series[index][keyPath: list] = texts
+  }
+
+  private static func list(_ text: Bytes) -> (name: Bytes, list: [Bytes])? {
     let words = text.split(separator: 32).map { Bytes($0) }
-    guard let name = words.first.flatMap({ Escape.decode($0) }),
-      let index = store.series.firstIndex(where: { $0.name == name })
-    else { return }
-    store.series[index][keyPath: list] = words.dropFirst().compactMap { Escape.decode(Bytes($0.dropFirst(2))) }
+    guard let name = words.first.flatMap({ Escape.decode($0) }) else { return nil }
+    return (name, words.dropFirst().compactMap { Escape.decode(Bytes($0.dropFirst(2))) })
   }
 
   private func write(_ store: KnownStore, _ name: Bytes) throws(Failure) {
@@ -358,12 +397,18 @@ public struct KnownStores: Sendable {
         lines.append("\(key)=\(points.map(\.text).joined(separator: " "))")
       }
     }
+    func add(_ key: String, _ name: Bytes, _ list: [Bytes]?) {
+      guard let list else { return }
+      let texts = list.map { " ./" + Escape.encodedPath($0) }.joined()
+      lines.append("\(key)=\(Escape.encodedPath(name))\(texts)")
+    }
     for s in store.series {
-      for (key, list) in [("sources", s.sources), ("exclusions", s.exclusions)] {
-        guard let list else { continue }
-        let texts = list.map { " ./" + Escape.encodedPath($0) }.joined()
-        lines.append("\(key)=\(Escape.encodedPath(s.name))\(texts)")
-      }
+      add("sources", s.name, s.sources)
+      add("exclusions", s.name, s.exclusions)
+    }
+    for (name, lists) in store.begun.sorted(by: { $0.key.lexicographicallyPrecedes($1.key) }) {
+      add("begun-sources", name, lists.sources)
+      add("begun-exclusions", name, lists.exclusions)
     }
     try system { () throws(SystemError) in
       let folder = try Descriptor.open(directory, [.read, .directory])

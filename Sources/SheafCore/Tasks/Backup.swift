@@ -58,6 +58,8 @@ public struct BackupSummary: Sendable {
   public var exclusions: [Bytes] = []
   /// Patterns that were given for this run and left nothing out.
   public var idlePatterns: [Bytes] = []
+  /// What was given as gone for good and is nothing that the point before has.
+  public var idleGone: [Bytes] = []
   public var bytesRead: Int64 = 0
   public var bytesWritten: Int64 = 0
   /// The sources that are not there.
@@ -126,6 +128,8 @@ public struct Backup {
     let lock = options.isDryRun ? nil : try SeriesLock(series)
     if options.isDryRun { series.holdSets() }
     defer { lock?.release() }
+    // What a run that was killed was told is news to whoever takes it over.
+    let before = try? series.newestHead()
     if !options.isDryRun {
       if store.mendAccess(of: series) {
         reporter.note(
@@ -137,10 +141,12 @@ public struct Backup {
       try store.refreshHelpers()
     }
     try SourceCheck(options).check(series, known)
-    let rules = try walkRules(exclusions(of: series))
+    let rules = try walkRules(exclusions(of: series, since: before?.exclusions))
     let run = Run(self, series: series, lock: lock, name: name, host: host, rules: rules)
     var reason = options.isFull ? "asked for" : nil
     let state = known?.state(of: series) ?? .asKnown
+    let newest = try series.sets().last
+    if state == .asKnown || newest == nil { try tellOfLostManifests(series, newest) }
     switch state {
     case .asKnown: break
     case .older(let words): reporter.note("\(words); \(KnownStores.copyHint(store))")
@@ -149,8 +155,6 @@ public struct Backup {
       reason = "the store is not as it was left"
     }
     var summary: BackupSummary?
-    let newest = try series.sets().last
-    if state == .asKnown { try tellOfLostManifests(series, newest) }
     // An alarm is remembered until a set was written in answer to it.
     defer {
       if let set = summary?.set { series.noteDamage(touching: set, known) }
@@ -286,10 +290,12 @@ public struct Backup {
   /// What the options say, or what the series remembers where there are none. What is remembered is as the newest run
   /// had it: options that are given again, in a timetable that was edited, mean what they say, and a run that did not
   /// start over them would save nothing at all.
-  private func exclusions(of series: Series) throws(Failure) -> ExclusionRules {
-    let remembered = try series.newestHead().map { ExclusionRules(lines: $0.exclusions) }
-    let rules = options.exclusions ?? remembered ?? ExclusionRules()
-    if let remembered, let difference = rules.difference(from: remembered) { reporter.note(difference) }
+  /// `before`: as it was before an interrupted run was taken over.
+  private func exclusions(of series: Series, since before: [Bytes]?) throws(Failure) -> ExclusionRules {
+    let remembered = try series.newestHead()?.exclusions
+    let rules = options.exclusions ?? ExclusionRules(lines: remembered ?? [])
+    let known = before ?? self.known?.lists(of: series).saved.exclusions ?? remembered
+    if let known, let difference = rules.difference(from: ExclusionRules(lines: known)) { reporter.note(difference) }
     for line in rules.unknown {
       reporter.problem(
         "what the series remembers to leave out cannot be understood: \(Show.path(line)) "
@@ -419,17 +425,17 @@ private struct Run {
     var summary = BackupSummary(
       kind: head.kind, parent: isFull ? nil : previous?.set.text, series: name, sources: sources.sources)
     summary.missing = missing
+    let before = previous.flatMap { previous in series.map { PointBefore(series: $0, chain: previous.chain) } }
+    for path in options.gone {
+      if try before?.has(path) != true { summary.idleGone.append(path) }
+    }
     summary.exclusions = head.exclusions
     summary.fullBecause = previous == nil ? nil : reason
 
     func comparison(
       _ sink: any ComparisonSink, readsNothing: Bool = false, _ reporter: any Reporter, _ progress: Progress
     ) throws(Failure) -> Comparison {
-      let places = AbsentPlaces(
-        lister, gone: options.gone,
-        names: { (path) throws(Failure) in
-          try previous.map { (previous) throws(Failure) in try series!.names(in: path, of: previous.chain) } ?? []
-        }, reporter: reporter)
+      let places = AbsentPlaces(lister, gone: options.gone, point: before, reporter: reporter)
       let finder = (isFull || !usesMoves ? nil : previous).map { previous in
         MoveFinder(
           root: root, walk: { Walk(lister, threads: processorCount()) },
@@ -481,6 +487,8 @@ private struct Run {
     }
     if let warning = room.warning { task.reporter.note(warning) }
     let set = SetName(point: PointName.text(time), kind: head.kind)
+    let lists = RunLists(sources: head.sources, exclusions: head.exclusions)
+    try? task.known?.begin(series!, lists, now: task.clock())
     let writer: SetWriter
     do throws(StoreError) {
       writer = try SetWriter(
@@ -576,8 +584,7 @@ private struct Run {
     guard let series, let newest = try series.sets().last else { return false }
     let chain = try series.chain(of: newest)
     let places = AbsentPlaces(
-      lister, gone: task.options.gone, names: { (path) throws(Failure) in try series.names(in: path, of: chain) },
-      reporter: Silence())
+      lister, gone: task.options.gone, point: PointBefore(series: series, chain: chain), reporter: Silence())
     for source in lister.sources.sources where try places.isAway(source, nil) { return true }
     let tree = try series.tree(chain)
     while try tree.next() {

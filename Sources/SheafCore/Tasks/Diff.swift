@@ -108,8 +108,8 @@ public struct Diff {
       let live = try LiveTree(
         like: series.head(from), at: options.path, store: series.store.folder.directory,
         readsContents: options.readsContents,
-        names: { (path) throws(Failure) in try series.names(in: path, of: series.chain(of: from)) }, reporter: reporter,
-        progress: progress, clock: clock)
+        before: PointBefore(series: series, chain: series.chain(of: from)), reporter: reporter, progress: progress,
+        clock: clock)
       for directory in old.above { try live.lookAbove(directory) }
       isAnything = try compare(old, live, found)
     }
@@ -143,7 +143,7 @@ public struct Diff {
           }
         }
       } else if order < 0 {
-        if !new.isUnseen(in: Bytes(old.line.parent)), !new.isAbsent(lost: old.line) {
+        if !new.isUnseen(in: Bytes(old.line.parent)), try !new.isAbsent(lost: old.line) {
           try found.add(from: old.entry(), to: nil)
         }
       } else if let now = try new.entry(comparedWith: nil) {
@@ -171,7 +171,7 @@ private protocol LaterTree {
   /// Whether the directory at hand, or one that is not there, is not what the line says because it could not be looked
   /// at.
   func isAbsent(_ line: Line, wasUnseen: Bool) throws(Failure) -> Bool
-  func isAbsent(lost line: Line) -> Bool
+  func isAbsent(lost line: Line) throws(Failure) -> Bool
   /// Whether the first names of all inodes are known.
   var hasFirstNames: Bool { get }
 }

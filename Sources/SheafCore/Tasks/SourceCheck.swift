@@ -19,10 +19,13 @@ struct SourceCheck {
   /// Of a series that is there.
   func check(_ series: Series, _ known: KnownStores?) throws(Failure) {
     let head = try series.newestHead()
-    let lists = known?.lists(of: series)
-    if options.exclusions == nil, let head { try checkExclusions(head, lists?.exclusions, series) }
+    let (saved, begun) = known?.lists(of: series) ?? (RunLists(), nil)
+    if options.exclusions == nil, let head, begun?.exclusions != head.exclusions {
+      try checkExclusions(head, saved.exclusions, series)
+    }
     if options.sources.isEmpty, let head {
-      try checkRemembered(head.sources, lists?.sources, series)
+      let isBegun = begun?.sources.map { Set($0) == Set(head.sources) } ?? false
+      try checkRemembered(head.sources, isBegun ? head.sources : saved.sources, series)
     } else {
       try check(remembered: head?.sources ?? [])
     }

@@ -2,14 +2,28 @@
 /// unseen then, and not deleted.
 import Posix
 
+/// What the point before tells of single directories.
+struct PointBefore {
+  let series: Series
+  let chain: [SetName]
+
+  /// The names it has directly in a directory; those alone that it could not look at, where there are such: others may
+  /// have been put there while what belongs there was away.
+  func names(_ directory: Bytes) throws(Failure) -> [Bytes] { try series.names(in: directory, of: chain) }
+  func entry(_ path: Bytes) throws(Failure) -> Entry? { try series.entry(at: path, of: chain) }
+  func has(_ path: Bytes) throws(Failure) -> Bool {
+    let (tree, _) = try series.tree(chain, from: path)
+    return try tree.next() && Bytes(tree.line.path).isAtOrBelow(path)
+  }
+  func tree() throws(Failure) -> PointReader { try series.tree(chain) }
+}
+
 /// Shared by a comparison and its look for what was moved, one after the other.
 final class AbsentPlaces {
   private let lister: Lister
   /// What the user says is gone for good.
   private let gone: [Bytes]
-  /// The names that the point before has directly in a directory; those alone that it could not look at, where there are
-  /// such: others may have been put there while what belongs there was away.
-  private let names: (Bytes) throws(Failure) -> [Bytes]
+  private let point: PointBefore?
   private let reporter: any Reporter
   private let rootDevice: UInt64?
   private var mounts: MountTable?
@@ -17,13 +31,14 @@ final class AbsentPlaces {
   private var judged: [Bytes: Bool] = [:]
   /// Directories of which something that is gone now was not deleted.
   private(set) var held: [Bytes] = []
+  /// The uppermost directories that are gone with mount points in them: all that was in them is kept.
+  private(set) var lost: Set<Bytes> = []
+  private var hasLookedForLost = false
 
-  init(
-    _ lister: Lister, gone: [Bytes], names: @escaping (Bytes) throws(Failure) -> [Bytes], reporter: any Reporter
-  ) {
+  init(_ lister: Lister, gone: [Bytes], point: PointBefore?, reporter: any Reporter) {
     self.lister = lister
     self.gone = gone
-    self.names = names
+    self.point = point
     self.reporter = reporter
     rootDevice = try? lister.root.status().device
     mounts = MountTable.current()
@@ -149,18 +164,75 @@ final class AbsentPlaces {
     reporter.problem("\(reason): what was in it is kept (if it is gone for good: --gone \(name))", path: path)
   }
 
+  private func names(_ directory: Bytes) throws(Failure) -> [Bytes] { try point?.names(directory) ?? [] }
+
   /// Of a mount point that is gone with what was mounted there: whether it is to be kept. Says so the first time.
   func isAbsent(lost line: Line) -> Bool {
-    guard line.hasFileSystem, line.kind == .directory else { return false }
-    return isAbsent(lost: Bytes(line.path), line.fileSystem)
+    guard line.kind == .directory else { return false }
+    let path = Bytes(line.path)
+    return lost.contains(path) || line.hasFileSystem && isAbsent(lost: path, line.fileSystem)
   }
 
   func isAbsent(lost path: Bytes, _ mark: FileSystemMark?) -> Bool {
-    guard mark?.isTop == true else { return false }
+    guard let mark, mark.isTop else { return false }
     if let known = judged[path] { return known }
-    judged[path] = !isGone(path)
-    if !isGone(path) { report(path, "was a file system of its own and is not there") }
-    return !isGone(path)
+    let isKept = !isGone(path) && !wasMovedAlong(path, mark)
+    judged[path] = isKept
+    if isKept {
+      report(path, "was a file system of its own and is not there")
+      var top = path
+      while !top.isEmpty, !isDirectory(top.splitAtName.parent) { top = top.splitAtName.parent }
+      lost.insert(top)
+    }
+    return isKept
+  }
+
+  /// Finds all mount points that are gone, before the first directory that may lead to one is taken for deleted.
+  func lookForLost() throws(Failure) {
+    guard !hasLookedForLost else { return }
+    hasLookedForLost = true
+    guard let tree = try point?.tree() else { return }
+    while try tree.next() {
+      let line = tree.line
+      guard line.hasFileSystem, line.kind == .directory, let mark = line.fileSystem, mark.isTop else { continue }
+      let path = Bytes(line.path)
+      if !isDirectory(path) { _ = isAbsent(lost: path, mark) }
+    }
+  }
+
+  /// Whoever read the point has asked about each of its lines that is gone.
+  func hasSeenAllLost() { hasLookedForLost = true }
+
+  /// What cannot be looked at may be one.
+  private func isDirectory(_ path: Bytes) -> Bool {
+    do throws(SystemError) { _ = try lister.root.openBeneath(path, [.pathOnly, .directory]) } catch {
+      return !(error.isMissing || error.isLoop)
+    }
+    return true
+  }
+
+  /// A mount point cannot be renamed, but what is above it can: whether a directory above it has the inode of one that is
+  /// elsewhere now, with the same file system mounted in it.
+  private func wasMovedAlong(_ path: Bytes, _ mark: FileSystemMark) -> Bool {
+    guard let point, let mounts = MountTable.current() else { return false }
+    let name = path.splitAtName.name
+    for now in mounts.points where now != path && now.splitAtName.name == name {
+      guard lister.sources.sources.contains(where: { now.isAtOrBelow($0) && now != $0 }),
+        let there = try? lister.root.openBeneath(now, [.pathOnly, .directory]),
+        there.fileSystemIdentity(mounts.mount(at: now)) == mark.identity
+      else { continue }
+      var (old, new) = (path, now)
+      while old.splitAtName.name == new.splitAtName.name {
+        (old, new) = (old.splitAtName.parent, new.splitAtName.parent)
+        guard !old.isEmpty, !new.isEmpty, old != new else { break }
+        let inodes = [old, new].map { path in
+          try? lister.root.openBeneath(path, [.pathOnly, .directory]).status().inode
+        }
+        guard let inode = inodes[1], inodes[0] != inode, let before = (try? point.entry(old)) ?? nil else { continue }
+        if before.inode == inode { return true }
+      }
+    }
+    return false
   }
 
   /// Whether a directory that lies on another device than it did when its name was looked at was mounted, and not

@@ -294,6 +294,7 @@ final class Comparison {
     let line = old!.line
     diverge()
     let path = Bytes(line.path)
+    if line.kind == .directory { try places.lookForLost() }
     if !old!.isVacated, listing.isUnsettled || places.keeps(listing.path) || places.isAbsent(lost: line) {
       kept.append(Bytes(line.name))
       if line.kind == .directory, !places.keeps(listing.path) { unseenDirectories.append(path) }
@@ -392,10 +393,13 @@ final class Comparison {
     if item.failure != 0 || old!.isVacated { return try add(index, item, listing, before: before()) }
     let line = old!.line
     var isMarkedAnew = false
-    if line.kind == .directory, mayHoldPlaces || line.hasFileSystem || AbsentPlaces.mayBePlaceholder(item) {
+    if line.kind == .directory,
+      mayHoldPlaces || line.hasFileSystem || AbsentPlaces.mayBePlaceholder(item) || item.status.kind != .directory
+    {
       let path = Bytes(line.path)
       let marked = line.fileSystem
       if item.status.kind != .directory {
+        try places.lookForLost()
         if places.isAbsent(lost: line) {
           diverge()
           unseenDirectories.append(path)

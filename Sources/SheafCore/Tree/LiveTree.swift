@@ -38,11 +38,11 @@ final class LiveTree {
   }
 
   /// `head`: of the set that says what the sources are and what is left out. `top`: nothing but what is at or below it.
-  /// `names`: those that the point has directly in a directory.
+  /// `before`: the point that they are compared with.
   /// `readsContents`: also of files that look unchanged.
   init(
     like head: SetHead, at top: Bytes, store: Status?, readsContents: Bool,
-    names: @escaping (Bytes) throws(Failure) -> [Bytes], reporter: any Reporter, progress: Progress,
+    before: PointBefore, reporter: any Reporter, progress: Progress,
     clock: @escaping @Sendable () -> Timestamp
   ) throws(Failure) {
     root = try system { () throws(SystemError) in try Descriptor.open(Bytes("/"), [.pathOnly, .directory]) }
@@ -61,7 +61,7 @@ final class LiveTree {
     let wanted = sources.contains { top.isAtOrBelow($0) } ? [top] : sources.filter { $0.isAtOrBelow(top) }
     walk = Walk(Lister(root: root, rules: rules, sources: SourceTree(wanted)), threads: processorCount())
     places = AbsentPlaces(
-      Lister(root: root, rules: rules, sources: SourceTree(sources)), gone: [], names: names, reporter: reporter)
+      Lister(root: root, rules: rules, sources: SourceTree(sources)), gone: [], point: before, reporter: reporter)
   }
 
   /// Whether what the point has in that directory could not be looked at. Asked in order.
@@ -110,9 +110,9 @@ final class LiveTree {
   /// any more, or its source is empty all of a sudden; what was in it is unseen then. Told to the reporter.
   func isAbsent(_ line: Line, wasUnseen: Bool) throws(Failure) -> Bool {
     guard line.kind == .directory, !isUnseen,
-      mayHoldPlaces || line.hasFileSystem || AbsentPlaces.mayBePlaceholder(item)
+      mayHoldPlaces || line.hasFileSystem || AbsentPlaces.mayBePlaceholder(item) || status.kind != .directory
     else { return false }
-    guard status.kind == .directory else { return isAbsent(lost: line) }
+    guard status.kind == .directory else { return try isAbsent(lost: line) }
     let path = Bytes(line.path)
     guard !item.isAbove,
       try places.isAbsent(path, item, around: device, before: line.fileSystem, wasUnseen: wasUnseen)
@@ -122,7 +122,8 @@ final class LiveTree {
   }
 
   /// The same of one that is not there.
-  func isAbsent(lost line: Line) -> Bool {
+  func isAbsent(lost line: Line) throws(Failure) -> Bool {
+    if line.kind == .directory { try places.lookForLost() }
     guard places.isAbsent(lost: line) else { return false }
     unseen.add(Bytes(line.path), ())
     return true

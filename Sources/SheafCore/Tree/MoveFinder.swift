@@ -89,8 +89,10 @@ struct MoveFinder {
     ) throws(Failure) {
       var hasOld = try old.next()
       func lose() throws(Failure) {
-        if places.isAbsent(lost: old.line) { unseen.append(Bytes(old.line.path)) }
         let parent = Bytes(old.line.parent)
+        if !unseen.contains(where: { parent.isAtOrBelow($0) }), places.isAbsent(lost: old.line) {
+          unseen.append(Bytes(old.line.path))
+        }
         if !unseen.contains(where: { Bytes(old.line.path).isAtOrBelow($0) || parent.isAtOrBelow($0) }),
           !places.keeps(parent)
         {
@@ -146,6 +148,12 @@ struct MoveFinder {
         }
       }
       while hasOld { try lose() }
+      places.hasSeenAllLost()
+      let kept = places.lost
+      if !kept.isEmpty {
+        let isKept = gone.parents.map { parent in kept.contains { parent.isAtOrBelow($0) } }
+        gone.candidates = gone.candidates.filter { !isKept[Int($0.parent)] && !kept.contains(gone.path($0)) }
+      }
     }
 
     /// Whether what has the same name is the same, as far as one can tell without looking into it.
