@@ -15,7 +15,7 @@ struct Sheaf: ParsableCommand {
         sheaf init -s /media/drive/backup
         sheaf backup -s /media/drive/backup /home/me /etc
         sheaf points -s /media/drive/backup
-        sheaf restore -s /media/drive/backup --to /tmp/old --at 3d
+        sheaf restore -s /media/drive/backup --to /tmp/old
 
       Exit codes: 0 done, 1 failed, 3 done but some files could not be saved or restored, 4 damage found, 10 no store \
       there, 11 in use by another run, 64 usage, 130 interrupted.
