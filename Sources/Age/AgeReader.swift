@@ -156,6 +156,23 @@ public final class AgeReader: ByteSource, @unchecked Sendable {
     _ = try read(into: &none, count: 1, at: size)
   }
 
+  /// What has to be done for the file to end, whole by itself, behind the first `end` bytes of its contents: how many of
+  /// the file's bytes stay, and the chunk that is to be written behind them. nil: that chunk was sealed as the last one
+  /// already, with other contents, and no chunk is ever sealed twice; the file has to be written anew.
+  public func cut(to end: Int64) throws(StoreError) -> (kept: Int64, last: Bytes)? {
+    let number = max(0, end - 1) / Int64(Chunk.inner)
+    let contents = try read(count: Int(end - number * Int64(Chunk.inner)), at: number * Int64(Chunk.inner))
+    guard Int64(contents.count) == end - number * Int64(Chunk.inner) else { throw failure(.cutShort) }
+    if number == count - 1 {
+      // Where the chunk was not the last one for whoever sealed it, reading it has found that out.
+      let isLast = wrongEnd.look { $0 == nil } && stored - number * Int64(Chunk.outer) > 0
+      if isLast { return end == size ? (start + stored, []) : nil }
+    }
+    var sealed = Bytes(repeating: 0, count: contents.count + Chunk.tag)
+    ChunkCipher(key, seals: true).seal(contents, contents.count, number: number, isLast: true, to: &sealed)
+    return (start + number * Int64(Chunk.outer), sealed)
+  }
+
   /// Reads and opens everything.
   public func check() throws(StoreError) {
     let length = Self.batch * Chunk.inner

@@ -5,6 +5,8 @@ import Tar
 
 /// Not for use from several threads.
 public final class AgeWriter {
+  /// Opens this file alone.
+  public let fileKey: Secret
   private let cipher: ChunkCipher
   private let held = UnsafeMutableRawPointer.allocate(byteCount: Chunk.inner, alignment: 64)
   private var count = 0
@@ -13,7 +15,7 @@ public final class AgeWriter {
 
   /// Appends the header. A new file key is made for each file; a passphrase must be the only recipient.
   public init(for recipients: [any Recipient], to out: Buffer) throws(AgeFailure) {
-    let fileKey = Secret.random(FileKey.length)
+    fileKey = Secret.random(FileKey.length)
     var stanzas: [Stanza] = []
     for recipient in recipients { stanzas.append(try recipient.stanza(for: fileKey)) }
     guard !stanzas.isEmpty, stanzas.count == 1 || !recipients.contains(where: { $0 is Passphrase }) else {
@@ -48,6 +50,18 @@ public final class AgeWriter {
       count += taken
       rest = UnsafeRawBufferPointer(rebasing: rest[taken...])
     }
+  }
+
+  /// Bytes of the contents that wait for their chunk to be whole.
+  public var waiting: Int { count }
+
+  /// Bytes that have to follow for all that was written until now to be sealed.
+  public var untilSealed: Int { count == 0 ? 0 : Chunk.inner - count + 1 }
+
+  /// Gives up the last bytes of what waits. What is sealed stays: a chunk is never sealed twice.
+  public func drop(_ bytes: Int) {
+    precondition(bytes <= count && !isFinished)
+    count -= bytes
   }
 
   /// Appends the last chunk. Nothing is written after it.

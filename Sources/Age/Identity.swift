@@ -30,6 +30,15 @@ enum FileKey {
   }
 }
 
+/// The key of one file, remembered by whoever wrote it.
+public struct KnownFileKey: Identity {
+  private let key: Secret
+
+  public init(_ key: Secret) { self.key = key }
+
+  public func open(_ stanzas: [Stanza]) throws(AgeFailure) -> Secret? { key }
+}
+
 /// `age1…`: a key that files are written for.
 public struct X25519Recipient: Recipient, Equatable {
   let share: Bytes

@@ -5,9 +5,24 @@ public enum KeyFile {
   /// Of bytes that are read as a key file.
   public static let limit = 1 << 20
 
+  /// What stands in it.
+  public struct Parts {
+    /// Each with the comment right above it.
+    public var identities: [(identity: X25519Identity, title: Bytes)] = []
+    /// Without the `#`.
+    public var comments: [Bytes] = []
+  }
+
   public static func identities(_ text: Secret) throws(AgeFailure) -> [X25519Identity] {
+    let found = try parts(text).identities.map(\.identity)
+    guard !found.isEmpty else { throw .key("it has no key") }
+    return found
+  }
+
+  public static func parts(_ text: Secret) throws(AgeFailure) -> Parts {
     defer { withExtendedLifetime(text) {} }
-    var found: [X25519Identity] = []
+    var parts = Parts()
+    var title = Bytes()
     var number = 0
     for line in text.bytes.split(separator: 10, omittingEmptySubsequences: false) {
       number += 1
@@ -15,12 +30,17 @@ public enum KeyFile {
       while let last = line.last, last == 13 || last == 32 || last == 9 {
         line = UnsafeRawBufferPointer(rebasing: line.dropLast())
       }
-      if line.isEmpty || line[0] == UInt8(ascii: "#") { continue }
+      if line.isEmpty { continue }
+      if line[0] == UInt8(ascii: "#") {
+        title = Bytes(line.dropFirst().drop { $0 == 32 })
+        parts.comments.append(title)
+        continue
+      }
       guard let identity = X25519Identity(line) else { throw .key("line \(number) \(kind(line))") }
-      found.append(identity)
+      parts.identities.append((identity, title))
+      title = []
     }
-    guard !found.isEmpty else { throw .key("it has no key") }
-    return found
+    return parts
   }
 
   private static func kind(_ line: UnsafeRawBufferPointer) -> String {

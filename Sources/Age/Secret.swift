@@ -46,6 +46,8 @@ public final class Secret: @unchecked Sendable, CustomStringConvertible, CustomR
   /// Valid for as long as somebody holds the secret: not of a value that is gone with the expression.
   var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: start, count: count) }
 
+  public func withBytes(_ body: (UnsafeRawBufferPointer) -> Void) { withExtendedLifetime(self) { body(bytes) } }
+
   /// Where they are not secret, or are to be given away.
   public var copy: Bytes { withExtendedLifetime(self) { Bytes(bytes) } }
 
@@ -55,6 +57,14 @@ public final class Secret: @unchecked Sendable, CustomStringConvertible, CustomR
 
   /// Leaves out what comes after.
   func truncate(to count: Int) { self.count = min(count, self.count) }
+
+  /// Compares them in a time that does not tell where they differ.
+  public func isSame(as other: Secret) -> Bool {
+    withExtendedLifetime((self, other)) { count == other.count && CRYPTO_memcmp(start, other.start, count) == 0 }
+  }
+
+  /// Writes them, to a file that is private.
+  public func write(to file: Descriptor) throws(SystemError) { try file.write(bytes) }
 
   public var description: String { "secret" }
   public var customMirror: Mirror { Mirror(self, children: []) }

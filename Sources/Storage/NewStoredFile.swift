@@ -23,14 +23,22 @@ public final class NewStoredFile: StoreOutput {
     partial = name + suffix
   }
 
-  /// Goes on with a file that an earlier run left under the name `partial`, of which the first `size` bytes are kept.
+  /// Goes on with a file that an earlier run left under the name `partial`, of which the first `size` bytes are kept. Where
+  /// the store cannot go on with files it ends there.
   public init(continuing partial: Bytes, from size: Int64, in folder: any StoreFolder) throws(StoreError) {
     self.folder = folder
     self.partial = partial
-    name =
-      partial.suffix(Self.partialSuffix.count).elementsEqual(Self.partialSuffix)
-      ? Bytes(partial.dropLast(Self.partialSuffix.count)) : partial
-    output = try folder.resume(partial, from: size)
+    name = Self.final(partial)
+    // Where nothing can be appended, another file has to go on.
+    if folder.traits.appends { output = try folder.resume(partial, from: size) } else {
+      try folder.shorten(partial, to: size)
+      isSealed = true
+    }
+  }
+
+  private static func final(_ partial: Bytes) -> Bytes {
+    partial.suffix(partialSuffix.count).elementsEqual(partialSuffix)
+      ? Bytes(partial.dropLast(partialSuffix.count)) : partial
   }
 
   public var path: Bytes { folder.path.joined(partial) }
@@ -56,6 +64,15 @@ public final class NewStoredFile: StoreOutput {
   public func flush() throws(StoreError) { _ = try begun() }
 
   public func truncate(to size: Int64) throws(StoreError) { try begun().truncate(to: size) }
+
+  /// Ends the file behind its first `size` bytes.
+  public func shorten(to size: Int64) throws(StoreError) {
+    abandon()
+    try folder.shorten(partial, to: size)
+    isSealed = true
+  }
+
+  public var untilDurable: Int { output?.untilDurable ?? 0 }
   public func sync() throws(StoreError) { try begun().sync() }
 
   /// What has been written, to be read.
@@ -84,7 +101,7 @@ public final class NewStoredFile: StoreOutput {
 
   /// Removes what was written.
   public func discard() {
-    guard output != nil else { return }
+    guard output != nil || isSealed else { return }
     abandon()
     try? folder.remove(partial)
   }

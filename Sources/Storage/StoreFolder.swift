@@ -29,6 +29,8 @@ public struct StoreTraits: Equatable, Sendable {
   public var appends = true
   /// What was written can be made durable before it is complete.
   public var syncs = true
+  /// What was written can be given up and written differently, in the same file.
+  public var rewinds = true
   /// Bytes of the largest file; nil: as large as there is room.
   public var largestFile: Int64?
   /// Letters of names count: `a` and `A` are two files.
@@ -64,10 +66,13 @@ public protocol StoreOutput: AnyObject {
   var path: Bytes { get }
   /// Writes all of it at the end. After an error the file may hold a part of it.
   func append(_ bytes: UnsafeRawBufferPointer) throws(StoreError)
-  /// Gives up what lies behind the first `size` bytes.
+  /// Gives up what lies behind the first `size` bytes. Throws `unfit` where that cannot be written differently in this file
+  /// (only without `traits.rewinds`).
   func truncate(to size: Int64) throws(StoreError)
   /// Makes durable what was written so far. A store that cannot do that before the end (`traits.syncs`) does nothing.
   func sync() throws(StoreError)
+  /// Bytes that have to follow for `sync` to make all durable that was appended until now.
+  var untilDurable: Int { get }
   /// Makes all of it durable and ends the writing. Nothing can be called after it.
   func finish() throws(StoreError)
   /// Ends the writing; what was written so far stays as it is, as after a kill.
@@ -114,6 +119,8 @@ public protocol StoreFolder: AnyObject, Sendable {
   func begin(_ name: Bytes) throws(StoreError) -> any StoreOutput
   /// Goes on with a file, of which the first `size` bytes are kept. Only where `traits.appends`.
   func resume(_ name: Bytes, from size: Int64) throws(StoreError) -> any StoreOutput
+  /// Makes a file end behind its first `size` bytes, durably. It is not gone on with.
+  func shorten(_ name: Bytes, to size: Int64) throws(StoreError)
   /// Makes an empty file. Throws `exists` where there is something: of two that call at once one succeeds.
   func mark(_ name: Bytes) throws(StoreError)
   /// The same, and locks the file for this process.
@@ -151,6 +158,12 @@ public protocol StoreFolder: AnyObject, Sendable {
 /// What a kind of store need not do by itself.
 extension StoreFolder {
   public var access: Access? { nil }
+
+  public func shorten(_ name: Bytes, to size: Int64) throws(StoreError) {
+    let file = try resume(name, from: size)
+    try file.finish()
+  }
+
   public func names() throws(StoreError) -> [Bytes] { try list().map(\.name) }
 
   public func markLocked(_ name: Bytes) throws(StoreError) -> (state: StoreLockState, lock: any StoreLock) {
@@ -216,6 +229,8 @@ extension ByteSource {
 }
 
 extension StoreOutput {
+  public var untilDurable: Int { 0 }
+
   public func append(_ bytes: Bytes) throws(StoreError) {
     var failure: StoreError?
     bytes.withUnsafeBytes { buffer in

@@ -76,6 +76,8 @@ public struct GzipMember: Equatable, Sendable {
   }
 
   public static let subfieldLimit = 65535 - 16 - 4
+  /// Of a member that holds an empty subfield.
+  public static let emptyLength = headerLength + 4 + 2 + trailerLength
 
   /// The value of the first further subfield of a whole member, where it has these letters.
   public static func subfield(_ id: StaticString, of member: UnsafeRawBufferPointer) -> Bytes? {

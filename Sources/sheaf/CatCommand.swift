@@ -19,7 +19,6 @@ struct CatCommand: ParsableCommand {
   @Option(help: ArgumentHelp("Read from an archive file; no store is needed.", valueName: "FILE"))
   var archive: RawText?
 
-  @OptionGroup var keys: KeyOptions
 
   @Argument(help: ArgumentHelp("Files in the point.", valueName: "PATH"))
   var paths: [RawText]
@@ -30,12 +29,11 @@ struct CatCommand: ParsableCommand {
       Console.shared.write(Bytes(bytes))
     }
     if let archive {
-      guard let lone = try LoneArchive(archive.bytes, keys: keys.keys()) else {
+      guard let lone = try LoneArchive(archive.bytes, keys: store.keys.keys()) else {
         throw Failure(.failed, "\(Show.path(archive.bytes)) is not an archive that can be read")
       }
       return try each(\.storePath) { (path) throws(Failure) in try lone.read(path, write) }
     }
-    try keys.expectNone()
     let series = try store.openSeriesForReading()
     try volumes.add(to: series)
     let contents = try Contents(series, point.find(in: series))

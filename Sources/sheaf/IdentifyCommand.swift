@@ -23,7 +23,7 @@ struct IdentifyCommand: ParsableCommand {
     var opened = try store.open()
     let before = opened.uuid
     if new {
-      opened = try opened.identifyAnew()
+      opened = try opened.identifyAnew(keys: store.keys.keys())
       for name in try opened.seriesNames() {
         try? Memory.stores?.remember(try opened.series(name, host: []), now: .now())
       }

@@ -1,4 +1,5 @@
 /// `sheaf init`: makes a store.
+import Age
 import ArgumentParser
 import Posix
 import SheafCore
@@ -6,7 +7,7 @@ import SheafCore
 struct InitCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "init", abstract: "Make a new store.",
-    usage: "sheaf init -s STORE [--label NAME]",
+    usage: "sheaf init -s STORE [--label NAME] [--encrypt [--passphrase]]",
     discussion: "The directory is made if it is missing. Anything else in it is left alone.")
 
   @OptionGroup var store: StoreOptions
@@ -15,18 +16,32 @@ struct InitCommand: ParsableCommand {
   @Option(help: ArgumentHelp("A name for the drive, shown with its points.", valueName: "NAME"))
   var label: RawText?
 
+  @Flag(help: "Encrypt all that is stored, with a key that stays on this machine.")
+  var encrypt = false
+
+  @Flag(help: "Put a copy of the key on the store, locked with a passphrase.")
+  var passphrase = false
+
   func run() throws {
     let path = try store.path()
     try refuseElsewhere(path)
-    let made = try Store.create(path, label: label?.bytes ?? [], now: .now())
+    guard encrypt || !passphrase else {
+      throw Failure(.usage, "--passphrase locks a copy of the key that --encrypt makes", hint: "give both")
+    }
+    let secret = passphrase ? try store.keys.newPassphrase() : nil
+    let made = try Store.create(
+      path, label: label?.bytes ?? [], now: .now(), keys: encrypt ? try store.keys.keys() : nil)
+    if let secret { try made.lockKey(as: Bytes("passphrase"), for: Passphrase(secret)) }
     if output.json {
       var json = JSON("summary")
       json.add("store", path)
       json.add("uuid", made.uuid)
       json.add("label", made.label)
+      json.add("encrypted", encrypt)
       json.print()
     } else if !output.quiet {
-      Console.shared.print("made a store at \(Show.path(path))")
+      Console.shared.print("made \(encrypt ? "an encrypted store" : "a store") at \(Show.path(path))")
+      if encrypt { tellOfKey(made) }
       // The command stays in one piece, to be copied.
       Console.shared.list(
         Bytes("back up to it with:"), "sheaf backup -s \(Show.word(path)) SOURCE...", between: " ")
@@ -34,6 +49,22 @@ struct InitCommand: ParsableCommand {
     if let whose = made.sharesFileSystem(home: Host.environment("HOME")), !output.quiet {
       Console.shared.warning(
         "the store lies on the same file system as \(whose): if that disk fails, the backups are lost with it")
+    }
+  }
+
+  /// Without the key nothing comes back, so where it lies and what is to be done with it is said at once.
+  private func tellOfKey(_ made: Store) {
+    guard let file = made.keyFile(try? store.keys.keys()) else { return }
+    Console.shared.list(Bytes("the key is in:"), Show.path(file), between: " ")
+    Console.shared.print(
+      passphrase
+        ? "a copy of it that the passphrase opens is on the store; without the key or the passphrase nothing comes back"
+        : "without the key nothing comes back: keep a copy of it elsewhere, not on the store")
+    let name = Show.word(made.path)
+    Console.shared.list(Bytes("on paper:"), "sheaf key show -s \(name)", between: " ")
+    if !passphrase {
+      Console.shared.list(
+        Bytes("on the store, locked:"), "sheaf key lock -s \(name) --passphrase", between: " ")
     }
   }
 

@@ -1,11 +1,11 @@
-/// The options that open encrypted archives, and how a passphrase is asked for.
+/// The options that open encrypted stores and archives, and how a passphrase is asked for.
 import Age
 import ArgumentParser
 import Posix
 import SheafCore
 
 struct KeyOptions: ParsableArguments {
-  @Option(help: ArgumentHelp("Open an encrypted archive with the key in an age key file.", valueName: "FILE"))
+  @Option(help: ArgumentHelp("Open what is encrypted with the key in an age key file.", valueName: "FILE"))
   var key: RawText?
 
   @Option(
@@ -18,24 +18,50 @@ struct KeyOptions: ParsableArguments {
     help: ArgumentHelp("Read a passphrase from the first line that COMMAND prints.", valueName: "COMMAND"))
   var passphraseCommand: RawText?
 
+  /// Of a key that was given.
+  var file: Bytes? { key?.bytes ?? Host.environment("SHEAF_KEY").flatMap { $0.isEmpty ? nil : $0 } }
+
   /// What the command line and the environment say.
   func keys() throws -> Keys {
     guard passphraseFile == nil || passphraseCommand == nil else {
       throw Failure(.usage, "a passphrase comes from a file or from a command, not from both")
     }
-    let file = key?.bytes ?? Host.environment("SHEAF_KEY").flatMap { $0.isEmpty ? nil : $0 }
-    return Keys(keyFile: file) { [passphraseFile, passphraseCommand] path throws(Failure) in
-      Host.forbidDumps()
-      if let passphraseFile { return try Self.line(of: Keys.openPrivate(passphraseFile.bytes)) }
-      if let passphraseCommand { return try Self.output(of: passphraseCommand.bytes) }
-      return try Self.typed(for: path)
+    return Keys(keyFile: file, directory: Memory.keys, memory: Memory.directory) {
+      [passphraseFile, passphraseCommand] path throws(Failure) in
+      if let given = try Self.given(passphraseFile, passphraseCommand) { return given }
+      return try Self.typed("passphrase for \(Show.path(path)): ")
     }
   }
 
-  /// For commands on a store, where keys are of no use: that is said.
-  func expectNone() throws {
-    guard key != nil || passphraseFile != nil || passphraseCommand != nil else { return }
-    throw Failure(.usage, "keys and passphrases open encrypted archives by themselves; stores are not encrypted")
+  /// Says where a key was given for a store that needs none.
+  func check(against store: Store) throws {
+    guard !store.isEncrypted, key != nil || passphraseFile != nil || passphraseCommand != nil else { return }
+    throw Failure(.usage, "the store at \(Show.path(store.path)) is not encrypted: it takes no key")
+  }
+
+  /// A new one, which is typed twice.
+  func newPassphrase() throws -> Secret {
+    Host.forbidDumps()
+    let passphrase: Secret
+    if let given = try Self.given(passphraseFile, passphraseCommand) {
+      passphrase = given
+    } else {
+      guard let first = try Self.typed("new passphrase: "), let again = try Self.typed("the same once more: ") else {
+        throw Failure(
+          .usage, "there is no terminal to ask for a passphrase", hint: "use --passphrase-file or --passphrase-command")
+      }
+      guard first.isSame(as: again) else { throw Failure(.usage, "the passphrases are not the same") }
+      passphrase = first
+    }
+    guard passphrase.count > 0 else { throw Failure(.usage, "an empty passphrase protects nothing") }
+    return passphrase
+  }
+
+  private static func given(_ file: RawText?, _ command: RawText?) throws(Failure) -> Secret? {
+    Host.forbidDumps()
+    if let file { return try line(of: Keys.openPrivate(file.bytes)) }
+    if let command { return try output(of: command.bytes) }
+    return nil
   }
 
   private static func line(of file: Descriptor, drained: Bool = false) throws(Failure) -> Secret {
@@ -67,13 +93,13 @@ struct KeyOptions: ParsableArguments {
   }
 
   /// nil if there is no terminal to ask on.
-  private static func typed(for path: Bytes) throws(Failure) -> Secret? {
+  private static func typed(_ prompt: String) throws(Failure) -> Secret? {
     guard let terminal = Terminal.open() else { return nil }
     let isCancelled = { Interruption.progress.isCancelled.load(ordering: .relaxed) }
     let typed: Secret?
     do throws(SystemError) {
       typed = try terminal.withoutEcho { () throws(SystemError) -> Secret? in
-        try terminal.write(Bytes("passphrase for \(Show.path(path)): ".utf8))
+        try terminal.write(Bytes(prompt.utf8))
         return try terminal.waitForInput(unless: isCancelled) ? try Secret.line(of: terminal) : nil
       }
     } catch { throw Failure(error) }

@@ -24,7 +24,6 @@ struct ListCommand: ParsableCommand {
   @Flag(name: [.customShort("R"), .long], help: "Show everything below, too.")
   var recursive = false
 
-  @OptionGroup var keys: KeyOptions
   @OptionGroup var output: OutputOptions
 
   func run() throws {
@@ -48,14 +47,13 @@ struct ListCommand: ParsableCommand {
       if entry.isTorn { words.append("(changed while it was read)") }
       console.list(line, behind: long ? LongLine.text(entry, owner) : "", words.joined(separator: "  "))
     }
-    if let path, let archive = try LoneArchive(path.bytes, keys: keys.keys()) {
+    if let path, let archive = try LoneArchive(path.bytes, keys: store.keys.keys()) {
       try archive.list { (entry, owner) throws(Failure) in
         try Interruption.progress.checkCancelled()
         show(entry, isUnseen: false, whole: true, owner: owner)
       }
     } else {
-      try keys.expectNone()
-      let series = try store.openSeriesForReading()
+        let series = try store.openSeriesForReading()
       let contents = try Contents(series, point.find(in: series))
       let wanted = try path.map { try contents.path($0) } ?? []
       try contents.list(wanted, recursive: recursive) { (entry, isUnseen) throws(Failure) in

@@ -10,7 +10,10 @@ enum Memory {
   /// nil: there is no home directory.
   static let manifests: ManifestCache? = place("XDG_CACHE_HOME", ".cache").map { ManifestCache($0) }
 
-  private static var directory: Bytes? { place("XDG_STATE_HOME", ".local/state") }
+  /// Where the keys of encrypted stores are kept; nil: there is no home directory.
+  static let keys: Bytes? = place("XDG_CONFIG_HOME", ".config")?.joined(Bytes("keys"))
+
+  static var directory: Bytes? { place("XDG_STATE_HOME", ".local/state") }
 
   private static func place(_ variable: StaticString, _ usual: String) -> Bytes? {
     if let place = Host.environment(variable), place.first == 47 { return place.joined(Bytes("sheaf")) }

@@ -12,6 +12,8 @@ struct StoreOptions: ParsableArguments {
   @Option(help: ArgumentHelp("The series of backups in it.", valueName: "NAME"))
   var series: RawText?
 
+  @OptionGroup var keys: KeyOptions
+
   /// From the option, or else from the environment.
   func path() throws -> Bytes {
     if let store { return store.bytes }
@@ -21,11 +23,23 @@ struct StoreOptions: ParsableArguments {
 
   /// `fromCopies`: manifests of a store that is slow to read may come from copies on this machine.
   func open(fromCopies: Bool = true) throws -> Store {
-    try Store.open(path(), cache: fromCopies ? Memory.manifests : nil)
+    let store = try Store.open(path(), cache: fromCopies ? Memory.manifests : nil, keys: keys.keys())
+    try keys.check(against: store)
+    return store
+  }
+
+  /// For what needs no key.
+  func openWithoutKey() throws -> Store { try Store.open(path()) }
+
+  /// Where a passphrase, if one is given, is for something else than the key.
+  func openWithKeyFile() throws -> Store {
+    try Store.open(path(), keys: Keys(keyFile: keys.file, directory: Memory.keys) { _ in nil })
   }
 
   func openSeries(fromCopies: Bool = true) throws -> Series {
-    try open(fromCopies: fromCopies).series(series?.bytes, host: Backup.seriesName(Host.name()))
+    let found = try open(fromCopies: fromCopies).series(series?.bytes, host: Backup.seriesName(Host.name()))
+    found.tellOfIgnoredFiles()
+    return found
   }
 
   /// From here on nothing is removed that a point needs.
@@ -84,6 +98,14 @@ extension DamageNote {
 }
 
 extension Series {
+  /// Plain files in an encrypted series count for nothing.
+  func tellOfIgnoredFiles() {
+    let ignored = ignoredFiles
+    guard let first = ignored.first else { return }
+    let others = ignored.count > 1 ? " (and \(Words.count(ignored.count - 1, "other file")))" : ""
+    Console.shared.warning("\(Show.path(first))\(others) is not encrypted in an encrypted store: passed over")
+  }
+
   /// Whether the point has the path; not where that cannot be read.
   func has(_ path: Bytes, in point: SetName) -> Bool { (try? Contents(self, point).has(path)) ?? false }
 

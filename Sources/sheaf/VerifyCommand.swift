@@ -22,12 +22,10 @@ struct VerifyCommand: ParsableCommand {
   var quick = false
 
   @OptionGroup var volumes: VolumeOptions
-  @OptionGroup var keys: KeyOptions
   @OptionGroup var output: OutputOptions
 
   func run() throws {
     if let archive { return try verify(archive.bytes) }
-    try keys.expectNone()
     let opened = try store.open(fromCopies: false)
     let host = Backup.seriesName(Host.name())
     let all: [Series]
@@ -176,7 +174,7 @@ struct VerifyCommand: ParsableCommand {
   }
 
   private func verify(_ path: Bytes) throws {
-    guard let archive = try LoneArchive(path, keys: keys.keys()) else {
+    guard let archive = try LoneArchive(path, keys: store.keys.keys()) else {
       throw Failure(.failed, "\(Show.path(path)) is not an archive that can be read")
     }
     let (entries, bytes) = try archive.verify()

@@ -11,7 +11,7 @@ struct MemberLine {
   let report: (String) -> Void
   /// Where to go on after a member that cannot be read; nil: nowhere.
   let next: (_ after: Int64) -> (offset: Int64, number: Int64)?
-  /// Whether the volumes' digests are wanted.
+  /// Whether the volumes' digests are wanted, where the gzip members are what is stored.
   private let digests: Bool
   private let buffers = MemberBuffers()
 
@@ -63,7 +63,7 @@ struct MemberLine {
   }
 
   private func readMembers(_ toWork: BoundedQueue<MemberJob>, _ toTake: BoundedQueue<MemberJob>) -> [Digest] {
-    let source = digests ? DigestingSource(archive) : nil
+    let source = digests && !archive.isSealed ? DigestingSource(archive) : nil
     let reader = MemberReader(source ?? archive)
     var number: Int64 = 0
     while !progress.isCancelled.load(ordering: .relaxed) {

@@ -85,6 +85,7 @@ final class FoldSource {
   let id: SetID
   private let archive: ArchiveReader
   private let volumes: VolumeDigests
+  private let forms: (_ volume: Bytes) throws(StoreError) -> SealedForm?
   private let hasher: FoldHasher
   private let shelf: FoldShelf
   private let inflater = Decompressor()
@@ -103,7 +104,8 @@ final class FoldSource {
     archive = try ArchiveReader(set, in: series)
     if let shortfall = archive.shortfalls.first { throw .damaged(shortfall) }
     id = archive.id
-    volumes = VolumeDigests(archive.volumes)
+    volumes = VolumeDigests(archive.isSealed ? [] : archive.volumes)
+    forms = series.sealedForms
     self.hasher = hasher
     self.shelf = shelf
   }
@@ -272,8 +274,17 @@ final class FoldSource {
   /// Throws where a volume is not, byte for byte, what was written when its set was made: what was copied out of it has
   /// not been looked at any closer than that. Only when the hasher has finished.
   func vouch() throws(Failure) {
-    if let volume = volumes.wrong, !sparesDamage {
-      throw .damaged("\(volume.name): its digest is not what its manifest says")
+    guard !sparesDamage else { return }
+    let wrong = archive.isSealed ? try wrongStored() : volumes.wrong
+    if let wrong { throw .damaged("\(wrong.fileName): its digest is not what its manifest says") }
+  }
+
+  /// Of an encrypted archive what is stored is read once more, as that is what the digests are of.
+  private func wrongStored() throws(Failure) -> SetFoot.Volume? {
+    for volume in archive.volumes {
+      let form = try stored { () throws(StoreError) in try forms(Bytes(volume.name.utf8)) }
+      if form?.digest != volume.digest { return volume }
     }
+    return nil
   }
 }

@@ -83,8 +83,26 @@ final class ManifestWriter {
   /// Writes what was appended so far and makes it durable: an interrupted run's manifest is the journal of its archive.
   func sync() throws(StoreError) {
     try flush()
+    try pad(file.untilDurable)
     try file.sync()
   }
+
+  /// Appends so many bytes, or as many more as fill another chunk of an encrypted file: empty members, which readers pass
+  /// over.
+  private func pad(_ count: Int) throws(StoreError) {
+    var left = count
+    let most = GzipMember.emptyLength + GzipMember.subfieldLimit
+    if left > 0, left < GzipMember.emptyLength { left += Self.chunk }
+    while left > 0 {
+      // What is left after this must be long enough for a member.
+      let length = left <= most ? left : most - GzipMember.emptyLength
+      try write { GzipMember.append(subfield: "Sp", Bytes(repeating: 0, count: length - GzipMember.emptyLength), to: $0) }
+      left -= length
+    }
+  }
+
+  /// Bytes that an encrypted file holds back until there are as many.
+  private static let chunk = 65536
 
   /// Takes away what a failed attempt to write left behind, so that the same can be tried again.
   func mend() throws(StoreError) {

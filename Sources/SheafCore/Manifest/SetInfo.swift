@@ -171,11 +171,42 @@ public struct SetHead: Sendable, Equatable {
 /// Known when all has been written.
 public struct SetFoot: Sendable, Equatable {
   public struct Volume: Sendable, Equatable {
+    /// Of the file, but for the `.age` behind it where it is encrypted.
     public var name: String
-    /// Bytes.
+    /// Bytes of the gzip members in it.
     public var size: Int64
     /// Of the stored bytes.
     public var digest: Digest
+    /// How many of these there are, where the file is encrypted; nil: they are the gzip members.
+    public var sealedSize: Int64?
+
+    /// As they lie in the store: its bytes, and its name.
+    public var storedSize: Int64 { sealedSize ?? size }
+    public var fileName: String { name + (sealedSize == nil ? "" : ".age") }
+
+    /// `NAME SIZE DIGEST`, and behind that, where it is encrypted, how many bytes are in it.
+    fileprivate var words: String {
+      "\(fileName) \(storedSize) \(digest.hex)" + (sealedSize == nil ? "" : " \(size)")
+    }
+
+    public init(name: String, size: Int64, digest: Digest, sealedSize: Int64? = nil) {
+      self.name = name
+      self.size = size
+      self.digest = digest
+      self.sealedSize = sealedSize
+    }
+
+    fileprivate init?(words: [Bytes]) {
+      guard words.count == 3 || words.count == 4, !words[0].contains(47), let stored = Int64(words[1].shown), stored >= 0,
+        let digest = Digest(hex: words[2])
+      else { return nil }
+      self.init(name: words[0].shown, size: stored, digest: digest)
+      guard words.count == 4 else { return }
+      // Encryption adds few bytes.
+      guard let size = Int64(words[3].shown), (0...stored).contains(size), words[0].hasSuffix(".age") else { return nil }
+      name = String(name.dropLast(4))
+      (self.size, sealedSize) = (size, stored)
+    }
   }
   public struct Counts: Sendable, Equatable {
     /// Of the point: everything that is not a directory, directories, and the files' sizes added up.
@@ -203,11 +234,14 @@ public struct SetFoot: Sendable, Equatable {
   public init() {}
 
   /// Bytes of the stored archive.
-  public var storedBytes: Int64 { volumes.map(\.size).saturatedSum }
+  public var storedBytes: Int64 { volumes.map(\.storedSize).saturatedSum }
+
+  /// What lies around the tar stream, from the inside out.
+  private var layers: String { volumes.contains { $0.sealedSize != nil } ? "gzip age" : "gzip" }
 
   func text() -> Bytes {
-    var lines = ["# layers: gzip"]
-    for volume in volumes { lines.append("# volume: \(volume.name) \(volume.size) \(volume.digest.hex)") }
+    var lines = ["# layers: \(layers)"]
+    for volume in volumes { lines.append("# volume: \(volume.words)") }
     lines.append("# tar: \(tarBytes) \(members)")
     let c = counts
     lines.append("# counts: \(c.files) \(c.directories) \(c.bytes) \(c.new) \(c.changed) \(c.deleted) \(c.unseen)")
@@ -219,18 +253,17 @@ public struct SetFoot: Sendable, Equatable {
 
   init(fields: Fields, manifest: String) throws(Failure) {
     func malformed() -> Failure { .damaged("\(manifest): its foot cannot be read") }
-    guard fields.isSound, fields["layers"] == Bytes("gzip") else { throw malformed() }
+    guard fields.isSound else { throw malformed() }
     var stored: Int64 = 0
     for text in fields.all("volume") {
       let words = text.split(separator: 32).map { Bytes($0) }
-      guard words.count == 3, let size = Int64(words[1].shown), size >= 0, let digest = Digest(hex: words[2]),
-        !words[0].contains(47)
-      else { throw malformed() }
-      let (sum, isTooLarge) = stored.addingReportingOverflow(size)
+      guard let volume = Volume(words: words) else { throw malformed() }
+      let (sum, isTooLarge) = stored.addingReportingOverflow(volume.storedSize)
       guard !isTooLarge else { throw malformed() }
       stored = sum
-      volumes.append(Volume(name: words[0].shown, size: size, digest: digest))
+      volumes.append(volume)
     }
+    guard fields["layers"] == Bytes(layers.utf8) else { throw malformed() }
     func numbers(_ key: String, _ count: Int) throws(Failure) -> [Int64] {
       let all = fields[key, default: []].split(separator: 32).compactMap { Int64(Bytes($0).shown) }
       guard all.count == count, all.allSatisfy({ $0 >= 0 }) else { throw malformed() }

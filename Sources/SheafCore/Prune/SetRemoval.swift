@@ -75,7 +75,7 @@ extension Series {
   /// Bytes of a set's files.
   func size(of set: SetName) -> Int64 {
     var size = (try? folder.item(Bytes(set.manifest.utf8)))?.size ?? 0
-    for volume in (try? foot(set))?.volumes ?? [] { size.add(saturating: volume.size) }
+    for volume in (try? foot(set))?.volumes ?? [] { size.add(saturating: volume.storedSize) }
     return size
   }
 }

@@ -17,6 +17,9 @@ final class ArchiveReader: ByteSource {
   /// Volumes that are missing or have another size than told, in words. What they lack cannot be read; the rest can.
   let shortfalls: [String]
 
+  /// Whether some of it is encrypted. The digests that its manifest tells are of what is stored, not of what is read.
+  var isSealed: Bool { volumes.contains { $0.sealedSize != nil } }
+
   /// Opens every volume that is there.
   convenience init(_ set: SetName, in series: Series) throws(Failure) {
     let foot = try series.foot(set)
@@ -40,12 +43,14 @@ final class ArchiveReader: ByteSource {
         stored.add(saturating: file.size)
         files.append((file, size))
         if file.size != volume.size {
-          shortfalls.append("the archive \(volume.name) has \(file.size) bytes, its manifest says \(volume.size)")
+          shortfalls.append(
+            "the archive \(volume.fileName) has \(file.size) bytes\(volume.sealedSize == nil ? "" : " of contents"), "
+              + "its manifest says \(volume.size)")
         }
       } catch {
         files.append((nil, size))
         shortfalls.append(
-          "the archive \(volume.name) "
+          "the archive \(volume.fileName) "
             + (error.kind == .missing
               ? volumes.count > 1 ? "is missing (if it is on another drive: --volume-dir)" : "is missing"
               : error.kind == .unfit ? "is no file" : "cannot be read: \(error.cause)"))

@@ -6,7 +6,7 @@ import Tar
 /// Not for use from several threads.
 final class ArchiveWriter {
   private let set: SetName
-  private let folder: any StoreFolder
+  private let folder: CachedFolder
   private let limits: Limits
   private var files: [(file: NewStoredFile, size: Int64)]
   /// Where the next member begins.
@@ -55,14 +55,13 @@ final class ArchiveWriter {
   /// Appends one whole member, which inflates to `tarBytes`. Gives the volume it lies in, from 0.
   @discardableResult
   func append(_ member: UnsafeRawBufferPointer, tarBytes: Int) throws(StoreError) -> Int {
-    if let limit = limits.volume, files[last].size > 0, files[last].size + Int64(member.count) > limit {
-      try beginVolume()
-    }
+    let isFull = limits.volume.map { files[last].size > 0 && files[last].size + Int64(member.count) > $0 } ?? false
+    if isFull || files[last].file.isSealed { try beginVolume() }
     try checkSpace(member.count)
     do throws(StoreError) { try files[last].file.append(member) } catch {
       // The file system takes no larger file, which some tell only so.
       guard error.kind == .tooLarge, files[last].size > 0 else { throw error }
-      try files[last].file.truncate(to: files[last].size)
+      try cut(to: files[last].size)
       try beginVolume()
       try files[last].file.append(member)
     }
@@ -109,32 +108,50 @@ final class ArchiveWriter {
   func goBack(to mark: Mark) throws(StoreError) {
     for (file, _) in files[mark.files...] { file.discard() }
     files.removeSubrange(mark.files...)
-    if files[last].file.isSealed {
-      let name = Bytes(set.volume(files.count, of: files.count).utf8) + NewStoredFile.partialSuffix
-      files[last].file = try NewStoredFile(continuing: name, from: mark.size, in: folder)
+    if mark.size == 0 {
+      files[last].file.discard()
+      files[last].file = NewStoredFile(Bytes(set.volume(files.count, of: files.count).utf8), in: folder)
+    } else if files[last].file.isSealed {
+      files[last].file = try NewStoredFile(continuing: files[last].file.partial, from: mark.size, in: folder)
     } else {
-      try files[last].file.truncate(to: mark.size)
+      try cut(to: mark.size)
     }
     files[last].size = mark.size
     (offset, members, tarBytes) = (mark.offset, mark.members, mark.tarBytes)
     lookedAt = min(lookedAt, offset)
   }
 
+  /// Takes back what the last volume has behind its first `size` bytes. Where they cannot be written differently it ends
+  /// there, and what is appended goes into the next one.
+  private func cut(to size: Int64) throws(StoreError) {
+    let file = files[last].file
+    do throws(StoreError) { try file.truncate(to: size) } catch {
+      guard error.kind == .unfit, !folder.traits.rewinds else { throw error }
+      try file.shorten(to: size)
+    }
+  }
+
   /// Makes durable what was written so far.
-  func sync() throws(StoreError) { try files[last].file.sync() }
+  func sync() throws(StoreError) { if !files[last].file.isSealed { try files[last].file.sync() } }
 
   /// Gives up the end of the last volume. Nothing can be appended then.
   func shorten(by bytes: Int64) throws(StoreError) {
-    try files[last].file.truncate(to: max(0, files[last].size - bytes))
+    try cut(to: max(0, files[last].size - bytes))
   }
 
-  /// Makes the archive durable under its partial names. `digests`: of the volumes.
+  /// Makes the archive durable under its partial names. `digests`: of the volumes, where they are not encrypted.
   func seal(digests: [Digest]) throws(StoreError) -> [SetFoot.Volume] {
     for (file, _) in files { try file.finish() }
-    return files.indices.map { index in
-      SetFoot.Volume(
-        name: set.volume(index + 1, of: files.count), size: files[index].size, digest: digests[index])
+    var volumes: [SetFoot.Volume] = []
+    for (index, (file, size)) in files.enumerated() {
+      let name = set.volume(index + 1, of: files.count)
+      if let form = try folder.sealed?.form(of: file.partial) {
+        volumes.append(SetFoot.Volume(name: name, size: size, digest: form.digest, sealedSize: form.size))
+      } else {
+        volumes.append(SetFoot.Volume(name: name, size: size, digest: digests[index]))
+      }
     }
+    return volumes
   }
 
   /// Compares what the drive gives back with what was written. Only after `seal`.

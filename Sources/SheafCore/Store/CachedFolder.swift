@@ -7,6 +7,8 @@ final class CachedFolder: StoreFolder {
   private let inner: any StoreFolder
   private let copies: ManifestCopies?
   private let listing = Monitor<Listing?>(nil)
+  /// What encrypts and decrypts the files, where the store is an encrypted one.
+  let sealed: SealedFolder?
 
   private struct Listing {
     /// Sorted bytewise.
@@ -44,6 +46,7 @@ final class CachedFolder: StoreFolder {
   /// `copies`: of this series; nil: none are kept.
   init(_ inner: any StoreFolder, copies: ManifestCopies?) {
     self.inner = inner
+    sealed = inner as? SealedFolder
     self.copies = inner.traits.isFar ? copies : nil
   }
 
@@ -91,7 +94,7 @@ final class CachedFolder: StoreFolder {
 
   func open(_ name: Bytes) throws(StoreError) -> any StoredFile {
     try checkListed(name)
-    guard let copies, name.hasSuffix(".mtree.gz"), let item = try listedItem(name), item.kind == .file else {
+    guard let copies, name.hasSuffix(".mtree.gz") || name.hasSuffix(".mtree.gz.age"), let item = try listedItem(name), item.kind == .file else {
       return try inner.open(name)
     }
     if let copy = copies.copy(of: item, path: path.joined(name)) { return copy }
@@ -120,6 +123,8 @@ final class CachedFolder: StoreFolder {
     note { $0.add(name) }
     return try inner.resume(name, from: size)
   }
+
+  func shorten(_ name: Bytes, to size: Int64) throws(StoreError) { try inner.shorten(name, to: size) }
 
   /// Whoever takes a lock wants to know what is there from then on.
   func markLocked(_ name: Bytes) throws(StoreError) -> (state: StoreLockState, lock: any StoreLock) {

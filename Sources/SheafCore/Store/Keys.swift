@@ -8,12 +8,17 @@ import Tar
 public struct Keys {
   public typealias Ask = (_ file: Bytes) throws(Failure) -> Secret?
   private let keyFile: Bytes?
+  private let directory: Bytes?
+  /// Where this machine remembers stores.
+  let memory: Bytes?
   private let passphrase: Ask
 
-  /// `keyFile`: the path of an age key file. `passphrase` is called when a file needs one, and gives nil if nobody can
+  /// `keyFile`: the path of an age key file. `directory`: where this user keeps the keys of stores. `passphrase` is called when a file needs one, and gives nil if nobody can
   /// give one.
-  public init(keyFile: Bytes?, passphrase: @escaping Ask) {
+  public init(keyFile: Bytes?, directory: Bytes? = nil, memory: Bytes? = nil, passphrase: @escaping Ask) {
     self.keyFile = keyFile
+    self.directory = directory
+    self.memory = memory
     self.passphrase = passphrase
   }
 
@@ -42,7 +47,7 @@ public struct Keys {
     } catch { throw Self.failure(error, file.path, header) }
   }
 
-  private static func header(of file: LocalFile) throws(Failure) -> Header {
+  static func header(of file: any StoredFile) throws(Failure) -> Header {
     do throws(AgeFailure) { return try Header(of: file) } catch {
       if case .header = error, (try? file.read(count: 11, at: 0)) == Bytes("-----BEGIN ") {
         throw Failure(
@@ -64,24 +69,29 @@ public struct Keys {
 
   /// The keys of a key file, which may itself be locked with a passphrase.
   private func read(_ path: Bytes) throws(Failure) -> [any Identity] {
-    let file = try Self.openPrivate(path)
-    let text: Secret
-    let isFile = try system({ () throws(SystemError) in try file.status() }).kind == .file
-    if isFile, try Self.isAge(LocalFile(file)) {
-      text = try unlocked(LocalFile(file))
-    } else {
-      text = try system { () throws(SystemError) in try Secret.all(of: file, atMost: KeyFile.limit) }
-    }
-    Host.forbidDumps()
+    let text = try text(of: path)
     do throws(AgeFailure) { return try KeyFile.identities(text) } catch { throw Self.failure(error, path, nil) }
   }
 
-  private func unlocked(_ file: LocalFile) throws(Failure) -> Secret {
+  private func text(of path: Bytes) throws(Failure) -> Secret {
+    Host.forbidDumps()
+    let file = try Self.openPrivate(path)
+    let isFile = try system({ () throws(SystemError) in try file.status() }).kind == .file
+    if isFile, try Self.isAge(LocalFile(file)) {
+      return try unlocked(LocalFile(file))
+    }
+    return try system { () throws(SystemError) in try Secret.all(of: file, atMost: KeyFile.limit) }
+  }
+
+  private func unlocked(_ file: any StoredFile) throws(Failure) -> Secret {
     let header = try Self.header(of: file)
     guard header.needsPassphrase else {
       throw Failure(.failed, "the key file \(Show.path(file.path)) is locked with another key, not with a passphrase")
     }
-    let passphrase = try askedPassphrase(for: file.path)
+    return try unlocked(file, header, askedPassphrase(for: file.path))
+  }
+
+  private func unlocked(_ file: any StoredFile, _ header: Header, _ passphrase: Passphrase) throws(Failure) -> Secret {
     do throws(AgeFailure) {
       let reader = try AgeStreamReader(file, header, [passphrase])
       guard let text = try reader.readAll(atMost: KeyFile.limit) else { throw .key("it is too long for a key file") }
@@ -102,7 +112,7 @@ public struct Keys {
     return file
   }
 
-  private static func failure(_ error: AgeFailure, _ path: Bytes, _ header: Header?) -> Failure {
+  static func failure(_ error: AgeFailure, _ path: Bytes, _ header: Header?) -> Failure {
     let name = Show.path(path)
     switch error {
     case .unreadable(let error): return Failure(error)
@@ -118,5 +128,96 @@ public struct Keys {
       }
       return .damaged("\(name) does not open with this key: damaged, or made for another")
     }
+  }
+}
+
+// MARK: - Keys of stores
+
+extension Keys {
+  /// The key of a store; nil: it is not here, or the store needs none. Throws where what was given is no key for it, and
+  /// where a store that this user has a key for does not say that it is encrypted.
+  func storeKey(_ uuid: String, of store: any StoreFolder, isEncrypted: Bool) throws(Failure) -> StoreKey? {
+    let own = ownFile(uuid).flatMap { path in (try? Descriptor.open(path, .pathOnly)).map { _ in path } }
+    guard isEncrypted else {
+      guard own != nil else { return nil }
+      throw .damaged(
+        "the store at \(Show.path(store.path)) was encrypted when last seen here, and its marker does not say so any more: nothing was done"
+      )
+    }
+    if let path = keyFile ?? own {
+      let key = try key(in: path)
+      if let other = key.store, other != uuid {
+        throw Failure(
+          .failed, "the key file \(Show.path(path)) is for another store, \(Show.path(Bytes(other.utf8)))",
+          hint: "this store is \(uuid)")
+      }
+      return key
+    }
+    return try lockedCopy(in: store, uuid)
+  }
+
+  /// The key in a file.
+  func key(in path: Bytes) throws(Failure) -> StoreKey { try StoreKey(text: text(of: path), path: path) }
+
+  /// Where this user keeps the key of a store; nil: there is no home directory.
+  func ownFile(_ uuid: String) -> Bytes? { directory?.joined(Bytes("\(uuid).key".utf8)) }
+
+  /// Puts a store's key where this user keeps such; nobody else's is replaced.
+  func keep(_ key: StoreKey, _ uuid: String, label: Bytes) throws(Failure) {
+    guard let directory, let path = ownFile(uuid) else {
+      throw Failure(.failed, "there is no home directory to keep the key in", hint: "set HOME or XDG_CONFIG_HOME")
+    }
+    try Self.write(key.text(writeOnly: false, label: label), to: path, making: directory)
+  }
+
+  /// Makes a private file, which must be new.
+  public static func write(_ text: Secret, to path: Bytes, making directory: Bytes? = nil) throws(Failure) {
+    Host.forbidDumps()
+    try system { () throws(SystemError) in
+      if let directory {
+        try Descriptor.makeDirectories(directory)
+        try? Descriptor.open(directory, [.read, .directory]).setMode(0o700)
+      }
+      let (parent, name) = path.splitAtName
+      let folder = try Descriptor.open(parent.isEmpty ? Bytes(path.first == 47 ? "/" : ".") : parent, [.read, .directory])
+      let file = try NewFile(name, in: folder, mode: 0o600)
+      try file.descriptor.setMode(0o600)
+      try text.write(to: file.descriptor)
+      try file.seal()
+      do throws(SystemError) { try file.publish() } catch {
+        file.discard()
+        throw error
+      }
+    }
+  }
+
+  /// The key out of one of the copies on the store that a passphrase opens.
+  private func lockedCopy(in store: any StoreFolder, _ uuid: String) throws(Failure) -> StoreKey? {
+    guard let folder = try? store.folder(Store.keys), let names = try? folder.names() else { return nil }
+    var wrong: Bytes?
+    var given: Passphrase?
+    for name in names where name.hasSuffix(".age") {
+      guard let file = try? folder.open(name), file.size <= KeyFile.limit, let header = try? Self.header(of: file),
+        header.needsPassphrase
+      else { continue }
+      if given == nil {
+        guard let asked = try passphrase(file.path) else { return nil }
+        given = Passphrase(asked)
+      }
+      guard let given else { return nil }
+      do throws(Failure) {
+        let key = try StoreKey(text: unlocked(file, header, given), path: file.path)
+        // Somebody else may have put it there.
+        guard key.store == uuid else {
+          throw .damaged("\(Show.path(file.path)) is the key of another store: damaged, or put there by someone")
+        }
+        return key
+      } catch {
+        guard error.message.hasPrefix("wrong passphrase") else { throw error }
+        wrong = wrong ?? file.path
+      }
+    }
+    if let wrong { throw Failure(.failed, "wrong passphrase for \(Show.path(wrong))") }
+    return nil
   }
 }

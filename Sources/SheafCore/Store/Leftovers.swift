@@ -1,6 +1,7 @@
 /// What a run that ended early left in a series under partial names.
 import Posix
 import Storage
+import Tar
 
 struct Leftovers {
   struct Volume {
@@ -68,6 +69,20 @@ extension Series {
     }
     for set in found.keys { found[set]!.volumes.sort { $0.number < $1.number } }
     return (found.values.sorted { $0.set < $1.set }, others)
+  }
+
+  /// Of encrypted volumes the bytes of their contents.
+  func withContentSizes(_ left: Leftovers) throws(StoreError) -> Leftovers {
+    guard folder.sealed != nil else { return left }
+    var left = left
+    for index in left.volumes.indices { left.volumes[index].size = try folder.open(left.volumes[index].name).size }
+    return left
+  }
+
+  /// Of the bytes in the store.
+  func storedDigest(ofVolume name: Bytes) throws(StoreError) -> Digest {
+    if let form = try form(ofVolume: name) { return form.digest }
+    return try folder.open(name).digest()
   }
 
   /// How many runs left something under partial names, and its bytes.

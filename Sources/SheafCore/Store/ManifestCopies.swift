@@ -77,8 +77,8 @@ final class ManifestCopies: Sendable {
   private func trim(_ folder: Descriptor, _ known: Set<Bytes>) {
     var kept: [(name: Bytes, size: Int64, time: Timestamp)] = []
     for name in (try? folder.sortedNames()) ?? [] {
-      guard let set = SetName.parse(name)?.set, known.contains(Bytes(set.manifest.utf8)),
-        let status = try? folder.status(of: name)
+      guard let set = SetName.parse(name)?.set, let manifest = Optional(Bytes(set.manifest.utf8)),
+        known.contains(manifest) || known.contains(SealedName.sealed(manifest)), let status = try? folder.status(of: name)
       else {
         try? folder.removeFile(name)
         continue

@@ -10,7 +10,7 @@ public final class Series {
   private static let manifestSuffix = Bytes(".mtree.gz")
   private var heads: [SetName: SetHead] = [:]
   /// Other places where volumes may lie, of sets that are spread over media.
-  private var volumeFolders: [any StoreFolder] = []
+  private var volumeFolders: [CachedFolder] = []
   private var feet: [SetName: SetFoot] = [:]
   private var indexes: [SetName: ManifestIndex] = [:]
   /// Locked for as long as sets are read.
@@ -32,6 +32,7 @@ public final class Series {
 
   /// Makes the directory where it is missing.
   static func create(_ name: Bytes, in store: Store) throws(Failure) -> Series {
+    try store.checkKey()
     do throws(StoreError) {
       if try !store.folder.names().contains(name) {
         try store.folder.makeFolder(name)
@@ -46,8 +47,8 @@ public final class Series {
   /// Looks for volumes in the directory at `path`, too, or in the series' folder there.
   public func add(volumeDirectory path: Bytes) throws(Failure) {
     let found = try stored { () throws(StoreError) in try LocalFolder(path) }
-    volumeFolders.append(found)
-    if let below = try? found.folder(name) { volumeFolders.append(below) }
+    volumeFolders.append(try store.wrapped(found, series: name))
+    if let below = try? found.folder(name) { volumeFolders.append(try store.wrapped(below, series: name)) }
   }
 
   /// A volume, to be read; in the series' own directory first.
@@ -66,13 +67,34 @@ public final class Series {
     return item?.kind == .file ? item?.size : nil
   }
 
+  /// How a volume lies in the store, read from there; nil: it is not encrypted.
+  func form(ofVolume name: Bytes) throws(StoreError) -> SealedForm? { try sealedForms(name) }
+
+  /// The same for use on another thread.
+  var sealedForms: @Sendable (_ volume: Bytes) throws(StoreError) -> SealedForm? {
+    let folders = ([folder] + volumeFolders).compactMap(\.sealed)
+    return { (name) throws(StoreError) in
+      for folder in folders { if let form = try folder.form(of: name) { return form } }
+      return nil
+    }
+  }
+
+  /// Not with a key that can only write, where the archive is encrypted.
+  public func canReadContents(of set: SetName) -> Bool {
+    guard let key = store.key, !key.canReadContents else { return true }
+    return (try? foot(set))?.volumes.contains { $0.sealedSize != nil } == false
+  }
+
+  /// Plain files that stand where only encrypted ones count, which are passed over.
+  public var ignoredFiles: [Bytes] { folder.sealed?.ignoredFiles ?? [] }
+
   static let nameHint = "a folder's name that every file system takes, at most 100 bytes"
 
   /// A name that is a directory's on every file system, and not one of the store's own files.
   static func isName(_ name: Bytes) -> Bool {
     guard (1...100).contains(name.count), name.first != UInt8(ascii: "."), name.last != UInt8(ascii: "."),
       name.last != 32,
-      ![Store.marker, Store.readme, Store.script].contains(name)
+      ![Store.marker, Store.readme, Store.script].contains(name), Names.folded(name) != Names.folded(Store.keys)
     else { return false }
     let forbidden = Set(Bytes("/\\:*?\"<>|"))
     return name.allSatisfy { $0 >= 32 && $0 != 127 && !forbidden.contains($0) }
@@ -143,7 +165,7 @@ public final class Series {
 
   /// What of the set's archive is missing or has another size than told, in words.
   public func shortfalls(of set: SetName) throws(Failure) -> [String] {
-    for volume in try foot(set).volumes where (try? volumeSize(Bytes(volume.name.utf8))) != volume.size {
+    for volume in try foot(set).volumes where (try? volumeSize(Bytes(volume.name.utf8))) != volume.storedSize {
       return try ArchiveReader(set, in: self).shortfalls
     }
     return []

@@ -7,6 +7,12 @@ import StoreFiles
 public final class Store: Sendable {
   let folder: CachedFolder
   private let cache: ManifestCache?
+  /// Whether its series hold age files.
+  public let isEncrypted: Bool
+  /// nil: it is not encrypted, or its key is not here.
+  let key: StoreKey?
+  /// Where this machine keeps what it has to remember of files that it cannot read again.
+  private let memory: Bytes?
   public let uuid: String
   public let label: Bytes
   public let created: String
@@ -14,12 +20,22 @@ public final class Store: Sendable {
   static let marker = Bytes("sheaf.store")
   static let readme = Bytes("README.txt")
   static let script = Bytes("restore.sh")
+  /// The folder with locked copies of the key.
+  static let keys = Bytes("keys")
+  /// What a reader of an encrypted store must understand.
+  private static let feature = Bytes("age")
 
   /// As the user named it.
   public var path: Bytes { folder.path }
 
-  private init(folder: CachedFolder, uuid: String, label: Bytes, created: String, cache: ManifestCache? = nil) {
+  private init(
+    folder: CachedFolder, uuid: String, label: Bytes, created: String, isEncrypted: Bool, key: StoreKey? = nil,
+    cache: ManifestCache? = nil, memory: Bytes? = nil
+  ) {
     self.cache = cache
+    self.isEncrypted = isEncrypted
+    self.key = key
+    self.memory = memory
     self.folder = folder
     self.uuid = uuid
     self.label = label
@@ -46,18 +62,21 @@ public final class Store: Sendable {
   }
 
   /// Opens the store at `path`. Throws a failure of kind `noStore` where there is none; writes nothing. `cache`: where
-  /// copies of manifests may be kept.
-  public static func open(_ path: Bytes, cache: ManifestCache? = nil) throws(Failure) -> Store {
-    try open(at: path, cache) { () throws(StoreError) in try LocalFolder(path) }
+  /// copies of manifests may be kept. `keys`: what was given to open an encrypted store with; without them nothing can be
+  /// read in one but what it is.
+  public static func open(_ path: Bytes, cache: ManifestCache? = nil, keys: Keys? = nil) throws(Failure) -> Store {
+    try open(at: path, cache, keys) { () throws(StoreError) in try LocalFolder(path) }
   }
 
   /// Opens the store in a folder of whatever kind.
-  public static func open(_ folder: any StoreFolder, cache: ManifestCache? = nil) throws(Failure) -> Store {
-    try open(at: folder.path, cache) { folder }
+  public static func open(
+    _ folder: any StoreFolder, cache: ManifestCache? = nil, keys: Keys? = nil
+  ) throws(Failure) -> Store {
+    try open(at: folder.path, cache, keys) { folder }
   }
 
   private static func open(
-    at path: Bytes, _ cache: ManifestCache?, _ folder: () throws(StoreError) -> any StoreFolder
+    at path: Bytes, _ cache: ManifestCache?, _ keys: Keys?, _ folder: () throws(StoreError) -> any StoreFolder
   ) throws(Failure) -> Store {
     let hint = "is the drive mounted? 'sheaf init -s \(Show.word(path))' makes a new store"
     let top: any StoreFolder
@@ -78,15 +97,19 @@ public final class Store: Sendable {
         .failed, "the store at \(Show.path(path)) has format \(Show.path(format)), this version knows format 1",
         hint: "use a newer sheaf")
     }
-    if let unknown = fields["requires", default: []].split(separator: 32).first {
+    let required = fields["requires", default: []].split(separator: 32).map { Bytes($0) }
+    if let unknown = required.first(where: { $0 != feature }) {
       throw Failure(
         .failed,
         "the store at \(Show.path(path)) requires the feature '\(Show.path(Bytes(unknown)))', which this version does not know",
         hint: "use a newer sheaf")
     }
+    let isEncrypted = required.contains(feature)
+    let key = try keys?.storeKey(uuid.shown, of: top, isEncrypted: isEncrypted)
     return Store(
       folder: CachedFolder(top, copies: nil), uuid: uuid.shown, label: fields["label", default: []],
-      created: fields["created", default: []].shown, cache: cache)
+      created: fields["created", default: []].shown, isEncrypted: isEncrypted, key: key, cache: cache,
+      memory: keys?.memory)
   }
 
   private static func fields(_ text: Bytes) -> [String: Bytes] {
@@ -99,16 +122,19 @@ public final class Store: Sendable {
   }
 
   /// Makes a store of the directory at `path`, which is created where it is missing (its parent must be there).
-  public static func create(_ path: Bytes, label: Bytes, now: Timestamp) throws(Failure) -> Store {
+  /// `keys`: where the key of an encrypted store is put; nil: it is not encrypted.
+  public static func create(_ path: Bytes, label: Bytes, now: Timestamp, keys: Keys? = nil) throws(Failure) -> Store {
     let folder: any StoreFolder
     do throws(StoreError) { folder = try LocalFolder.make(path) } catch {
       throw Failure(error, hint: error.kind == .missing ? "is the drive mounted?" : nil)
     }
-    return try create(in: folder, label: label, now: now)
+    return try create(in: folder, label: label, now: now, keys: keys)
   }
 
   /// Makes a store of a folder of whatever kind.
-  public static func create(in folder: any StoreFolder, label: Bytes, now: Timestamp) throws(Failure) -> Store {
+  public static func create(
+    in folder: any StoreFolder, label: Bytes, now: Timestamp, keys: Keys? = nil
+  ) throws(Failure) -> Store {
     let path = folder.path
     if folder.has(marker) {
       throw Failure(
@@ -118,8 +144,13 @@ public final class Store: Sendable {
     guard !label.contains(10) else { throw Failure(.usage, "a label is one line", hint: "leave the line breaks out") }
     let uuid = newUUID()
     let stamp = PointName.text(now)
-    let text = Bytes("format=1\nrequires=\nuuid=\(uuid)\nlabel=".utf8) + label + Bytes("\ncreated=\(stamp)\n".utf8)
-    let store = Store(folder: CachedFolder(folder, copies: nil), uuid: uuid, label: label, created: stamp)
+    let text =
+      Bytes("format=1\nrequires=".utf8) + (keys == nil ? [] : feature)
+      + Bytes("\nuuid=\(uuid)\nlabel=".utf8) + label + Bytes("\ncreated=\(stamp)\n".utf8)
+    let key = keys == nil ? nil : StoreKey(store: uuid, plainUntil: nil)
+    let store = Store(
+      folder: CachedFolder(folder, copies: nil), uuid: uuid, label: label, created: stamp, isEncrypted: keys != nil,
+      key: key)
     store.closeTop()
     for helper in Self.helpers {
       guard let there = try? folder.item(helper.name) else { continue }
@@ -131,13 +162,15 @@ public final class Store: Sendable {
       }
     }
     try store.writeHelpers()
+    // Before anything can be encrypted for it.
+    if let key { try keys?.keep(key, uuid, label: label) }
     try store.publish(marker, text)
     return store
   }
 
   /// Gives the store another identity: a copy that goes on by itself is a store of its own. The marker keeps its length,
   /// so that few bytes of one block change, at one go.
-  public func identifyAnew() throws(Failure) -> Store {
+  public func identifyAnew(keys: Keys? = nil) throws(Failure) -> Store {
     let lock = try SeriesLock(folder, "the store", store: path)
     defer { lock.release() }
     let text = try stored { () throws(StoreError) in try folder.contents(Self.marker, atMost: 65536) }
@@ -146,7 +179,7 @@ public final class Store: Sendable {
       throw .damaged("\(Show.path(path.joined(Self.marker))) does not have its identity where it is written")
     }
     try stored { () throws(StoreError) in try folder.patch(Self.marker, at: Int64(place), new) }
-    return try Self.open(folder, cache: cache)
+    return try Self.open(folder, cache: cache, keys: keys)
   }
 
   /// RFC 9562, version 4.
@@ -237,8 +270,25 @@ public final class Store: Sendable {
 
   /// The folder of a series, which has to be there.
   func folder(of series: Bytes) throws(Failure) -> CachedFolder {
-    let found = try stored { () throws(StoreError) in try folder.folder(series) }
-    return CachedFolder(found, copies: cache?.copies(store: uuid, series: series))
+    try wrapped(stored { () throws(StoreError) in try folder.folder(series) }, series: series)
+  }
+
+  /// The same for a folder where files of the series lie.
+  func wrapped(_ found: any StoreFolder, series: Bytes) throws(Failure) -> CachedFolder {
+    let cached = CachedFolder(found, copies: cache?.copies(store: uuid, series: series))
+    guard isEncrypted else { return cached }
+    let remembered = memory.map { RememberedFileKeys($0, store: uuid, series: series) }
+    return CachedFolder(SealedFolder(cached, try neededKey(), remembered), copies: nil)
+  }
+
+  /// Throws where the store is encrypted and its key is not here.
+  func checkKey() throws(Failure) { if isEncrypted { _ = try neededKey() } }
+
+  private func neededKey() throws(Failure) -> StoreKey {
+    if let key { return key }
+    throw Failure(
+      .failed, "the store at \(Show.path(path)) is encrypted and its key is not here",
+      hint: "give it with --key FILE, or keep it here with 'sheaf key import -s \(Show.word(path)) FILE'")
   }
 
   /// The names of the series in this store, sorted.
@@ -247,6 +297,7 @@ public final class Store: Sendable {
   }
 
   private func series(where isMeant: (Series) -> Bool) throws(Failure) -> [Series] {
+    try checkKey()
     let items = try stored { () throws(StoreError) in try folder.list() }
     return items.filter { $0.kind == .folder }.compactMap { try? Series($0.name, in: self) }.filter(isMeant)
   }

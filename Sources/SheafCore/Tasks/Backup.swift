@@ -333,8 +333,8 @@ private struct Previous {
           // That says nothing about the archive.
           if error.isDriveFailure { throw Failure(error) }
         }
-        if size != volume.size {
-          throw .damaged("\(volume.name) \(size == nil ? "is missing" : "has another size than its manifest says")")
+        if size != volume.storedSize {
+          throw .damaged("\(volume.fileName) \(size == nil ? "is missing" : "has another size than its manifest says")")
         }
       }
     }

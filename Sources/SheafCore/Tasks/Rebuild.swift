@@ -105,8 +105,8 @@ public struct Rebuild {
   private func rebuild(_ set: SetName, _ names: [Bytes], _ summary: inout RebuildSummary) throws(Failure) -> Int64 {
     var volumes: [SetFoot.Volume] = []
     for name in names {
-      let size = try stored { () throws(StoreError) in try series.folder.item(name)?.size }
-      volumes.append(SetFoot.Volume(name: name.shown, size: size ?? 0, digest: Digest()))
+      let size = try stored { () throws(StoreError) in try series.folder.open(name).size }
+      volumes.append(SetFoot.Volume(name: name.shown, size: size, digest: Digest()))
     }
     let head = try head(set, names[0])
     let archive = try ArchiveReader(set, id: head.id, volumes: volumes, in: series)
@@ -126,6 +126,10 @@ public struct Rebuild {
     }
     if damaged.look({ $0 }) { summary.isDamaged = true }
     for (index, digest) in digests.enumerated() { volumes[index].digest = digest }
+    for (index, name) in names.enumerated() {
+      guard let form = try stored({ () throws(StoreError) in try series.form(ofVolume: name) }) else { continue }
+      (volumes[index].digest, volumes[index].sealedSize) = (form.digest, form.size)
+    }
 
     var chain: [SetName] = []
     if let parent = head.parent {

@@ -76,7 +76,7 @@ struct TakeOver {
       while (try? reader.next()) == true {}
       guard let foot = reader.foot, foot.volumes.count == left.volumes.count else { continue }
       let isSame = zip(foot.volumes, left.volumes).allSatisfy { told, there in
-        told.size == there.size && (try? series.folder.open(there.name).digest()) == told.digest
+        told.storedSize == there.size && (try? series.storedDigest(ofVolume: there.name)) == told.digest
       }
       guard isSame else { continue }
       try stored { () throws(StoreError) in
@@ -124,6 +124,7 @@ struct TakeOver {
     first.onMove = { told.append($0) }
     while (try? first.next()) == true { journalEnd = Bytes(first.line.path) }
 
+    let left = try stored { () throws(StoreError) in try series.withContentSizes(left) }
     let volumes = left.volumes.map { SetFoot.Volume(name: $0.name.shown, size: $0.size, digest: Digest()) }
     let archive = try ArchiveReader(left.set, id: head.id, volumes: volumes, in: series)
     let kept = KeptArchive(journalEnd: journalEnd ?? [], volumes: volumes.map(\.size))

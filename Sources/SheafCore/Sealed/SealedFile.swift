@@ -1,0 +1,110 @@
+/// An encrypted file as it is read and written: its contents are what whoever uses it sees.
+import Age
+import Posix
+import Storage
+import Tar
+
+/// How an encrypted file lies in the store.
+struct SealedForm: Equatable, Sendable {
+  /// Bytes.
+  var size: Int64
+  var digest: Digest
+}
+
+final class SealedFile: StoredFile {
+  private let file: any StoredFile
+  private let reader: AgeReader
+
+  init(_ file: any StoredFile, _ reader: AgeReader) {
+    self.file = file
+    self.reader = reader
+  }
+
+  var path: Bytes { file.path }
+  /// Of the contents. A file that was cut short is found out when its end is read.
+  var size: Int64 { reader.size }
+  func dropCache() { file.dropCache() }
+
+  func read(into buffer: UnsafeMutableRawPointer, count: Int, at offset: Int64) throws(StoreError) -> Int {
+    // Reading behind the end looks whether it is the one that was written, which is asked for by `checkEnd` alone.
+    let left = Int(clamping: reader.size - offset)
+    guard left > 0 else { return 0 }
+    return try reader.read(into: buffer, count: min(count, left), at: offset)
+  }
+
+  /// Throws where the end is not the one that was written.
+  func checkEnd() throws(StoreError) { try reader.checkEnd() }
+}
+
+final class SealedOutput: StoreOutput {
+  private let file: any StoreOutput
+  private let writer: AgeWriter
+  private let finished: (SealedForm) -> Void
+  private let out = Buffer(capacity: 1 << 18)
+  private let hasher = SHA256()
+  /// Of the file, and of its contents.
+  private var stored: Int64 = 0
+  private var size: Int64 = 0
+  /// What was tried to be written is not known to be there: nothing more can be.
+  private var broken: StoreError?
+
+  /// `finished` is told of the file when it is complete.
+  init(
+    _ file: any StoreOutput, for recipient: X25519Recipient, finished: @escaping (SealedForm) -> Void
+  ) throws(AgeFailure) {
+    self.file = file
+    self.finished = finished
+    writer = try AgeWriter(for: [recipient], to: out)
+  }
+
+  var path: Bytes { file.path }
+  var fileKey: Secret { writer.fileKey }
+  var untilDurable: Int { writer.untilSealed }
+
+  func append(_ bytes: UnsafeRawBufferPointer) throws(StoreError) {
+    if let broken { throw broken }
+    writer.write(bytes, to: out)
+    size += Int64(bytes.count)
+    if out.count > 1 << 16 { try flush() }
+  }
+
+  private func flush() throws(StoreError) {
+    guard out.count > 0 else { return }
+    do throws(StoreError) { try file.append(out.bytes) } catch {
+      broken = error
+      throw error
+    }
+    hasher.update(out.start, out.count)
+    stored += Int64(out.count)
+    out.count = 0
+  }
+
+  /// What is sealed already cannot be sealed differently.
+  func truncate(to size: Int64) throws(StoreError) {
+    let dropped = self.size - size
+    guard broken == nil, dropped >= 0, dropped <= Int64(writer.waiting) else {
+      throw StoreError(.unfit, "cut", path, cause: "it is encrypted")
+    }
+    writer.drop(Int(dropped))
+    self.size = size
+  }
+
+  func sync() throws(StoreError) {
+    if let broken { throw broken }
+    try flush()
+    try file.sync()
+  }
+
+  func finish() throws(StoreError) {
+    if let broken { throw broken }
+    writer.finish(to: out)
+    try flush()
+    try file.finish()
+    finished(SealedForm(size: stored, digest: hasher.finish()))
+  }
+
+  func abandon() {
+    if broken == nil { try? flush() }
+    file.abandon()
+  }
+}
