@@ -3,9 +3,9 @@
 # sh, awk and gzip; with GNU tar or bsdtar it is quicker.
 #
 #   sh restore.sh [--series NAME] [--at POINT] --to DIR
-#                 [--no-check] [PATH...]
+#                 [--key FILE] [--no-check] [PATH...]
 #   sh restore.sh [--series NAME] [--at POINT] --list
-#                 [PATH...]
+#                 [--key FILE] [PATH...]
 #
 # POINT is a set's name, a date (2026-11-24) or the beginning
 # of a time in UTC (2026-11-24T06): the newest set not after
@@ -14,6 +14,10 @@
 # with what is below them; --list shows how they are written.
 # --no-check skips the check of the archives' digests. The
 # variable TAR names the tar to use.
+#
+# An encrypted store (names end in .age) needs its key, with
+# --key, and the program age or rage. FILE may be one of the
+# locked copies in the folder keys.
 #
 # How it works: a set is an archive and a manifest, a text
 # with a line for each file. The manifests together say what
@@ -44,24 +48,25 @@ usage() { die 64 "$1 (sh restore.sh --help tells how it is used)"; }
 have() { command -v "$1" >/dev/null 2>&1; }
 
 # What is neither an option nor its value goes to the end of the arguments, and is all that is left of them.
-series='' at=latest to='' check=yes list='' left=$#
+series='' at=latest to='' check=yes list='' key='' left=$#
 while [ "$left" -gt 0 ]; do
   word=$1 value=''
   shift
   left=$((left - 1))
   case $word in
-  --series | --at | --to)
+  --series | --at | --to | --key)
     [ "$left" -gt 0 ] || usage "$word needs a value"
     value=$1
     shift
     left=$((left - 1))
     ;;
-  --series=* | --at=* | --to=*) value=${word#*=} ;;
+  --series=* | --at=* | --to=* | --key=*) value=${word#*=} ;;
   esac
   case $word in
   --series | --series=*) series=$value ;;
   --at | --at=*) at=$value ;;
   --to | --to=*) to=$value ;;
+  --key | --key=*) key=$value ;;
   --no-check) check= ;;
   --list) list=yes ;;
   -h | --help) sed -n '2,/^set/s/^# \{0,1\}//p; /^set/q' "$0"; exit 0 ;;
@@ -71,10 +76,13 @@ while [ "$left" -gt 0 ]; do
 done
 [ -n "$to" ] || [ -n "$list" ] || usage "--to is missing"
 case $to in /*) ;; *) to=$PWD/$to ;; esac
+case $key in '' | /*) ;; *) key=$PWD/$key ;; esac
 
 # --- Tools ---
 
 tmp=${TMPDIR:-/tmp}
+# A key that is unlocked is written to no disk, where that can be had.
+if [ -n "$key" ] && [ -z "${TMPDIR:-}" ] && [ -w /dev/shm ]; then tmp=/dev/shm; fi
 case $tmp in /*) ;; *) tmp=$PWD/$tmp ;; esac
 tmp=$(mktemp -d "$tmp/sheaf.XXXXXX") || die 1 "cannot make a directory for temporary files"
 root='' mode='' work=''
@@ -131,12 +139,35 @@ case $here in /*) ;; *) here=./$here ;; esac
 cd -P "$here" || die 1 "cannot find the store"
 here=$PWD
 
+# --- What is encrypted ---
+
+# Shows what is in an encrypted file. (Whoever reads it looks whether this went well: age gives out what it has read
+# before it finds that the rest is damaged.)
+opened() { "$age" -d -i "$key" "$1"; }
+
+sealed='' plain_until=''
+if [ -n "$key" ] || grep -q '^requires=.*age' sheaf.store 2>/dev/null; then
+  sealed=yes
+  [ -n "$key" ] || die 1 "this store is encrypted: give its key with --key FILE"
+  [ -f "$key" ] || die 1 "there is no file $key"
+  for age in age rage none; do ! have "$age" || break; done
+  [ "$age" != none ] || die 1 "needs the program age or rage for an encrypted store, and neither is installed"
+  # A locked copy is unlocked once.
+  case $(head -n 1 "$key") in age-encryption.org/*)
+    "$age" -d "$key" >"$tmp/key" || die 1 "cannot unlock $key"
+    key=$tmp/key
+    ;;
+  esac
+  # Sets that are not encrypted count only up to then.
+  plain_until=$(sed -n 's/^# plain-until: //p' "$key" | head -n 1)
+fi
+
 if [ -z "$series" ]; then
   known=
-  for manifest in "$here"/*/*.mtree.gz; do
+  for manifest in "$here"/*/*.mtree.gz "$here"/*/*.mtree.gz.age; do
     [ -f "$manifest" ] || continue
     manifest=${manifest%/*}
-    [ "${manifest##*/}" = "$series" ] && continue
+    case ", $known, " in *", ${manifest##*/}, "*) continue ;; esac
     series=${manifest##*/} known="$known${known:+, }${manifest##*/}"
   done
   [ -n "$series" ] || die 1 "there is no backup in $here"
@@ -147,12 +178,18 @@ case $series in */* | .*) usage "$series is no series' name" ;; esac
 [ -d "$dir" ] || die 1 "there is no series $series in $here"
 
 # All sets by name. Of several for one point (-full, -full-2) the highest number counts.
-for manifest in "$dir"/*.mtree.gz; do
+for manifest in "$dir"/*.mtree.gz "$dir"/*.mtree.gz.age; do
   [ -f "$manifest" ] || continue
   manifest=${manifest##*/}
-  printf '%s\n' "${manifest%.mtree.gz}"
+  case $manifest in *.age) echo "${manifest%.mtree.gz.age}" ;; *) echo "${manifest%.mtree.gz} plain" ;; esac
 done | awk -v days="[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T[0-9][0-9][0-9][0-9][0-9][0-9]Z" \
-  '$0 ~ ("^" days "-(full|incr|diff)(-[1-9][0-9]*)?$")' >"$tmp/sets"
+  -v sealed="$sealed" -v until="$plain_until" '
+  $1 !~ ("^" days "-(full|incr|diff)(-[1-9][0-9]*)?$") { next }
+  sealed != "" && $2 == "plain" && substr($1, 1, 18) > until "" {
+    print "restore.sh: " $1 " is not encrypted in an encrypted store: passed over" >"/dev/stderr"
+    next
+  }
+  !($1 in seen) { seen[$1]; print $1 }' | sort >"$tmp/sets"
 [ -s "$tmp/sets" ] || die 1 "there is no backup in $dir"
 
 # find_set WHAT: the newest set not after the end of what is named, or the one for just that point (=POINT).
@@ -189,7 +226,10 @@ latest) set=$(find_set latest) ;;
 esac
 target=$set
 
-manifest() { [ -f "$dir/$1.mtree.gz" ] && gzip -dc <"$dir/$1.mtree.gz"; }
+manifest() {
+  if [ -n "$sealed" ] && [ -f "$dir/$1.mtree.gz.age" ]; then opened "$dir/$1.mtree.gz.age" | gzip -dc
+  else [ -f "$dir/$1.mtree.gz" ] && gzip -dc <"$dir/$1.mtree.gz"; fi
+}
 
 # read_head SET: its kind, what it builds on, what one must understand to read it.
 read_head() {
@@ -333,6 +373,11 @@ reading='
     if (("/" p "/") ~ /\/(\.|\.\.)?\// || p ~ /\\(054|072|100)/ || p ~ / /) fail("names an unsafe path")
     return p
   }
+  # Of an encrypted file its size and digest, and how many bytes are in it.
+  function is_volume() {
+    if ((NF != 5 && (NF != 6 || $6 !~ /^[0-9]+$/)) || ($3 ~ /\.age$/) != (NF == 6)) return 0
+    return $3 ~ /^[0-9A-Za-z][0-9A-Za-z._-]*$/ && $4 ~ /^[0-9]+$/ && $5 ~ /^[0-9a-f]+$/
+  }
   function parent(p) { return match(p, "/[^/]*$") ? substr(p, 1, RSTART - 1) : "" }
   # The first name of an inode is told in a tag, where three more bytes are escaped.
   function untagged(p) {
@@ -446,9 +491,8 @@ done | (cd "$tmp" && awk -v sets_="$chain" -v ids_="$ids" "$reading"'
     next
   }
   /^# volume: / {
-    if (NF != 5 || $3 !~ /^[0-9A-Za-z][0-9A-Za-z._-]*$/ || $4 !~ /^[0-9]+$/ || $5 !~ /^[0-9a-f]+$/)
-      fail("cannot be read")
-    print $3, $4, $5 >("volumes." set[n])
+    if (!is_volume()) fail("cannot be read")
+    print $3, $4, $5, (NF == 6 ? $6 : $4) >("volumes." set[n])
     next
   }
   /^# point: / { print set[n], $3 >"points"; next }
@@ -530,11 +574,8 @@ END
       done <"$tmp/sets" >"$tmp/heads"
       set=$(awk -v id="$id" '$1 == id { set = $2 } END { print set }' "$tmp/heads")
       [ -n "$set" ] || continue
-      manifest "$set" 2>/dev/null | (cd "$tmp" && awk -v set="$set" '
-        length($0) > 33554432 { exit }
-        $2 == "volume:" && NF == 5 && $3 ~ /^[0-9A-Za-z][0-9A-Za-z._-]*$/ && $4 ~ /^[0-9]+$/ && $5 ~ /^[0-9a-f]+$/ {
-          print $3, $4, $5 >("volumes." set)
-        }')
+      manifest "$set" 2>/dev/null | (cd "$tmp" && awk -v name="$set" "$reading"'
+        $2 == "volume:" && is_volume() { print $3, $4, $5, (NF == 6 ? $6 : $4) >("volumes." name) }')
       [ -s "$tmp/volumes.$set" ] || continue
       while read -r name rest; do [ -f "$dir/$name" ] || set=; done <"$tmp/volumes.$set"
       [ -n "$set" ] || continue
@@ -823,7 +864,7 @@ else
 fi
 while read -r set; do
   [ -s "$tmp/volumes.$set" ] || die 4 "$set.mtree.gz is damaged: it names no archive"
-  while read -r name size digest; do
+  while read -r name size digest rest; do
     [ -f "$dir/$name" ] || die 1 "an archive is missing: $name is not in $dir"
     # shellcheck disable=SC2012
     found=$(ls -lnL "$dir/$name" | awk '{ print $5; exit }')
@@ -852,7 +893,7 @@ else
   done
   while read -r set; do
     echo "checking $set"
-    while read -r name size digest; do
+    while read -r name size digest rest; do
       found=$(sum <"$dir/$name")
       [ "${found%% *}" = "$digest" ] ||
         die 4 "$name is damaged: its digest does not match (--no-check restores what can be restored)"
@@ -1061,7 +1102,11 @@ bring() {
     esac
   } || problem
 }
-archive() { while read -r name rest; do cat "$dir/$name" || return; done <"$tmp/volumes.$1"; }
+archive() {
+  while read -r name rest; do
+    case $name in *.age) opened "$dir/$name" || return ;; *) cat "$dir/$name" || return ;; esac
+  done <"$tmp/volumes.$1"
+}
 
 # Unpacks what is wanted of a set into an empty directory, and takes from that whatever is no plain file of one name.
 unpack() {
@@ -1155,7 +1200,11 @@ plan_fetching() {
   awk -v id="$1" '$1 == id' "$tmp/extents" | sort -k 2,2n -k 3,3n | (cd "$tmp" && awk -v volumes="volumes.$2" '
     BEGIN {
       for (i = 1; i < 256; i++) byte[sprintf("%03o", i)] = sprintf("%c", i)
-      while ((getline line <volumes) > 0) { split(line, part, " "); size_of[++count] = part[2] }
+      while ((getline line <volumes) > 0) {
+        split(line, part, " ")
+        size_of[++count] = part[2]
+        if (part[1] ~ /\.age$/) sealed = 1
+      }
     }
     function field(text,   part, count, i, out) {
       if (index(text, "\\012")) {
@@ -1174,13 +1223,20 @@ plan_fetching() {
         member = $2
         at = 0
         offset = $2
-        for (v = 1; v < count && offset >= size_of[v]; v++) offset -= size_of[v]
-        print ++files, v, mebibytes(offset) >"fetches"
+        # What is encrypted is read from its beginning, once.
+        if (sealed) {
+          print files++, mebibytes(offset - before) >"passes"
+          before = offset
+        } else {
+          for (v = 1; v < count && offset >= size_of[v]; v++) offset -= size_of[v]
+          print ++files, v, mebibytes(offset) >"fetches"
+        }
       }
       print "!fetch " mebibytes($3 > at ? $3 - at : 0) " " mebibytes($4) " " $5 " " $7 >("fetch." files)
       print field("./" $6) >("fetch." files)
       at = $3 + $4
-    }')
+    }
+    END { if (sealed) print files, "rest" >"passes" }')
 }
 # exactly MIB BYTES: so much of what comes in goes out, and nothing more is read.
 exactly() {
@@ -1194,6 +1250,26 @@ fetch() {
   if [ "$6" = - ] || [ "$sums" = no ]; then return; fi
   found=$(sum <"$7")
   [ "${found%% *}" = "$6" ] || lost "$7"
+}
+# The bytes up to where the next one begins, of which those before the first are for nobody. All of what comes in is read,
+# so that what follows begins at its place.
+pass_all() {
+  { archive "$1" || : >"$tmp/broken"; } | {
+    exec 4<&0
+    while read -r number big small; do
+      if [ "$big" = rest ]; then cat; else exactly "$big" "$small"; fi <&4 | {
+        if [ "$number" = 0 ]; then cat >/dev/null; else
+          gzip -dc 2>/dev/null | {
+            exec 3<&0
+            follow "$tmp/fetch.$number"
+            cat >/dev/null
+          }
+        fi
+      }
+      rm -f "$tmp/fetch.$number"
+    done <"$tmp/passes"
+  }
+  [ ! -f "$tmp/broken" ] || { say "$1: the archive cannot be read to its end"; rm -f "$tmp/broken"; problem; }
 }
 fetch_all() {
   while read -r number volume big small; do
@@ -1233,10 +1309,10 @@ if [ -s "$tmp/contents" ]; then
   while read -r id; do
     set=$(awk -v id="$id" '$1 == id { print $2; exit }' "$tmp/have")
     echo "reading $set"
-    rm -f "$tmp/names" "$tmp/places" "$tmp/fetches" "$tmp/unpack-all"
+    rm -f "$tmp/names" "$tmp/places" "$tmp/fetches" "$tmp/passes" "$tmp/unpack-all"
     if [ "$reader" = none ]; then
       plan_fetching "$id" "$set"
-      fetch_all "$set"
+      if [ -f "$tmp/passes" ]; then pass_all "$set"; else fetch_all "$set"; fi
     else
       plan_unpacking "$id"
       unpack "$set"
