@@ -83,6 +83,7 @@ install:
 	install -D -m 755 .build-static/release/sheaf $(DESTDIR)$(PREFIX)/bin/sheaf
 	install -D -m 644 man/sheaf.1 $(DESTDIR)$(PREFIX)/share/man/man1/sheaf.1
 	install -D -m 644 man/sheaf-format.5 $(DESTDIR)$(PREFIX)/share/man/man5/sheaf-format.5
+	install -D -m 644 man/sheaf-encryption.7 $(DESTDIR)$(PREFIX)/share/man/man7/sheaf-encryption.7
 	for shell in bash:share/bash-completion/completions/sheaf zsh:share/zsh/site-functions/_sheaf \
 	    fish:share/fish/vendor_completions.d/sheaf.fish; do \
 	  file=$(DESTDIR)$(PREFIX)/$${shell#*:}; mkdir -p "$$(dirname "$$file")"; \

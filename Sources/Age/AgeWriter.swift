@@ -55,8 +55,11 @@ public final class AgeWriter {
   /// Bytes of the contents that wait for their chunk to be whole.
   public var waiting: Int { count }
 
-  /// Bytes that have to follow for all that was written until now to be sealed.
-  public var untilSealed: Int { count == 0 ? 0 : Chunk.inner - count + 1 }
+  /// Bytes that have to follow for what waits to be a whole chunk.
+  public var untilWhole: Int { count == 0 ? 0 : Chunk.inner - count }
+
+  /// Seals what waits if it is a whole chunk. It is not the last one then, so something has to follow.
+  public func settle(to out: Buffer) { if count == Chunk.inner { seal(held, isLast: false, to: out) } }
 
   /// Gives up the last bytes of what waits. What is sealed stays: a chunk is never sealed twice.
   public func drop(_ bytes: Int) {
@@ -66,7 +69,7 @@ public final class AgeWriter {
 
   /// Appends the last chunk. Nothing is written after it.
   public func finish(to out: Buffer) {
-    precondition(!isFinished)
+    precondition(!isFinished && (count > 0 || number == 0), "only the last chunk of nothing is empty")
     seal(held, isLast: true, to: out)
     isFinished = true
   }

@@ -72,7 +72,7 @@ public final class NewStoredFile: StoreOutput {
     isSealed = true
   }
 
-  public var untilDurable: Int { output?.untilDurable ?? 0 }
+  public var untilDurable: Int? { output?.untilDurable }
   public func sync() throws(StoreError) { try begun().sync() }
 
   /// What has been written, to be read.

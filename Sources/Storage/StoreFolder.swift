@@ -71,8 +71,9 @@ public protocol StoreOutput: AnyObject {
   func truncate(to size: Int64) throws(StoreError)
   /// Makes durable what was written so far. A store that cannot do that before the end (`traits.syncs`) does nothing.
   func sync() throws(StoreError)
-  /// Bytes that have to follow for `sync` to make all durable that was appended until now.
-  var untilDurable: Int { get }
+  /// Where bytes are held back: how many have to follow for `sync` to make all durable, and readable, that was appended
+  /// until now. nil: none are held back.
+  var untilDurable: Int? { get }
   /// Makes all of it durable and ends the writing. Nothing can be called after it.
   func finish() throws(StoreError)
   /// Ends the writing; what was written so far stays as it is, as after a kill.
@@ -133,7 +134,7 @@ public protocol StoreFolder: AnyObject, Sendable {
   func rename(_ name: Bytes, to new: Bytes) throws(StoreError)
   /// Removes a file. Throws `missing` where there is none.
   func remove(_ name: Bytes) throws(StoreError)
-  /// Puts other bytes in the place of as many that a small file has at `offset`.
+  /// Puts bytes in the place of those that a small file has from `offset` on; it may become longer.
   func patch(_ name: Bytes, at offset: Int64, _ bytes: Bytes) throws(StoreError)
   /// Sets the permissions of a file, where the store has such.
   func setMode(_ name: Bytes, _ mode: UInt16) throws(StoreError)
@@ -179,10 +180,10 @@ extension StoreFolder {
 
   public func patch(_ name: Bytes, at offset: Int64, _ bytes: Bytes) throws(StoreError) {
     var text = try contents(name, atMost: 1 << 20)
-    guard offset >= 0, offset <= Int64(text.count - bytes.count) else {
+    guard offset >= 0, offset <= Int64(text.count) else {
       throw StoreError(.unfit, "write", path.joined(name), cause: "it is too short")
     }
-    text.replaceSubrange(Int(offset)..<(Int(offset) + bytes.count), with: bytes)
+    text.replaceSubrange(Int(offset)..<min(Int(offset) + bytes.count, text.count), with: bytes)
     let file = try begin(name)
     try file.append(text)
     try file.finish()
@@ -229,7 +230,7 @@ extension ByteSource {
 }
 
 extension StoreOutput {
-  public var untilDurable: Int { 0 }
+  public var untilDurable: Int? { nil }
 
   public func append(_ bytes: Bytes) throws(StoreError) {
     var failure: StoreError?

@@ -29,8 +29,15 @@ struct InitCommand: ParsableCommand {
       throw Failure(.usage, "--passphrase locks a copy of the key that --encrypt makes", hint: "give both")
     }
     let secret = passphrase ? try store.keys.newPassphrase() : nil
-    let made = try Store.create(
-      path, label: label?.bytes ?? [], now: .now(), keys: encrypt ? try store.keys.keys() : nil)
+    let keys = encrypt ? try store.keys.keys() : nil
+    let isThere = encrypt && Store.isMade(in: path)
+    guard !isThere || label == nil else {
+      throw Failure(.usage, "there is a store at \(Show.path(path)) already, which has its label")
+    }
+    let made =
+      isThere
+      ? try Store.encrypt(path, keys: store.keys.keys(), now: .now())
+      : try Store.create(path, label: label?.bytes ?? [], now: .now(), keys: keys)
     if let secret { try made.lockKey(as: Bytes("passphrase"), for: Passphrase(secret)) }
     if output.json {
       var json = JSON("summary")
@@ -40,7 +47,10 @@ struct InitCommand: ParsableCommand {
       json.add("encrypted", encrypt)
       json.print()
     } else if !output.quiet {
-      Console.shared.print("made \(encrypt ? "an encrypted store" : "a store") at \(Show.path(path))")
+      Console.shared.print(
+        isThere
+          ? "the store at \(Show.path(path)) is encrypted from now on; what it holds stays readable as it is"
+          : "made \(encrypt ? "an encrypted store" : "a store") at \(Show.path(path))")
       if encrypt { tellOfKey(made) }
       // The command stays in one piece, to be copied.
       Console.shared.list(

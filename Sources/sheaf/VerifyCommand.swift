@@ -101,7 +101,12 @@ struct VerifyCommand: ParsableCommand {
 
   private func printWords(_ s: VerifySummary, _ report: RunReport, _ stands: Bool, _ advice: Advice) {
     let console = Console.shared
-    let what = quick ? "presence, sizes and chains" : "\(Words.count(s.files, "file")), \(Words.size(s.bytes))"
+    let what =
+      quick
+      ? "presence, sizes and chains"
+      : s.unread > 0
+        ? "what is stored, but not what is in it, which this key cannot read"
+        : "\(Words.count(s.files, "file")), \(Words.size(s.bytes))"
     if s.damages.isEmpty, stands {
       return console.print("nothing new was found; the damage above counts until a full 'sheaf verify' finds none")
     }
@@ -167,6 +172,7 @@ struct VerifyCommand: ParsableCommand {
     json.add("files", s.files)
     json.add("bytes", s.bytes)
     json.add("damages", s.damages.count)
+    json.add("sets_not_read", s.unread)
     json.add("touched", s.touched.map { Bytes($0.text.utf8) })
     json.add("quick", quick)
     json.add("seconds", seconds: report.elapsed)

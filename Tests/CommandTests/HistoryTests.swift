@@ -17,8 +17,11 @@ struct HistoryTests {
   }()
   static let steps = Int(number("SHEAF_STEPS") ?? 5)
 
+  /// Every third history lies in an encrypted store.
+  static func isEncrypted(_ seed: UInt64) -> Bool { seed % 3 == 2 }
+
   @Test(arguments: seeds) func everyPointComesBack(seed: UInt64) throws {
-    let f = try Fixture()
+    let f = try Fixture(encrypted: Self.isEncrypted(seed))
     Scratch.remove(f.source)
     var history = History(seed: seed)
     try history.make(at: f.source)
@@ -49,14 +52,23 @@ struct HistoryTests {
   /// Sets of every kind, and between them points go, sets are folded and chains made whole: what is left comes back as
   /// ever.
   @Test(arguments: seeds) func everyPointThatIsKeptComesBack(seed: UInt64) throws {
-    let f = try Fixture()
+    try keepSome(seed: seed, steps: Self.steps + 5)
+  }
+
+  /// Folds in these gave a set places in a later one, which then went by itself.
+  @Test(arguments: [2049, 2060] as [UInt64]) func noSetNeedsALaterOne(seed: UInt64) throws {
+    try keepSome(seed: seed, steps: 15)
+  }
+
+  private func keepSome(seed: UInt64, steps: Int) throws {
+    let f = try Fixture(encrypted: Self.isEncrypted(seed))
     Scratch.remove(f.source)
     var history = History(seed: seed)
     var random = Random(seed: seed ^ 0x7072_756e_65)
     try history.make(at: f.source)
     try f.save()
     var story = ["seed \(seed)"]
-    for step in 1...(Self.steps + 5) {
+    for step in 1...steps {
       story += try history.step().map { "\(step): \($0)" }
       let kinds: [[Raw]] = [[], [], [], ["--full"], ["--differential"], ["--full-entries"], ["--volume-size", "2M"]]
       let kind = random.pick(kinds)
@@ -102,7 +114,7 @@ struct HistoryTests {
 
   /// A tree of many members, consolidated again and again: most of them are copied without a look.
   @Test(arguments: seeds) func whatIsConsolidatedOftenIsTheSame(seed: UInt64) throws {
-    let f = try Fixture()
+    let f = try Fixture(encrypted: Self.isEncrypted(seed))
     Scratch.remove(f.source)
     var history = History(seed: seed, size: 1500)
     try history.make(at: f.source)

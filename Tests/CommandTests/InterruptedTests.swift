@@ -43,14 +43,14 @@ import Testing
     Host.environment("SHEAF_ROUNDS").flatMap { Int($0.shown) } ?? 15
   }
 
-  @Test func atRandomMoments() throws {
-    let f = try Fixture()
+  @Test(arguments: [false, true]) func atRandomMoments(encrypted: Bool) throws {
+    let f = try Fixture(encrypted: encrypted)
     var history = History(label: "interrupted", size: 150)
     var random = Random(seed: history.seed ^ 77)
     try history.make(at: f.source)
     try f.edit("for i in 1 2 3 4 5 6; do head -c 1500000 /dev/urandom > large$i; done")
     try f.save()
-    for round in 0..<Self.rounds {
+    for round in 0..<(encrypted ? Self.rounds / 2 : Self.rounds) {
       var story = "round \(round): "
       for _ in 0...random.below(3) {
         story += try history.step().joined(separator: "; ")

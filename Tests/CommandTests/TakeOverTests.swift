@@ -31,24 +31,27 @@ import Testing
     """
 
   /// Every set of a run that ended between two bytes, wherever that was.
-  @Test(arguments: [false, true]) func cutAnywhere(isFull: Bool) throws {
+  @Test(arguments: [(false, false), (true, false), (false, true), (true, true)])
+  func cutAnywhere(isFull: Bool, encrypted: Bool) throws {
     var random = Random(seed: HistoryTests.seeds[0])
-    let f = try Fixture(Self.tree(1))
+    let f = try Fixture(Self.tree(1), encrypted: encrypted)
+    let age = Bytes(encrypted ? ".age" : "")
     try f.save()
     try f.edit(Self.edits)
     let whole = try f.save(isFull ? ["--full"] : [])
     let series = try Descriptor.open(f.series(), [.read, .directory])
-    let archive = try Bytes.read(f.archive(f.newest))
-    let manifest = try Bytes.read(f.manifest(f.newest))
     let name = Bytes(f.newest.set.utf8)
+    let (archiveName, manifestName) = (name + Bytes(".tar.gz") + age, name + Bytes(".mtree.gz") + age)
+    let archive = try Bytes.read(f.series().joined(archiveName))
+    let manifest = try Bytes.read(f.series().joined(manifestName))
     var kept = 0
     for round in 0..<14 {
       let story: Comment = "seed \(HistoryTests.seeds[0]), round \(round)"
       for old in try f.names() where !old.hasPrefix(f.points[0].set) { try series.removeFile(Bytes(old.utf8)) }
       let cut = round == 0 ? archive.count : Int(random.next() % UInt64(archive.count))
       let journal = round < 7 ? manifest.count - 1 : Int(random.next() % UInt64(manifest.count))
-      try f.scratch.write(Raw(relative(f, name + Bytes(".tar.gz.partial"))), Raw(Bytes(archive[..<cut])))
-      try f.scratch.write(Raw(relative(f, name + Bytes(".mtree.gz.partial"))), Raw(Bytes(manifest[..<journal])))
+      try f.scratch.write(Raw(relative(f, archiveName + Bytes(".partial"))), Raw(Bytes(archive[..<cut])))
+      try f.scratch.write(Raw(relative(f, manifestName + Bytes(".partial"))), Raw(Bytes(manifest[..<journal])))
       let summary = try Summary(try f.sheaf(["backup", "--json", "-s", Raw(f.store)]))
       #expect(summary.problems == 0, story)
       let left = try f.names().filter { $0.hasSuffix(".partial") || $0.hasPrefix("lock.") }
@@ -57,7 +60,7 @@ import Testing
       #expect(try f.differences(at: f.points[0]) == [], story)
       let last = Fixture.Point(set: try #require(summary.set), tree: f.newest.tree)
       #expect(try f.differences(at: last) == [], story)
-      guard try f.names().contains(f.newest.set + ".mtree.gz") else { continue }
+      guard try f.names().contains(manifestName.shown) else { continue }
       kept += 1
       // What was kept is not read again, nor stored.
       if round == 0 { #expect(summary.bytesWritten < 100_000, story) }
@@ -77,8 +80,8 @@ import Testing
     defer { Scratch.remove(target) }
     let tree = try Snapshot(of: target.joined(f.inside.bytes))
     let script = f.scratch.path("script")
-    try Command("sh", [Raw(f.store.joined(Bytes("restore.sh".utf8))), "--at", Raw(set), "--to", Raw(script)]).run()
-      .checked()
+    let words: [Raw] = [Raw(f.store.joined(Bytes("restore.sh".utf8))), "--at", Raw(set), "--to", Raw(script)]
+    try Command("sh", words + f.scriptKey).run().checked()
     #expect(tree.differences(to: try Snapshot(of: script.joined(f.inside.bytes)), .ignoring(.holes)) == [], story)
     Scratch.remove(script)
     // An incomplete full set has what it did not reach in an older chain only.
@@ -86,7 +89,7 @@ import Testing
     let replay = f.scratch.path("replay")
     try Descriptor.workingDirectory.makeDirectory(replay)
     for name in [f.points[0].set, set] {
-      try Reader.gnuTar.extract(f.series().joined(Bytes("\(name).tar.gz".utf8)), into: replay).checked()
+      try Reader.gnuTar.extract(f.archive(name), into: replay).checked()
     }
     #expect(tree.differences(to: try Snapshot(of: replay.joined(f.inside.bytes)), .ignoring(.holes)) == [], story)
     Scratch.remove(replay)

@@ -49,12 +49,25 @@ public struct Command: Sendable {
     self.timeout = timeout
   }
 
+  /// Where the keys of all encrypted stores of these tests are.
+  private static let configuration = try! Scratch()
+
+  /// The key of the store with this marker.
+  public static func key(of store: Bytes) throws -> Bytes {
+    let marker = try Descriptor.open(store.joined(Bytes("sheaf.store")), .read).readAll()
+    let line = marker.split(separator: 10).first { $0.starts(with: Bytes("uuid=")) }
+    guard let uuid = line?.dropFirst(5) else { throw Failure(description: "the store has no identity") }
+    return configuration.path("sheaf/keys/\(Raw(Bytes(uuid))).key")
+  }
+
   /// The program under test; without a home, so that it remembers nothing of stores unless a test wants it to.
   public static func sheaf(
     _ arguments: [Raw], environment: [String: Raw?] = [:], input: Bytes? = nil, in directory: Bytes? = nil,
     as user: User? = nil, timeout: Double = 300
   ) throws -> Command {
-    let homeless: [String: Raw?] = ["HOME": Raw?.none, "XDG_STATE_HOME": Raw?.none]
+    let homeless: [String: Raw?] = [
+      "HOME": Raw?.none, "XDG_STATE_HOME": Raw?.none, "XDG_CONFIG_HOME": Raw(configuration.path),
+    ]
     return Command(
       Raw(try sheafBinary()), arguments, environment: homeless.merging(environment) { $1 }, input: input, in: directory,
       as: user,

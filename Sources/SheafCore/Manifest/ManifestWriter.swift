@@ -83,8 +83,13 @@ final class ManifestWriter {
   /// Writes what was appended so far and makes it durable: an interrupted run's manifest is the journal of its archive.
   func sync() throws(StoreError) {
     try flush()
-    try pad(file.untilDurable)
+    try pad(file.untilDurable ?? 0)
     try file.sync()
+  }
+
+  /// Writes what was appended so far, so that it can be read.
+  func makeReadable() throws(StoreError) {
+    if file.untilDurable == nil { try flush() } else { try sync() }
   }
 
   /// Appends so many bytes, or as many more as fill another chunk of an encrypted file: empty members, which readers pass

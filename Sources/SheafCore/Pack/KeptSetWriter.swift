@@ -111,7 +111,10 @@ final class KeptSetWriter {
 
   /// The lines so far, to be read.
   func reread(upTo last: Bytes) throws(Failure) -> ManifestReader {
-    do throws(StoreError) { try manifest.flush() } catch { throw Failure(error) }
+    do throws(StoreError) {
+      try manifestFile.flush()
+      try manifest.makeReadable()
+    } catch { throw Failure(error) }
     let file = try stored { () throws(StoreError) in try manifestFile.reopened() }
     let reader = try ManifestReader(file, name: name)
     reader.stop(after: last)

@@ -264,6 +264,7 @@ final class SetWriter {
   func mark(_ marks: UnlistedMarks) throws(Failure) {
     let written = try stored { () throws(StoreError) in
       try writeJournal()
+      try manifest.makeReadable()
       let written = try manifestFile.reopened()
       let file = NewStoredFile(Bytes(set.manifest.utf8), in: series.folder, suffix: Leftovers.takenSuffix)
       journal = manifestFile
@@ -327,8 +328,16 @@ final class SetWriter {
 
   /// Leaves what was written where it is, for a later run to take over; as much of it as can still be told.
   func abandon() {
+    try? endArchive()
     try? syncJournal()
     leave()
+  }
+
+  /// Where bytes are held back until there are more, an archive that ends here ends behind its last whole file.
+  private func endArchive() throws(StoreError) {
+    guard !series.folder.traits.rewinds else { return }
+    if let (mark, members) = unfinished, !members.isEmpty { try archive.goBack(to: mark) }
+    try archive.end()
   }
 
   /// The same on a full drive: the archive gives up its end for the journal's.

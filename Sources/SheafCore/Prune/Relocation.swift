@@ -21,14 +21,14 @@ struct Relocation {
     let staying = lineage.sets.filter { !leaving.contains($0) && lineage.isKnown($0) }
     for set in staying { if let id = (try? series.head(set))?.id { ids[id] = nil } }
     let points = ids.values.map(\.point).sorted()
-    var places: [Extent.Place: [Extent]?] = [:]
+    var places: Places = [:]
     var touched: [SetName] = []
-    for set in staying {
+    for (index, set) in staying.enumerated() {
       guard try mayTell(set, of: points, lineage) else { continue }
       var isTouched = false
       try visit(set) { entry in
         for extent in entry.extents where ids[extent.set] != nil {
-          places[extent.place] = .some(nil)
+          if places[extent.place] == nil { places[extent.place] = Wanted(by: index) }
           isTouched = true
         }
       }
@@ -37,17 +37,17 @@ struct Relocation {
     guard !touched.isEmpty else { return (going, []) }
     // Only sets for the same point have the same files.
     let twins = Dictionary(grouping: all, by: \.point).filter { $0.value.count > 1 }
-    for set in staying.reversed() {
-      guard let others = twins[set.point], places.values.contains(where: { $0 == nil }) else { continue }
+    for (index, set) in staying.enumerated() {
+      guard let others = twins[set.point], places.values.contains(where: { $0.found == nil }) else { continue }
       for old in others where old != set {
-        do throws(Failure) { try findPlaces(&places, of: old, now: set, ids) } catch {
+        do throws(Failure) { try findPlaces(&places, of: old, now: (set, index), ids) } catch {
           // What is not found stays needed.
           guard error.kind == .damaged || error.kind == .failed else { throw error }
         }
       }
     }
     var missing: Set<SetID> = []
-    for (key, place) in places where place == nil { missing.insert(key.set) }
+    for (key, place) in places where place.found == nil { missing.insert(key.set) }
     var kept: Set<SetName> = []
     var seen: Set<SetName> = []
     // A set stays with all that it builds on, and with those that its own files lie in.
@@ -63,10 +63,21 @@ struct Relocation {
     return (going.filter { !kept.contains($0) } + replaced, kept.sorted())
   }
 
+  /// Where what lies in sets that go is found in sets that stay.
+  private typealias Places = [Extent.Place: Wanted]
+
+  private struct Wanted {
+    /// The oldest set, by its index, whose manifest tells of the place. What stands in for it must not be newer: no set
+    /// may need one that comes after it, as that can go before it.
+    let by: Int
+    var found: [Extent]?
+  }
+
   /// Manifests that cannot tell of such places need not be read. A chain tells of what came with it, unless it was
-  /// written anew or began with something unseen.
+  /// written anew or began with something unseen. A manifest that was written anew may tell of anything.
   /// `points`: of the sets where the places are, sorted.
   private func mayTell(_ set: SetName, of points: [String], _ lineage: Lineage) throws(Failure) -> Bool {
+    if set.number > 1 { return true }
     let full = try lineage.full(of: set)
     let unseen = try series.foot(full).counts.unseen
     let isOwn = full.number == 1 && unseen == 0
@@ -88,25 +99,25 @@ struct Relocation {
 
   /// Both sets stand for the same point: their trees have the same paths.
   private func findPlaces(
-    _ places: inout [Extent.Place: [Extent]?], of old: SetName, now new: SetName, _ ids: [SetID: SetName]
+    _ places: inout Places, of old: SetName, now new: (set: SetName, index: Int), _ ids: [SetID: SetName]
   ) throws(Failure) {
     let before = try series.tree(series.chain(of: old))
-    let after = try series.tree(series.chain(of: new))
+    let after = try series.tree(series.chain(of: new.set))
     while try before.next() {
       guard try after.next() else { return }
       guard before.line.kind == .file else { continue }
       guard before.line.canonical.elementsEqual(after.line.canonical), let entry = before.line.entry(),
         let extents = after.line.entry()?.extents
       else { return }
-      guard entry.extents.count == 1, let known = places[entry.extents[0].place], known == nil,
-        extents.allSatisfy({ ids[$0.set] == nil })
+      guard entry.extents.count == 1, let wanted = places[entry.extents[0].place], wanted.found == nil,
+        new.index <= wanted.by, extents.allSatisfy({ ids[$0.set] == nil })
       else { continue }
-      places[entry.extents[0].place] = .some(extents)
+      places[entry.extents[0].place]?.found = extents
     }
   }
 
   /// The same manifest with other places, which counts from now on. False: there is nothing to be changed in it.
-  private func rewrite(_ set: SetName, _ places: [Extent.Place: [Extent]?]) throws(Failure) -> Bool {
+  private func rewrite(_ set: SetName, _ places: Places) throws(Failure) -> Bool {
     let successor = SetName(point: set.point, kind: set.kind, number: try series.nextNumber(set.point))
     let reader = try series.manifest(set, checked: true)
     let file = NewStoredFile(Bytes(successor.manifest.utf8), in: series.folder)
@@ -121,7 +132,7 @@ struct Relocation {
       var isChanged = false
       while try reader.next() {
         if reader.line.what == .entry, reader.line.kind == .file, var entry = reader.line.entry(),
-          entry.extents.count == 1, let known = places[entry.extents[0].place], let place = known
+          entry.extents.count == 1, let place = places[entry.extents[0].place]?.found
         {
           entry.extents = place
           entry.appendLine(to: lines)

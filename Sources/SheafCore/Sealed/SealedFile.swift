@@ -59,7 +59,7 @@ final class SealedOutput: StoreOutput {
 
   var path: Bytes { file.path }
   var fileKey: Secret { writer.fileKey }
-  var untilDurable: Int { writer.untilSealed }
+  var untilDurable: Int? { writer.untilWhole }
 
   func append(_ bytes: UnsafeRawBufferPointer) throws(StoreError) {
     if let broken { throw broken }
@@ -91,12 +91,16 @@ final class SealedOutput: StoreOutput {
 
   func sync() throws(StoreError) {
     if let broken { throw broken }
+    writer.settle(to: out)
     try flush()
     try file.sync()
   }
 
   func finish() throws(StoreError) {
     if let broken { throw broken }
+    guard writer.waiting > 0 || size == 0 else {
+      throw StoreError(.other, "end", path, cause: "nothing came after what was made durable")
+    }
     writer.finish(to: out)
     try flush()
     try file.finish()

@@ -134,6 +134,9 @@ final class ArchiveWriter {
   /// Makes durable what was written so far.
   func sync() throws(StoreError) { if !files[last].file.isSealed { try files[last].file.sync() } }
 
+  /// Ends the last volume as it is.
+  func end() throws(StoreError) { if files[last].size > 0 { try files[last].file.finish() } }
+
   /// Gives up the end of the last volume. Nothing can be appended then.
   func shorten(by bytes: Int64) throws(StoreError) {
     try cut(to: max(0, files[last].size - bytes))

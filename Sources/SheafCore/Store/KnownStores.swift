@@ -83,6 +83,7 @@ public struct KnownStore: Sendable {
   /// The part of that path below the file system's root.
   public var pathOnDrive: Bytes
   public var seen: Timestamp
+  public var isEncrypted = false
   public var series: [KnownSeries] = []
   /// What runs from here were told, by the names of their series, of which it is not known that they ended. A series need
   /// not have any point yet.
@@ -111,6 +112,15 @@ public struct KnownStores: Sendable {
       return nil
     }
     return read(name, folder)
+  }
+
+  /// Throws where an encrypted store was at the place of this one, which is not: somebody may have put it there.
+  func checkStillEncrypted(_ store: Store) throws(Failure) {
+    guard !store.isEncrypted, let path = try? Host.resolved(store.path) else { return }
+    guard let other = all().first(where: { $0.path == path && $0.isEncrypted }) else { return }
+    throw Failure(
+      .failed, "the store at \(Show.path(store.path)) was encrypted when last seen here: nothing was written",
+      hint: "if this is to be: sheaf status --forget \(Show.word(other.label.isEmpty ? other.path : other.label))")
   }
 
   /// The newest point seen in the series, whether it is still there or not.
@@ -146,6 +156,7 @@ public struct KnownStores: Sendable {
     known.label = store.label
     known.path = path
     known.pathOnDrive = Self.pathOnDrive(path)
+    known.isEncrypted = store.isEncrypted
     known.seen = now
     return known
   }
@@ -325,6 +336,7 @@ public struct KnownStores: Sendable {
       case "uuid": store.uuid = value.shown
       case "label": store.label = Escape.decode(value) ?? []
       case "path": store.path = Escape.decode(value) ?? []
+      case "encrypted": store.isEncrypted = value == Bytes("1")
       case "on-drive": store.pathOnDrive = Escape.decode(value) ?? []
       case "seen": store.seen = PointName.time(value.shown) ?? store.seen
       case "series": if let series = Self.series(value) { store.series.append(series) }
@@ -385,6 +397,7 @@ public struct KnownStores: Sendable {
       "path=\(Escape.encodedPath(store.path))", "on-drive=\(Escape.encodedPath(store.pathOnDrive))",
       "seen=\(PointName.text(store.seen))",
     ]
+    if store.isEncrypted { lines.append("encrypted=1") }
     for s in store.series {
       let points = s.points.map { " " + $0.text }.joined()
       lines.append(

@@ -85,6 +85,20 @@ public final class Series {
     return (try? foot(set))?.volumes.contains { $0.sealedSize != nil } == false
   }
 
+  /// Throws where the key can only write and files of this point are asked for; nil: of any.
+  func checkReadsContents(of set: SetName? = nil) throws(Failure) {
+    guard let key = store.key, !key.canReadContents else { return }
+    if let set, try chain(of: set).allSatisfy(canReadContents) { return }
+    throw Failure(
+      .failed, "this key can write and list, but not read contents", hint: "give the whole key with --key FILE")
+  }
+
+  /// The sets that are not encrypted, oldest first, in a store that is.
+  public func plainSets() throws(Failure) -> [SetName] {
+    guard folder.sealed != nil else { return [] }
+    return try sets().filter { (try? foot($0))?.volumes.allSatisfy { $0.sealedSize == nil } == true }
+  }
+
   /// Plain files that stand where only encrypted ones count, which are passed over.
   public var ignoredFiles: [Bytes] { folder.sealed?.ignoredFiles ?? [] }
 
@@ -165,10 +179,16 @@ public final class Series {
 
   /// What of the set's archive is missing or has another size than told, in words.
   public func shortfalls(of set: SetName) throws(Failure) -> [String] {
-    for volume in try foot(set).volumes where (try? volumeSize(Bytes(volume.name.utf8))) != volume.storedSize {
-      return try ArchiveReader(set, in: self).shortfalls
+    var messages: [String] = []
+    for volume in try foot(set).volumes {
+      let size = try? volumeSize(Bytes(volume.name.utf8))
+      if size == volume.storedSize { continue }
+      if canReadContents(of: set) { return try ArchiveReader(set, in: self).shortfalls }
+      messages.append(
+        "the archive \(volume.fileName) "
+          + (size.map { "has \($0) bytes, its manifest says \(volume.storedSize)" } ?? "is missing"))
     }
-    return []
+    return messages
   }
 
   func index(_ set: SetName) throws(Failure) -> ManifestIndex {

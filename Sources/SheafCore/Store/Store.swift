@@ -168,6 +168,31 @@ public final class Store: Sendable {
     return store
   }
 
+  /// Encrypts a store that was not from now on: what is written next is, and what lies there stays as it is.
+  public static func encrypt(_ path: Bytes, keys: Keys, now: Timestamp) throws(Failure) -> Store {
+    let store = try open(path)
+    guard !store.isEncrypted else {
+      throw Failure(.failed, "the store at \(Show.path(path)) is encrypted already")
+    }
+    let lock = try SeriesLock(store.folder, "the store", store: path)
+    defer { lock.release() }
+    let text = try stored { () throws(StoreError) in try store.folder.contents(marker, atMost: 65536) }
+    let before = Bytes("\nrequires=\n")
+    guard let place = text.indices.first(where: { text[$0...].starts(with: before) }) else {
+      throw .damaged("\(Show.path(path.joined(marker))) does not have what it requires where it is written")
+    }
+    // A point's name may be ahead of the clock.
+    var until = now
+    for series in try store.series(where: { _ in true }) {
+      for set in try series.archives().map(\.set) + series.allSets() where set.time > until { until = set.time }
+    }
+    try keys.keep(StoreKey(store: store.uuid, plainUntil: until), store.uuid, label: store.label)
+    // Few bytes of one block, at one go.
+    let new = text[..<(place + before.count - 1)] + feature + text[(place + before.count - 1)...]
+    try stored { () throws(StoreError) in try store.folder.patch(marker, at: 0, Bytes(new)) }
+    return try open(path, keys: keys)
+  }
+
   /// Gives the store another identity: a copy that goes on by itself is a store of its own. The marker keeps its length,
   /// so that few bytes of one block change, at one go.
   public func identifyAnew(keys: Keys? = nil) throws(Failure) -> Store {

@@ -101,6 +101,7 @@ public struct Backup {
   }
 
   private func save() throws(Failure) -> BackupSummary {
+    try known?.checkStillEncrypted(store)
     let host = Host.name()
     let name = options.series ?? Self.seriesName(host)
     guard Series.isName(name) else {
@@ -168,6 +169,7 @@ public struct Backup {
     if let head = try? series.head(newest) {
       try checkMachine(head)
       if let why = try sourcesReason(head), reason == nil { reason = why }
+      if let why = try encryptionReason(series, newest), reason == nil { reason = why }
       if !isNew { tellOfSharedDisk(remembered: head.sources) }
     }
     tellOfDamage(series, newest, builds: reason == nil)
@@ -260,6 +262,13 @@ public struct Backup {
     } else {
       reporter.note("'sheaf verify' found damage in older sets on \(day): see 'sheaf points'")
     }
+  }
+
+  /// In a store that was not encrypted before, the first set that is stands by itself; the others go on being read.
+  private func encryptionReason(_ series: Series, _ newest: SetName) throws(Failure) -> String? {
+    guard let last = try series.plainSets().last else { return nil }
+    reporter.note("the sets up to \(last.text) are not encrypted; 'sheaf prune' can remove them in time")
+    return last == newest ? "the store is encrypted from now on" : nil
   }
 
   /// Two machines with one name would count each other's files as deleted. A user who names the series knows which is meant.

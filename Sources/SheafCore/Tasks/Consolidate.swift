@@ -25,6 +25,7 @@ public struct Consolidate {
 
   /// The point of `set` gets a full set that stands by itself. What it is made of stays.
   public func run(_ set: SetName) throws(Failure) -> ConsolidateSummary {
+    try series.checkReadsContents(of: set)
     let lock = try SeriesLock(series)
     defer { lock.release() }
     try series.removeLeftovers(sparingBackups: true)

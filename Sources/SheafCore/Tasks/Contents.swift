@@ -56,6 +56,7 @@ public struct Contents {
   public func read(_ path: Bytes, _ body: (UnsafeRawBufferPointer) throws(Failure) -> Void) throws(Failure) {
     let entry = try find(path).entry
     guard entry.kind == .file else { throw Failure(.failed, "\(Show.path(path)) is no file") }
+    try series.checkReadsContents(of: set)
     let shelf = ArchiveShelf(series)
     try shelf.take(entry.extents)
     let content = ContentReader()

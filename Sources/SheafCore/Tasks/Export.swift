@@ -36,6 +36,7 @@ public struct Export {
 
   /// Writes the archive to `out`, by the rules for a full set's. What is damaged is told to the reporter.
   public func run(_ set: SetName, to out: Descriptor) throws(Failure) -> ExportSummary {
+    try series.checkReadsContents(of: set)
     let chain = try series.chain(of: set)
     let slice = try PointSlice(series, chain, options.path, checked: true)
     var hasEntry = try slice.next()

@@ -28,6 +28,7 @@ public struct Rebuild {
   }
 
   public func run() throws(Failure) -> RebuildSummary {
+    try series.checkReadsContents()
     let lock = try SeriesLock(series)
     defer { lock.release() }
     var summary = RebuildSummary()

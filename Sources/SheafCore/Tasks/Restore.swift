@@ -61,6 +61,7 @@ public struct Restore {
   }
 
   public func run(_ set: SetName) throws(Failure) -> RestoreSummary {
+    try series.checkReadsContents(of: set)
     series.holdSets()
     let chain = (try? series.chain(of: set)) ?? [set]
     do throws(Failure) {

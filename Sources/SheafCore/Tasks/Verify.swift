@@ -9,6 +9,8 @@ public struct VerifySummary: Sendable {
   /// Of files' contents.
   public var bytes: Int64 = 0
   public var damages: [Damage] = []
+  /// Of these sets only what is stored was compared with its digests: the key does not read it.
+  public var unread = 0
   /// Points that damage touches.
   public var touched: [SetName] = []
   /// The same, each with the damaged sets that it needs.
@@ -90,9 +92,13 @@ public struct Verify {
       summary.read.insert(set)
       try attempt(set, found) { () throws(Failure) in
         if isQuick {
-          for message in try ArchiveReader(set, in: series).shortfalls { throw .damaged(message) }
+          let messages =
+            series.canReadContents(of: set)
+            ? try ArchiveReader(set, in: series).shortfalls : try series.shortfalls(of: set)
+          if let message = messages.first { throw .damaged(message) }
           return
         }
+        if !series.canReadContents(of: set) { summary.unread += 1 }
         let (files, bytes) = try ArchiveCheck(series: series, set: set, progress: progress, report: found).run()
         summary.files += files
         summary.bytes.add(saturating: bytes)

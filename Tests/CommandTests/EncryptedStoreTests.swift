@@ -1,0 +1,201 @@
+/// Encrypted stores: what opens them, what they show without a key, and what damage and attacks come to.
+import Foundation
+import Posix
+import TestSupport
+import Testing
+
+@Suite(.enabled(if: Command.find("age") != nil, "age is not installed")) struct EncryptedStoreTests {
+  private func fixture(points: Int = 2) throws -> Fixture {
+    var random = Random(label: "encrypted store")
+    let f = try Fixture(
+      TestTree([
+        "quaint-name": .directory([
+          "small": .file("a secret sentence\n"), "middle": .file(Raw(random.bytes(200_000))),
+          "large": .file(Raw(random.bytes(3_000_000))), "link": .symlink("hidden-target"),
+        ])
+      ]), encrypted: true)
+    try f.save(["--comment", "unspeakable words"])
+    for point in 1..<points {
+      try f.edit("echo \(point) > quaint-name/small; mv quaint-name/middle quaint-name/mid\(point) 2>/dev/null || :")
+      try f.save()
+    }
+    return f
+  }
+
+  private func key(_ f: Fixture) throws -> Raw { Raw(try Command.key(of: f.store)) }
+
+  // MARK: - What opens it
+
+  @Test func standardToolsOpenEverything() throws {
+    let f = try fixture()
+    let readers: [Raw] = ["tar -tzf -", "bsdtar -tzf -", "busybox tar -tzf -"]
+    for name in try f.names() {
+      let file = Raw(try f.series().joined(Bytes(name.utf8)))
+      #expect(name.hasSuffix(".age"), "\(name)")
+      if name.contains(".mtree") {
+        let text = try Command("sh", ["-c", "age -d -i \(key(f)) \(file) | gzip -dc"]).run().checked().text
+        #expect(text.hasPrefix("#mtree\n# sheaf: 1\n") && text.contains("\n# layers: gzip age\n"), "\(name)")
+        continue
+      }
+      for reader in readers where Command.find(Raw(Bytes(reader.bytes.prefix { $0 != 32 }))) != nil {
+        let script: Raw = try "set -o pipefail; age -d -i \(key(f)) \(file) | \(reader)"
+        let listed = try Command("bash", ["-c", script]).run().checked().text
+        #expect(listed.contains("quaint-name/small"), "\(reader)")
+      }
+    }
+    try f.expectEveryPoint()
+    try f.expectReplay()
+    try f.expectScript(f.points)
+    try f.expectExport(f.newest)
+    try f.expectRebuilt()
+  }
+
+  @Test(arguments: ["busybox tar", "none", "bsdtar", "tar"]) func theScript(tar: Raw) throws {
+    let f = try fixture(points: 3)
+    try f.save(["--full", "--volume-size", "2M"])
+    for point in f.points {
+      let target = f.scratch.path("by-script")
+      let script = Raw(f.store.joined(Bytes("restore.sh")))
+      let output = try Command(
+        "sh", [script, "--key", key(f), "--at", Raw(point.set), "--to", Raw(target)], environment: ["TAR": tar]
+      ).run()
+      #expect(output.succeeded, "\(output)")
+      let lines = point.tree.differences(to: try Snapshot(of: target.joined(f.inside.bytes)), .ignoring(.holes))
+      #expect(lines == [])
+      Scratch.remove(target)
+    }
+  }
+
+  /// Nothing of what was saved can be read in the store, nor who saved it.
+  @Test func nothingIsInClear() throws {
+    let f = try fixture()
+    var known = ["quaint-name", "secret sentence", "hidden-target", "unspeakable", "root", "large"].map { Bytes($0.utf8) }
+    known += [Host.name(), f.source.splitAtName.name]
+    known += try f.sheaf(["points", "--json", "-s", Raw(f.store)]).json().compactMap { line in
+      (line["digest"] as? String).map { Bytes($0.utf8) }
+    }
+    #expect(known.count == 10)
+    try f.sheaf(["verify", "-q", "-s", Raw(f.store)])
+    for name in try f.names() {
+      let bytes = try Bytes.read(try f.series().joined(Bytes(name.utf8)))
+      for word in known where word.count > 3 {
+        #expect(Data(bytes).range(of: Data(word)) == nil, "\(word.shown) in \(name)")
+      }
+    }
+  }
+
+  // MARK: - Keys
+
+  @Test func aHostThatCannotRead() throws {
+    let f = try fixture()
+    let host = Raw(f.scratch.path("host.key"))
+    try f.sheaf(["key", "export", "-q", "-s", Raw(f.store), "--write-only", host])
+    let environment: [String: Raw?] = [
+      "SHEAF_KEY": host, "XDG_CONFIG_HOME": Raw(f.scratch.path("none")), "XDG_STATE_HOME": Raw(f.scratch.path("state")),
+    ]
+    func onHost(_ arguments: [Raw], _ status: Int32 = 0) throws -> Output {
+      try f.sheaf(arguments + ["-s", Raw(f.store)], status: status, environment: environment)
+    }
+    for day in 1...10 {
+      try f.edit("echo day \(day) > quaint-name/day\(day); rm -f quaint-name/day\(day - 2)")
+      let output = try onHost(["backup", "--json", "-q"])
+      let set = try #require(try output.json().last?["set"] as? String)
+      f.points.append(.init(set: set, tree: try Snapshot(of: f.source)))
+    }
+    #expect(try onHost(["ls", "\(f.inside)/quaint-name"]).lines.contains("day10"))
+    #expect(try onHost(["verify"]).text.split { " \n".contains($0) }.joined(separator: " ").contains("cannot read"))
+    _ = try onHost(["find", "day3"])
+    _ = try onHost(["diff"])
+    for command: [Raw] in [
+      ["cat", "\(f.inside)/quaint-name/day10"], ["restore", "--to", Raw(f.scratch.path("out"))], ["export", "-o", Raw(f.scratch.path("out"))],
+      ["consolidate"], ["rebuild"],
+    ] {
+      let output = try onHost(command, 1)
+      #expect(output.errorText.contains("this key can write and list, but not read contents"), "\(output)")
+    }
+    #expect(!exists(f.scratch.path("out")))
+    _ = try onHost(["prune", "--keep-last", "9", "-n"])
+    try f.expectEveryPoint()
+    try f.expectScript([f.newest])
+    try f.sheaf(["verify", "-q", "-s", Raw(f.store)])
+  }
+
+  @Test func withoutTheRightKey() throws {
+    let f = try fixture()
+    let g = try Fixture(encrypted: true)
+    let none: [String: Raw?] = ["XDG_CONFIG_HOME": Raw(f.scratch.path("none"))]
+    let open = f.scratch.path("open"), pass = Raw(f.scratch.path("pass")), wrong = Raw(f.scratch.path("wrong"))
+    try Command("sh", ["-ec", "cp \(key(f)) \(Raw(open)); chmod 644 \(Raw(open)); cp \(key(f)) \(Raw(open)).bare; sed -i '/^#/d' \(Raw(open)).bare"])
+      .run().checked()
+    try Command("sh", ["-ec", "umask 077; echo word > \(pass); echo other > \(wrong)"]).run().checked()
+    for (arguments, status, says): ([Raw], Int32, String) in [
+      ([], 1, "is encrypted and its key is not here"),
+      (["--key", try key(g)], 1, "is for another store"),
+      (["--key", Raw(open)], 1, "can be read by others"),
+      (["--key", Raw(f.scratch.path("missing"))], 1, "cannot open"),
+      (["--key", "\(Raw(open)).bare"], 0, ""),
+      (["--passphrase-file", pass], 1, "its key is not here"),
+    ] {
+      for command: [Raw] in [["points"], ["verify"], ["backup"], ["ls"]] {
+        let command = command + ["-s", Raw(f.store)] + arguments
+        let output = try f.sheaf(command, status: status, environment: none)
+        #expect(says.isEmpty || output.errorText.contains(says), "\(output)")
+      }
+    }
+    try f.sheaf(["key", "lock", "-q", "-s", Raw(f.store), "--passphrase", "--passphrase-file", pass])
+    #expect(try f.sheaf(["key", "list", "-s", Raw(f.store)]).text.contains("on the store: passphrase"))
+    let unlocked = ["cat", "-s", Raw(f.store), "\(f.inside)/quaint-name/link"] as [Raw]
+    let refused = try f.sheaf(["points", "-s", Raw(f.store), "--passphrase-file", wrong], status: 1, environment: none)
+    #expect(refused.errorText.contains("wrong passphrase for"))
+    #expect(refused.errorText.contains("keys/passphrase.age"))
+    _ = unlocked
+    try f.sheaf(["verify", "-q", "-s", Raw(f.store), "--passphrase-file", pass], environment: none)
+    try f.sheaf(["key", "remove", "-q", "-s", Raw(f.store), "passphrase"])
+    #expect(try f.sheaf(["key", "list", "-s", Raw(f.store)]).text.contains("no copy"))
+    let again = try f.sheaf(["key", "export", "-s", Raw(f.store), Raw(open)], status: 1)
+    #expect(again.errorText.contains("open"))
+  }
+
+  /// Neither a key nor a passphrase is where anybody could see it.
+  @Test func secretsStayWhereTheyAre() throws {
+    let f = try fixture()
+    let secrets = try Bytes.read(Command.key(of: f.store)).split(separator: 10).filter { $0.first != UInt8(ascii: "#") }
+    #expect(secrets.count == 2)
+    let state = f.scratch.path("state")
+    let environment: [String: Raw?] = ["XDG_STATE_HOME": Raw(state)]
+    var texts: [String] = []
+    for command: [Raw] in [["backup", "--json"], ["points", "--json"], ["status", "--json"], ["key", "list", "--json"], ["verify", "-v"]] {
+      let output = try f.sheaf(command + (command[0] == "status" ? [] : ["-s", Raw(f.store)]), environment: environment)
+      texts.append(output.text + output.errorText)
+    }
+    texts.append(try Command("sh", ["-c", "cat \(Raw(state))/*/* \(Raw(f.store))/*/* \(Raw(f.store))/* 2>/dev/null; :"]).run().text)
+    for text in texts { for secret in secrets { #expect(!text.contains(Bytes(secret).shown)) } }
+  }
+
+  // MARK: - A store that was plain
+
+  @Test func fromNowOn() throws {
+    let f = try Fixture(TestTree(["a": .file("1"), "b": .file("2")]), encrypted: false)
+    try f.save()
+    try f.edit("echo 3 > a")
+    try f.save()
+    let said = try f.sheaf(["init", "-s", Raw(f.store), "--encrypt"])
+    #expect(said.text.contains("is encrypted from now on"))
+    try f.edit("echo 4 > a")
+    let first = try f.save()
+    #expect(first.kind == "full")
+    try f.edit("echo 5 > b")
+    #expect(try f.save().kind == "incremental")
+    #expect(try f.names().filter { $0.hasSuffix(".age") }.count == 4)
+    try f.expectEveryPoint()
+    try f.sheaf(["verify", "-q", "-s", Raw(f.store)])
+    for point in [f.points[1], f.newest] {
+      let target = f.scratch.path("mixed-\(point.set)")
+      let script = Raw(f.store.joined(Bytes("restore.sh")))
+      try Command("sh", [script, "--key", key(f), "--at", Raw(point.set), "--to", Raw(target)]).run().checked()
+      #expect(point.tree.differences(to: try Snapshot(of: target.joined(f.inside.bytes))) == [])
+    }
+    let again = try f.sheaf(["init", "-s", Raw(f.store), "--encrypt"], status: 1)
+    #expect(again.errorText.contains("encrypted already"))
+  }
+}
