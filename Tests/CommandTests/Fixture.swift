@@ -167,6 +167,17 @@ final class Fixture {
     return whole
   }
 
+  /// What is in an age file of the series.
+  func opened(_ name: Bytes) throws -> Bytes {
+    try Command("age", ["-d", "-i", Raw(Command.key(of: store)), Raw(series().joined(name))]).run().checked().stdout
+  }
+
+  /// An age file, made by stock age, as manifests are.
+  func sealedList(_ text: Bytes) throws -> Bytes {
+    let recipients = try Command("age-keygen", ["-y", Raw(Command.key(of: store))]).run().checked().lines
+    return try Command("age", ["-r", Raw(recipients[1])], input: text).run().checked().stdout
+  }
+
   func manifest(_ point: Point) throws -> Bytes { try series().joined(Bytes("\(point.set).mtree.gz".utf8)) }
 }
 

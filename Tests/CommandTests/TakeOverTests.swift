@@ -43,7 +43,9 @@ import Testing
     let name = Bytes(f.newest.set.utf8)
     let (archiveName, manifestName) = (name + Bytes(".tar.gz") + age, name + Bytes(".mtree.gz") + age)
     let archive = try Bytes.read(f.series().joined(archiveName))
-    let manifest = try Bytes.read(f.series().joined(manifestName))
+    // A journal is filled up to a chunk's end where it is written; so it is encrypted anew here after it was cut.
+    let plain = encrypted ? try f.opened(manifestName) : try Bytes.read(f.series().joined(manifestName))
+    let manifest = plain
     var kept = 0
     for round in 0..<14 {
       let story: Comment = "seed \(HistoryTests.seeds[0]), round \(round)"
@@ -51,7 +53,9 @@ import Testing
       let cut = round == 0 ? archive.count : Int(random.next() % UInt64(archive.count))
       let journal = round < 7 ? manifest.count - 1 : Int(random.next() % UInt64(manifest.count))
       try f.scratch.write(Raw(relative(f, archiveName + Bytes(".partial"))), Raw(Bytes(archive[..<cut])))
-      try f.scratch.write(Raw(relative(f, manifestName + Bytes(".partial"))), Raw(Bytes(manifest[..<journal])))
+      let text = Bytes(manifest[..<journal])
+      try f.scratch.write(
+        Raw(relative(f, manifestName + Bytes(".partial"))), Raw(encrypted ? f.sealedList(text) : text))
       let summary = try Summary(try f.sheaf(["backup", "--json", "-s", Raw(f.store)]))
       #expect(summary.problems == 0, story)
       let left = try f.names().filter { $0.hasSuffix(".partial") || $0.hasPrefix("lock.") }

@@ -322,8 +322,9 @@ final class FoldPass {
     else { return false }
     let place = line.place
     if tree.age != sources.count - 1 {
+      // What a full set carries for a path that it could not look at is not in its archive.
       guard !line.isMetadataOnly, let there = tree.line(of: sources.count - 1), there.what == .entry,
-        there.links == 1, there.canonical.elementsEqual(line.canonical), there.place?.extent == place?.extent
+        !there.isCarried, there.links == 1, there.canonical.elementsEqual(line.canonical), there.place?.extent == place?.extent
       else { return false }
     }
     guard place?.extent.set == base.source.id || (place == nil && (line.kind != .file || line.size == 0)) else {
@@ -352,7 +353,9 @@ final class FoldPass {
   private func archives(with line: Line) -> [FoldSource] {
     var found: [FoldSource] = []
     for (age, source) in sources.enumerated() {
-      guard let other = tree.line(of: age), other.what == .entry, !other.isElsewhere else { continue }
+      guard let other = tree.line(of: age), other.what == .entry, !other.isElsewhere, !other.isCarried else {
+        continue
+      }
       if age == tree.age || other.canonical.elementsEqual(line.canonical) { found.append(source) }
     }
     return found

@@ -21,7 +21,11 @@ final class SetWriter {
   private var journalled: Int64 = 0
   private var synced: Int64 = 0
   /// Bytes of archive that the program's end may cost, and a power loss.
-  private static let journalDistance: Int64 = 16 << 20
+  private var journalDistance: Int64 {
+    // An encrypted journal is filled up each time, so the larger the archive is, the rarer that is done.
+    series.folder.traits.rewinds ? Self.leastDistance : max(Self.leastDistance, archive.offset / 64)
+  }
+  private static let leastDistance: Int64 = 16 << 20
   private static let syncDistance: Int64 = 256 << 20
   /// More than the lines of a journal that wait to be written.
   private static let spareSize: Int64 = 1 << 20
@@ -155,7 +159,7 @@ final class SetWriter {
     unchanged += job.unchanged
     moved += job.moved
     written.append(job)
-    if archive.offset - journalled >= Self.journalDistance { try writeJournal() }
+    if archive.offset - journalled >= journalDistance { try writeJournal() }
     if archive.offset - synced >= Self.syncDistance { try syncJournal() }
     return written
   }
@@ -167,6 +171,7 @@ final class SetWriter {
     try manifest.append(lines.bytes)
     try manifest.flush()
     try manifestFile.flush()
+    if !series.folder.traits.rewinds { try manifest.makeReadable() }
     journalled = archive.offset
   }
 
