@@ -16,9 +16,10 @@ struct InitCommand: ParsableCommand {
   var label: RawText?
 
   func run() throws {
-    let path = try store.path()
-    try refuseElsewhere(path)
-    let made = try Store.create(path, label: label?.bytes ?? [], now: .now())
+    let place = try store.place()
+    let path = place.text
+    if !place.isRemote { try refuseElsewhere(path) }
+    let made = try Store.create(place, by: store.remote.access, label: label?.bytes ?? [], now: .now())
     if output.json {
       var json = JSON("summary")
       json.add("store", path)
@@ -35,16 +36,21 @@ struct InitCommand: ParsableCommand {
       Console.shared.warning(
         "the store lies on the same file system as \(whose): if that disk fails, the backups are lost with it")
     }
+    if place.isRemote, !made.isKnownDurable, !output.quiet {
+      Console.shared.warning(
+        "this server does not tell when what was written is on its disk: if it loses power, what was saved last may be lost"
+      )
+    }
   }
 
-  /// Refuses names of other machines, and folders inside another store.
+  /// Refuses names of other machines that are no address, and folders inside another store.
   private func refuseElsewhere(_ path: Bytes) throws {
     if (try? Descriptor.open(path, .pathOnly)) == nil, let colon = path.firstIndex(of: UInt8(ascii: ":")),
       !path[..<colon].contains(47), colon > 0
     {
       throw Failure(
-        .usage, "\(Show.path(path)) names a store on another machine, which sheaf cannot make yet",
-        hint: "mount it (sshfs, NFS) and name the folder; for a folder of that name, write ./\(Show.word(path))")
+        .usage, "\(Show.path(path)) is no address of a store on another machine",
+        hint: "write \(Show.word(Self.address(path, colon))); for a folder of that name, write ./\(Show.word(path))")
     }
     var folder: Bytes
     if let there = try? Host.resolved(path) {
@@ -56,11 +62,16 @@ struct InitCommand: ParsableCommand {
     }
     while !folder.isEmpty, folder != Bytes("/") {
       if Store.isMade(in: folder) {
-        throw Failure(
-          .usage, "\(Show.path(path)) would lie in the store \(Show.path(folder))",
-          hint: "make it beside that one, or back up to that one with --series NAME")
+        throw Store.isInside(path, folder)
       }
       folder = folder.splitAtName.parent
     }
+  }
+
+  /// What `USER@HOST:PATH` would be, as scp(1) and rsync(1) write it; of other schemes the form alone.
+  private static func address(_ path: Bytes, _ colon: Int) -> Bytes {
+    let (host, folder) = (Bytes(path[..<colon]), Bytes(path[(colon + 1)...]))
+    guard !folder.starts(with: Bytes("//")), !folder.isEmpty else { return Bytes("sftp://USER@HOST/PATH") }
+    return Bytes("sftp://") + host + Bytes(folder.first == 47 ? "" : "/~/") + folder
   }
 }

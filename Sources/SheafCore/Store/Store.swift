@@ -31,6 +31,9 @@ public final class Store: Sendable {
     (try? LocalFolder(folder))?.has(marker) == true
   }
 
+  /// Whether what was saved is known to be on a disk, and not only on its way.
+  public var isKnownDurable: Bool { folder.traits.syncs }
+
   /// Whose file system it lies on, where that is the system's own or the one of the user's home folder; in words.
   public func sharesFileSystem(home: Bytes?) -> String? {
     if isOnFileSystem(of: Bytes("/")) { return "the running system" }
@@ -51,15 +54,25 @@ public final class Store: Sendable {
     try open(at: path, cache) { () throws(StoreError) in try LocalFolder(path) }
   }
 
+  /// The same, wherever it lies.
+  public static func open(
+    _ place: StoreLocation, by access: RemoteAccess, cache: ManifestCache? = nil
+  ) throws(Failure) -> Store {
+    func folder() throws(StoreError) -> any StoreFolder { try place.folder(access) }
+    return try open(at: place.text, cache, hint: { place.hint($0, access) }, folder)
+  }
+
   /// Opens the store in a folder of whatever kind.
   public static func open(_ folder: any StoreFolder, cache: ManifestCache? = nil) throws(Failure) -> Store {
     try open(at: folder.path, cache) { folder }
   }
 
   private static func open(
-    at path: Bytes, _ cache: ManifestCache?, _ folder: () throws(StoreError) -> any StoreFolder
+    at path: Bytes, _ cache: ManifestCache?, hint advice: (StoreError) -> String? = { _ in nil },
+    _ folder: () throws(StoreError) -> any StoreFolder
   ) throws(Failure) -> Store {
-    let hint = "is the drive mounted? 'sheaf init -s \(Show.word(path))' makes a new store"
+    let isRemote = StoreLocation.isRemote(path)
+    let hint = "\(isRemote ? "" : "is the drive mounted? ")'sheaf init -s \(Show.word(path))' makes a new store"
     let top: any StoreFolder
     let text: Bytes
     do throws(StoreError) {
@@ -67,7 +80,7 @@ public final class Store: Sendable {
       text = try top.contents(marker, atMost: 65536)
     } catch {
       if error.kind == .missing { throw Failure(.noStore, "no store at \(Show.path(path))", hint: hint) }
-      throw Failure(.noStore, "cannot open the store at \(Show.path(path)): \(error.cause)")
+      throw Failure(.noStore, "cannot open the store at \(Show.path(path)): \(error.cause)", hint: advice(error))
     }
     let fields = Self.fields(text)
     guard let format = fields["format"], let uuid = fields["uuid"], !uuid.isEmpty else {
@@ -89,6 +102,13 @@ public final class Store: Sendable {
       created: fields["created", default: []].shown, cache: cache)
   }
 
+  /// A store does not lie in another one.
+  public static func isInside(_ path: Bytes, _ outer: Bytes) -> Failure {
+    Failure(
+      .usage, "\(Show.path(path)) would lie in the store \(Show.path(outer))",
+      hint: "make it beside that one, or back up to that one with --series NAME")
+  }
+
   private static func fields(_ text: Bytes) -> [String: Bytes] {
     var fields: [String: Bytes] = [:]
     for line in text.split(separator: 10) {
@@ -104,6 +124,25 @@ public final class Store: Sendable {
     do throws(StoreError) { folder = try LocalFolder.make(path) } catch {
       throw Failure(error, hint: error.kind == .missing ? "is the drive mounted?" : nil)
     }
+    return try create(in: folder, label: label, now: now)
+  }
+
+  /// The same, wherever it is to lie.
+  public static func create(
+    _ place: StoreLocation, by access: RemoteAccess, label: Bytes, now: Timestamp
+  ) throws(Failure) -> Store {
+    guard case .sftp(let address) = place else { return try create(place.text, label: label, now: now) }
+    let folder: SFTPFolder
+    var outer: Bytes?
+    do throws(StoreError) {
+      folder = try address.folder(access, isThere: false)
+      outer = folder.above(holding: marker)
+      if outer == nil { try folder.make() }
+    } catch {
+      let missing = "the folder above it is not there: make it first"
+      throw Failure(error, hint: place.hint(error, access) ?? (error.kind == .missing ? missing : nil))
+    }
+    if let outer { throw isInside(place.text, outer) }
     return try create(in: folder, label: label, now: now)
   }
 
