@@ -17,6 +17,8 @@ public struct StoreError: Error, Equatable, Sendable {
     case readOnly
     /// The store is not there any more, or fails: nothing is written to it from here on.
     case gone
+    /// The machine that keeps it cannot be reached, or not any more: nothing is written to it from here on.
+    case unreachable
     /// May go well when it is tried again.
     case temporary
     /// What has the name is something else than was asked for, or the store knows no such thing.
@@ -64,7 +66,7 @@ extension StoreError.Kind {
 
 extension StoreError {
   /// The store is gone, fails, or can no longer be changed.
-  public var isDriveFailure: Bool { kind == .gone || kind == .readOnly }
+  public var isDriveFailure: Bool { kind == .gone || kind == .unreachable || kind == .readOnly }
   /// A file can be read, but is not what was written. `detail`: the end of a sentence about it.
   public static func damaged(_ path: Bytes, _ detail: String) -> StoreError {
     StoreError(.damaged, "read", path, cause: detail)

@@ -106,3 +106,20 @@ struct Size: ExpressibleByArgument {
     bytes = Int64(number * factor)
   }
 }
+
+/// A length of time: `90s`, `15m`, `2h`, `1d`; a number alone counts seconds.
+struct Duration: ExpressibleByArgument {
+  let seconds: Int
+
+  init(seconds: Int) { self.seconds = seconds }
+
+  init?(argument: String) {
+    let digits = argument.prefix { $0.isASCII && $0.isNumber }
+    let units = ["": 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400]
+    guard let number = Int(digits), let unit = units[argument.dropFirst(digits.count).lowercased()] else { return nil }
+    let (product, isTooLarge) = number.multipliedReportingOverflow(by: unit)
+    seconds = isTooLarge ? Int.max / 2 : min(product, Int.max / 2)
+  }
+
+  var defaultValueDescription: String { seconds % 60 == 0 ? "\(seconds / 60)m" : "\(seconds)s" }
+}

@@ -23,21 +23,22 @@ struct InitCommand: ParsableCommand {
   var passphrase = false
 
   func run() throws {
-    let path = try store.path()
-    try refuseElsewhere(path)
+    let place = try store.place()
+    let path = place.text
+    if !place.isRemote { try refuseElsewhere(path) }
     guard encrypt || !passphrase else {
       throw Failure(.usage, "--passphrase locks a copy of the key that --encrypt makes", hint: "give both")
     }
     let secret = passphrase ? try store.keys.newPassphrase() : nil
-    let keys = encrypt ? try store.keys.keys() : nil
-    let isThere = encrypt && Store.isMade(in: path)
-    guard !isThere || label == nil else {
+    let there = encrypt ? try? store.openWithoutKey() : nil
+    guard there == nil || label == nil else {
       throw Failure(.usage, "there is a store at \(Show.path(path)) already, which has its label")
     }
     let made =
-      isThere
-      ? try Store.encrypt(path, keys: store.keys.keys(), now: .now())
-      : try Store.create(path, label: label?.bytes ?? [], now: .now(), keys: keys)
+      try there?.encrypt(keys: store.keys.keys(), now: .now())
+      ?? Store.create(
+        place, by: store.remote.access, label: label?.bytes ?? [], now: .now(),
+        keys: encrypt ? store.keys.keys() : nil)
     if let secret { try made.lockKey(as: Bytes("passphrase"), for: Passphrase(secret)) }
     if output.json {
       var json = JSON("summary")
@@ -48,7 +49,7 @@ struct InitCommand: ParsableCommand {
       json.print()
     } else if !output.quiet {
       Console.shared.print(
-        isThere
+        there != nil
           ? "the store at \(Show.path(path)) is encrypted from now on; what it holds stays readable as it is"
           : "made \(encrypt ? "an encrypted store" : "a store") at \(Show.path(path))")
       if encrypt { tellOfKey(made) }
@@ -59,6 +60,11 @@ struct InitCommand: ParsableCommand {
     if let whose = made.sharesFileSystem(home: Host.environment("HOME")), !output.quiet {
       Console.shared.warning(
         "the store lies on the same file system as \(whose): if that disk fails, the backups are lost with it")
+    }
+    if place.isRemote, !made.isKnownDurable, !output.quiet {
+      Console.shared.warning(
+        "this server does not tell when what was written is on its disk: if it loses power, what was saved last may be lost"
+      )
     }
   }
 
@@ -78,14 +84,14 @@ struct InitCommand: ParsableCommand {
     }
   }
 
-  /// Refuses names of other machines, and folders inside another store.
+  /// Refuses names of other machines that are no address, and folders inside another store.
   private func refuseElsewhere(_ path: Bytes) throws {
     if (try? Descriptor.open(path, .pathOnly)) == nil, let colon = path.firstIndex(of: UInt8(ascii: ":")),
       !path[..<colon].contains(47), colon > 0
     {
       throw Failure(
-        .usage, "\(Show.path(path)) names a store on another machine, which sheaf cannot make yet",
-        hint: "mount it (sshfs, NFS) and name the folder; for a folder of that name, write ./\(Show.word(path))")
+        .usage, "\(Show.path(path)) is no address of a store on another machine",
+        hint: "write \(Show.word(Self.address(path, colon))); for a folder of that name, write ./\(Show.word(path))")
     }
     var folder: Bytes
     if let there = try? Host.resolved(path) {
@@ -97,11 +103,16 @@ struct InitCommand: ParsableCommand {
     }
     while !folder.isEmpty, folder != Bytes("/") {
       if Store.isMade(in: folder) {
-        throw Failure(
-          .usage, "\(Show.path(path)) would lie in the store \(Show.path(folder))",
-          hint: "make it beside that one, or back up to that one with --series NAME")
+        throw Store.isInside(path, folder)
       }
       folder = folder.splitAtName.parent
     }
+  }
+
+  /// What `USER@HOST:PATH` would be, as scp(1) and rsync(1) write it; of other schemes the form alone.
+  private static func address(_ path: Bytes, _ colon: Int) -> Bytes {
+    let (host, folder) = (Bytes(path[..<colon]), Bytes(path[(colon + 1)...]))
+    guard !folder.starts(with: Bytes("//")), !folder.isEmpty else { return Bytes("sftp://USER@HOST/PATH") }
+    return Bytes("sftp://") + host + Bytes(folder.first == 47 ? "" : "/~/") + folder
   }
 }

@@ -6,34 +6,38 @@ import SheafCore
 struct StoreOptions: ParsableArguments {
   @Option(
     name: [.customShort("s", allowingJoined: true), .long],
-    help: ArgumentHelp("The store: the directory that holds the backups.", valueName: "STORE"))
+    help: ArgumentHelp(
+      "The store: the directory that holds the backups, or sftp://[user@]host[:port]/path.", valueName: "STORE"))
   var store: RawText?
 
   @Option(help: ArgumentHelp("The series of backups in it.", valueName: "NAME"))
   var series: RawText?
 
   @OptionGroup var keys: KeyOptions
+  @OptionGroup var remote: RemoteOptions
 
   /// From the option, or else from the environment.
-  func path() throws -> Bytes {
-    if let store { return store.bytes }
-    if let path = Host.environment("SHEAF_STORE"), !path.isEmpty { return path }
+  func place() throws -> StoreLocation {
+    if let store { return try StoreLocation(store.bytes) }
+    if let text = Host.environment("SHEAF_STORE"), !text.isEmpty { return try StoreLocation(text) }
     throw Failure(.usage, "no store given", hint: "use -s STORE or set SHEAF_STORE")
   }
 
   /// `fromCopies`: manifests of a store that is slow to read may come from copies on this machine.
   func open(fromCopies: Bool = true) throws -> Store {
-    let store = try Store.open(path(), cache: fromCopies ? Memory.manifests : nil, keys: keys.keys())
+    let store = try Store.open(
+      place(), by: remote.access, cache: fromCopies ? Memory.manifests : nil, keys: keys.keys())
     try keys.check(against: store)
     return store
   }
 
   /// For what needs no key.
-  func openWithoutKey() throws -> Store { try Store.open(path()) }
+  func openWithoutKey() throws -> Store { try Store.open(place(), by: remote.access) }
 
   /// Where a passphrase, if one is given, is for something else than the key.
   func openWithKeyFile() throws -> Store {
-    try Store.open(path(), keys: Keys(keyFile: keys.file, directory: Memory.keys) { _ in nil })
+    let keys = Keys(keyFile: keys.file, directory: Memory.keys) { _ in nil }
+    return try Store.open(place(), by: remote.access, keys: keys)
   }
 
   func openSeries(fromCopies: Bool = true) throws -> Series {
@@ -47,6 +51,31 @@ struct StoreOptions: ParsableArguments {
     let series = try openSeries()
     series.holdSets()
     return series
+  }
+}
+
+/// How stores on other machines are reached.
+struct RemoteOptions: ParsableArguments {
+  @Option(
+    help: ArgumentHelp(
+      "What speaks SFTP on its standard input and output, instead of ssh; for a store at sftp://.",
+      valueName: "COMMAND"))
+  var sftpCommand: RawText?
+
+  @Option(help: ArgumentHelp("How long a lost connection is tried again: 90s, 15m, 2h.", valueName: "TIME"))
+  var retryFor = Duration(seconds: 900)
+
+  var access: RemoteAccess {
+    var access = RemoteAccess()
+    let words = Host.environment("SHEAF_SSH")?.split(separator: 32).map { Bytes($0) } ?? []
+    if !words.isEmpty { access.ssh = words }
+    access.shellCommand = sftpCommand?.bytes
+    // Where ssh has a program to ask with, it needs no terminal.
+    access.isUnattended = Terminal.open() == nil && Host.environment("SSH_ASKPASS") == nil
+    access.patience = retryFor.seconds
+    access.notice = { Console.shared.warning($0) }
+    access.goesOn = { Interruption.progress.goesOn }
+    return access
   }
 }
 

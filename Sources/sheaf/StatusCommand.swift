@@ -6,7 +6,7 @@ import SheafCore
 struct StatusCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "status", abstract: "Show every store this machine knows, plugged in or not.",
-    usage: "sheaf status [--at POINT] [--forget STORE]",
+    usage: "sheaf status [--at POINT] [--check] [--forget STORE]",
     discussion: """
       Each drive of a rotation has its own chain. With --at it says which drive holds the point for a time.
       """)
@@ -20,7 +20,13 @@ struct StatusCommand: ParsableCommand {
   @Option(help: ArgumentHelp("Forget the store with this UUID or label.", valueName: "STORE"))
   var forget: RawText?
 
+  @Flag(help: "Ask the machines on which stores lie whether they are there.")
+  var check = false
+
+  @OptionGroup var remote: RemoteOptions
   @OptionGroup var output: OutputOptions
+
+  private typealias Found = (store: KnownStore, place: Whereabouts)
 
   func run() throws {
     guard let memory = Memory.stores else {
@@ -34,8 +40,9 @@ struct StatusCommand: ParsableCommand {
         .failed, "no store that this machine knows has a series '\(Show.path(series.bytes))'",
         hint: "see 'sheaf status'")
     }
+    let access = check ? remote.access : nil
     let known = stores.filter { series == nil || !wanted($0).isEmpty }.map {
-      (store: $0, place: $0.whereabouts(mountPoints: mountPoints))
+      (store: $0, place: $0.whereabouts(mountPoints: mountPoints, asking: access))
     }
     if let at { return try tell(at.bytes, known) }
     if output.json {
@@ -58,13 +65,21 @@ struct StatusCommand: ParsableCommand {
 
   // MARK: - All stores
 
-  private func printTable(_ store: KnownStore, _ place: Bytes?) {
+  private static func words(_ store: KnownStore, _ place: Whereabouts) -> String {
     let console = Console.shared
-    let name = console.styled(Self.name(store), .bold)
-    console.print(
-      place.map { "\(name)  \(console.styled("plugged in", .green)) at \(Show.path($0))" }
-        ?? "\(name)  \(console.styled("not here", .yellow)), last seen \(Words.ago(store.seen)) at \(Show.path(store.path))"
-    )
+    let last = "last seen \(Words.ago(store.seen)) at \(Show.path(store.path))"
+    switch place {
+    case .at(let path):
+      return "\(console.styled(store.isRemote ? "reachable" : "plugged in", .green)) at \(Show.path(path))"
+    case .notHere: return "\(console.styled("not here", .yellow)), \(last)"
+    case .remote: return "on another machine, \(last)"
+    case .unreachable(let why): return "\(console.styled("not reachable", .yellow)) (\(why)), \(last)"
+    }
+  }
+
+  private func printTable(_ store: KnownStore, _ place: Whereabouts) {
+    let console = Console.shared
+    console.print("\(console.styled(Self.name(store), .bold))  \(Self.words(store, place))")
     let rows = wanted(store)
     let names = rows.map { Show.columns(Show.path($0.name)) }.max() ?? 0
     let table = Table(
@@ -88,13 +103,19 @@ struct StatusCommand: ParsableCommand {
     return s.verified.map(Words.ago) ?? Console.shared.styled("never", .yellow)
   }
 
-  private func printJSON(_ store: KnownStore, _ place: Bytes?) {
+  /// A store on another machine that was not asked is neither here nor away.
+  private static func add(_ store: KnownStore, _ place: Whereabouts, to json: inout JSON) {
+    if case .remote = place { json.addNull("plugged_in") } else { json.add("plugged_in", place.place != nil) }
+    json.add("remote", store.isRemote)
+    json.add("path", place.place ?? store.path)
+  }
+
+  private func printJSON(_ store: KnownStore, _ place: Whereabouts) {
     for s in wanted(store) {
       var json = JSON("series")
       json.add("uuid", store.uuid)
       json.add("label", store.label)
-      json.add("plugged_in", place != nil)
-      json.add("path", place ?? store.path)
+      Self.add(store, place, to: &json)
       json.add("seen", store.seen)
       json.add("series", s.name)
       json.add("newest", s.newest.text)
@@ -115,8 +136,8 @@ struct StatusCommand: ParsableCommand {
 
   // MARK: - One point
 
-  private func tell(_ text: Bytes, _ known: [(store: KnownStore, place: Bytes?)]) throws {
-    var found: [(store: KnownStore, place: Bytes?, series: Bytes, set: SetName)] = []
+  private func tell(_ text: Bytes, _ known: [Found]) throws {
+    var found: [(store: KnownStore, place: Whereabouts, series: Bytes, set: SetName)] = []
     for (store, place) in known {
       for s in wanted(store) {
         do throws(Failure) {
@@ -126,7 +147,7 @@ struct StatusCommand: ParsableCommand {
       }
     }
     // The latest point first; of equal ones what is plugged in.
-    found.sort { ($1.set.time, $0.place == nil ? 1 : 0) < ($0.set.time, $1.place == nil ? 1 : 0) }
+    found.sort { ($1.set.time, Self.distance($0.place)) < ($0.set.time, Self.distance($1.place)) }
     if output.json {
       for (store, place, name, set) in found {
         var json = JSON("point")
@@ -134,8 +155,7 @@ struct StatusCommand: ParsableCommand {
         json.add("label", store.label)
         json.add("series", name)
         json.add("set", set.text)
-        json.add("plugged_in", place != nil)
-        json.add("path", place ?? store.path)
+        Self.add(store, place, to: &json)
         json.print()
       }
     }
@@ -143,13 +163,31 @@ struct StatusCommand: ParsableCommand {
       throw Failure(.failed, "no store that this machine knows has a point at or before \(Show.path(text))")
     }
     if output.json { return }
-    Console.shared.print(
-      best.place.map { "\(best.set.text) is on '\(Self.name(best.store))', plugged in at \(Show.path($0))" }
-        ?? "fetch '\(Self.name(best.store))': it has \(best.set.text); last seen at \(Show.path(best.store.path))")
+    Console.shared.print(Self.sentence(best.store, best.place, best.set))
     for other in found.dropFirst() {
       Console.shared.print(
-        "  \(Self.name(other.store)) has \(other.set.text) of '\(Show.path(other.series))'\(other.place == nil ? "" : ", plugged in")"
+        "  \(Self.name(other.store)) has \(other.set.text) of '\(Show.path(other.series))'\(other.place.place == nil || other.store.isRemote ? "" : ", plugged in")"
       )
+    }
+  }
+
+  private static func distance(_ place: Whereabouts) -> Int {
+    switch place {
+    case .at: 0
+    case .remote: 1
+    case .notHere, .unreachable: 2
+    }
+  }
+
+  private static func sentence(_ store: KnownStore, _ place: Whereabouts, _ set: SetName) -> String {
+    let name = name(store)
+    return switch place {
+    case .at(let path):
+      "\(set.text) is on '\(name)', \(store.isRemote ? "reachable" : "plugged in") at \(Show.path(path))"
+    case .remote: "\(set.text) is on '\(name)' at \(Show.path(store.path))"
+    case .unreachable(let why):
+      "\(set.text) is on '\(name)' at \(Show.path(store.path)), which is not reachable: \(why)"
+    case .notHere: "fetch '\(name)': it has \(set.text); last seen at \(Show.path(store.path))"
     }
   }
 

@@ -5,6 +5,15 @@ import Posix
 import TestSupport
 import Testing
 
+/// How a store is reached as if it lay on another machine.
+struct Remote {
+  /// What stands before the store's path.
+  var address: Raw = "sftp://server"
+  /// What each command is given besides.
+  var options: [Raw] = ["--sftp-command", "/usr/lib/openssh/sftp-server"]
+  var environment: [String: Raw?] = [:]
+}
+
 final class Fixture {
   struct Point {
     let set: String
@@ -16,13 +25,17 @@ final class Fixture {
   let store: Bytes
   let source: Bytes
   let isEncrypted: Bool
+  var remote: Remote?
   var points: [Point] = []
   private var restores = 0
 
   /// With an empty store, and a source that is made of `tree`.
   /// `store`: where that is to be instead of beside the source.
-  init(_ tree: TestTree = TestTree([:]), store place: Bytes? = nil, encrypted: Bool? = nil) throws {
+  init(
+    _ tree: TestTree = TestTree([:]), store place: Bytes? = nil, encrypted: Bool? = nil, remote: Remote? = nil
+  ) throws {
     isEncrypted = encrypted ?? Self.encryptsAll
+    self.remote = remote
     scratch = try Scratch()
     store = place ?? scratch.path("store")
     // In a directory of its own: the one above a source belongs to the point too, and is not to change by itself.
@@ -30,7 +43,7 @@ final class Fixture {
     try Descriptor.workingDirectory.makeDirectory(box)
     source = box.joined(Bytes("source"))
     try tree.make(at: source)
-    try sheaf(["init", "-s", Raw(store)] + (isEncrypted ? ["--encrypt"] : []))
+    try sheaf(["init", "-s", named] + (isEncrypted ? ["--encrypt"] : []))
   }
 
   /// `SHEAF_ENCRYPTED`: also where a test does not ask for it, which not all of them are made for.
@@ -40,6 +53,9 @@ final class Fixture {
   var scriptKey: [Raw] {
     get throws { isEncrypted ? ["--key", Raw(try Command.key(of: store))] : [] }
   }
+
+  /// The store, as commands are told of it.
+  var named: Raw { remote.map { "\($0.address)\(store)" } ?? Raw(store) }
 
   /// Where the source stands in a point.
   var inside: Raw { Raw(Bytes(source.dropFirst())) }
@@ -56,7 +72,9 @@ final class Fixture {
       try Command("chown", ["-R", "\(Int(user.uid)):\(Int(user.gid))", Raw(store)]).run().checked()
     }
     let command = try Command.sheaf(
-      arguments, environment: environment, input: input, in: directory, as: user)
+      arguments.prefix(1) + (remote?.options ?? []) + arguments.dropFirst(),
+      environment: environment.merging(remote?.environment ?? [:]) { own, _ in own }, input: input, in: directory,
+      as: user)
     let output = try command.run()
     #expect(output.status == status, "\(output)", sourceLocation: location)
     return output
@@ -73,7 +91,7 @@ final class Fixture {
     _ more: [Raw] = [], sources: [Raw]? = nil, status: Int32 = 0, input: Bytes? = nil, as user: Command.User? = nil,
     at location: SourceLocation = #_sourceLocation
   ) throws -> Summary {
-    let arguments = ["backup", "-s", Raw(store), "--json"] + more + (sources ?? [Raw(source)])
+    let arguments = ["backup", "-s", named, "--json"] + more + (sources ?? [Raw(source)])
     let output = try sheaf(arguments, status: status, input: input, as: user, at: location)
     let summary = try Summary(output)
     if let set = summary.set { points.append(Point(set: set, tree: try Snapshot(of: source))) }
@@ -93,7 +111,7 @@ final class Fixture {
       try Descriptor.open(scratch.path, [.read, .directory])
         .setOwner(target.splitAtName.name, uid: user.uid, gid: user.gid)
     }
-    let arguments = ["restore", "-s", Raw(store), "--at", Raw(point), "--to", Raw(target)] + more + paths
+    let arguments = ["restore", "-s", named, "--at", Raw(point), "--to", Raw(target)] + more + paths
     try sheaf(arguments, status: status, as: user, at: location)
     return target
   }
@@ -120,7 +138,7 @@ final class Fixture {
 
   /// Looks which points are left, and which sets stand for them by now.
   func reload() throws {
-    let sets = try sheaf(["points", "--json", "-s", Raw(store)]).json().compactMap { $0["set"] as? String }
+    let sets = try sheaf(["points", "--json", "-s", named]).json().compactMap { $0["set"] as? String }
     points = points.compactMap { point in
       sets.first { $0.prefix(18) == point.set.prefix(18) }.map { Point(set: $0, tree: point.tree) }
     }

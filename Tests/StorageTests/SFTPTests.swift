@@ -74,9 +74,9 @@ import Testing
         for _ in 0..<100 { try output.append(Bytes(repeating: 1, count: 10_000)) }
         try output.finish()
       }
-      #expect(error?.kind == .gone)
+      #expect(error?.kind == .unreachable)
       #expect(error?.cause == "no way through")
-      #expect(folder.failure?.kind == .gone)
+      #expect(folder.failure?.kind == .unreachable)
       #expect(throws: StoreError.self) { try folder.mark(Bytes("other")) }
     }
   }

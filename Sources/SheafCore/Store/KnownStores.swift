@@ -78,7 +78,7 @@ struct RunLists: Equatable, Sendable {
 public struct KnownStore: Sendable {
   public var uuid: String
   public var label: Bytes
-  /// Where it was, absolute.
+  /// Where it was: absolute, or the address of a store on another machine.
   public var path: Bytes
   /// The part of that path below the file system's root.
   public var pathOnDrive: Bytes
@@ -149,13 +149,14 @@ public struct KnownStores: Sendable {
   }
 
   private func seen(_ store: Store, _ now: Timestamp) throws(Failure) -> KnownStore {
-    let path = try system { () throws(SystemError) in try Host.resolved(store.path) }
+    let isRemote = StoreLocation.isRemote(store.path)
+    let path = isRemote ? store.path : try system { () throws(SystemError) in try Host.resolved(store.path) }
     var known =
       find(uuid: store.uuid)
       ?? KnownStore(uuid: store.uuid, label: store.label, path: path, pathOnDrive: [], seen: now)
     known.label = store.label
     known.path = path
-    known.pathOnDrive = Self.pathOnDrive(path)
+    known.pathOnDrive = isRemote ? [] : Self.pathOnDrive(path)
     known.isEncrypted = store.isEncrypted
     known.seen = now
     return known
@@ -435,12 +436,37 @@ public struct KnownStores: Sendable {
   }
 }
 
+/// Where a store is at this moment.
+public enum Whereabouts: Sendable {
+  /// It was looked at.
+  case at(Bytes)
+  case notHere
+  /// On another machine, which was not asked.
+  case remote
+  /// On another machine, and why it could not be looked at.
+  case unreachable(String)
+
+  /// nil: it was not looked at, or is not there.
+  public var place: Bytes? { if case .at(let place) = self { place } else { nil } }
+}
+
 extension KnownStore {
-  /// Where the store is now: at the path it had, or at the same place below another mount point. nil: not plugged in.
-  public func whereabouts(mountPoints: [Bytes]) -> Bytes? {
+  public var isRemote: Bool { StoreLocation.isRemote(path) }
+
+  /// At the path it had, or at the same place below another mount point. `access`: how other machines are asked; nil: they
+  /// are not.
+  public func whereabouts(mountPoints: [Bytes], asking access: RemoteAccess?) -> Whereabouts {
+    if isRemote { return access.map(asked) ?? .remote }
     for candidate in [path] + mountPoints.map({ $0 == Bytes("/") ? $0 + pathOnDrive : $0.joined(pathOnDrive) }) {
-      if let there = try? Store.open(candidate), there.uuid == uuid { return candidate }
+      if let there = try? Store.open(candidate), there.uuid == uuid { return .at(candidate) }
     }
-    return nil
+    return .notHere
+  }
+
+  private func asked(_ access: RemoteAccess) -> Whereabouts {
+    do throws(Failure) {
+      let there = try Store.open(StoreLocation(path), by: access)
+      return there.uuid == uuid ? .at(path) : .unreachable("another store lies there")
+    } catch { return .unreachable(error.message) }
   }
 }

@@ -47,6 +47,9 @@ public final class Store: Sendable {
     (try? LocalFolder(folder))?.has(marker) == true
   }
 
+  /// Whether what was saved is known to be on a disk, and not only on its way.
+  public var isKnownDurable: Bool { folder.traits.syncs }
+
   /// Whose file system it lies on, where that is the system's own or the one of the user's home folder; in words.
   public func sharesFileSystem(home: Bytes?) -> String? {
     if isOnFileSystem(of: Bytes("/")) { return "the running system" }
@@ -68,6 +71,14 @@ public final class Store: Sendable {
     try open(at: path, cache, keys) { () throws(StoreError) in try LocalFolder(path) }
   }
 
+  /// The same, wherever it lies.
+  public static func open(
+    _ place: StoreLocation, by access: RemoteAccess, cache: ManifestCache? = nil, keys: Keys? = nil
+  ) throws(Failure) -> Store {
+    func folder() throws(StoreError) -> any StoreFolder { try place.folder(access) }
+    return try open(at: place.text, cache, keys, hint: { place.hint($0, access) }, folder)
+  }
+
   /// Opens the store in a folder of whatever kind.
   public static func open(
     _ folder: any StoreFolder, cache: ManifestCache? = nil, keys: Keys? = nil
@@ -76,9 +87,11 @@ public final class Store: Sendable {
   }
 
   private static func open(
-    at path: Bytes, _ cache: ManifestCache?, _ keys: Keys?, _ folder: () throws(StoreError) -> any StoreFolder
+    at path: Bytes, _ cache: ManifestCache?, _ keys: Keys?, hint advice: (StoreError) -> String? = { _ in nil },
+    _ folder: () throws(StoreError) -> any StoreFolder
   ) throws(Failure) -> Store {
-    let hint = "is the drive mounted? 'sheaf init -s \(Show.word(path))' makes a new store"
+    let isRemote = StoreLocation.isRemote(path)
+    let hint = "\(isRemote ? "" : "is the drive mounted? ")'sheaf init -s \(Show.word(path))' makes a new store"
     let top: any StoreFolder
     let text: Bytes
     do throws(StoreError) {
@@ -86,7 +99,7 @@ public final class Store: Sendable {
       text = try top.contents(marker, atMost: 65536)
     } catch {
       if error.kind == .missing { throw Failure(.noStore, "no store at \(Show.path(path))", hint: hint) }
-      throw Failure(.noStore, "cannot open the store at \(Show.path(path)): \(error.cause)")
+      throw Failure(.noStore, "cannot open the store at \(Show.path(path)): \(error.cause)", hint: advice(error))
     }
     let fields = Self.fields(text)
     guard let format = fields["format"], let uuid = fields["uuid"], !uuid.isEmpty else {
@@ -112,6 +125,13 @@ public final class Store: Sendable {
       memory: keys?.memory)
   }
 
+  /// A store does not lie in another one.
+  public static func isInside(_ path: Bytes, _ outer: Bytes) -> Failure {
+    Failure(
+      .usage, "\(Show.path(path)) would lie in the store \(Show.path(outer))",
+      hint: "make it beside that one, or back up to that one with --series NAME")
+  }
+
   private static func fields(_ text: Bytes) -> [String: Bytes] {
     var fields: [String: Bytes] = [:]
     for line in text.split(separator: 10) {
@@ -128,6 +148,25 @@ public final class Store: Sendable {
     do throws(StoreError) { folder = try LocalFolder.make(path) } catch {
       throw Failure(error, hint: error.kind == .missing ? "is the drive mounted?" : nil)
     }
+    return try create(in: folder, label: label, now: now, keys: keys)
+  }
+
+  /// The same, wherever it is to lie.
+  public static func create(
+    _ place: StoreLocation, by access: RemoteAccess, label: Bytes, now: Timestamp, keys: Keys? = nil
+  ) throws(Failure) -> Store {
+    guard case .sftp(let address) = place else { return try create(place.text, label: label, now: now, keys: keys) }
+    let folder: SFTPFolder
+    var outer: Bytes?
+    do throws(StoreError) {
+      folder = try address.folder(access, isThere: false)
+      outer = folder.above(holding: marker)
+      if outer == nil { try folder.make() }
+    } catch {
+      let missing = "the folder above it is not there: make it first"
+      throw Failure(error, hint: place.hint(error, access) ?? (error.kind == .missing ? missing : nil))
+    }
+    if let outer { throw isInside(place.text, outer) }
     return try create(in: folder, label: label, now: now, keys: keys)
   }
 
@@ -169,28 +208,27 @@ public final class Store: Sendable {
   }
 
   /// Encrypts a store that was not from now on: what is written next is, and what lies there stays as it is.
-  public static func encrypt(_ path: Bytes, keys: Keys, now: Timestamp) throws(Failure) -> Store {
-    let store = try open(path)
-    guard !store.isEncrypted else {
+  public func encrypt(keys: Keys, now: Timestamp) throws(Failure) -> Store {
+    guard !isEncrypted else {
       throw Failure(.failed, "the store at \(Show.path(path)) is encrypted already")
     }
-    let lock = try SeriesLock(store.folder, "the store", store: path)
+    let lock = try SeriesLock(folder, "the store", store: path)
     defer { lock.release() }
-    let text = try stored { () throws(StoreError) in try store.folder.contents(marker, atMost: 65536) }
+    let text = try stored { () throws(StoreError) in try folder.contents(Self.marker, atMost: 65536) }
     let before = Bytes("\nrequires=\n")
     guard let place = text.indices.first(where: { text[$0...].starts(with: before) }) else {
-      throw .damaged("\(Show.path(path.joined(marker))) does not have what it requires where it is written")
+      throw .damaged("\(Show.path(path.joined(Self.marker))) does not have what it requires where it is written")
     }
     // A point's name may be ahead of the clock.
     var until = now
-    for series in try store.series(where: { _ in true }) {
+    for series in try series(where: { _ in true }) {
       for set in try series.archives().map(\.set) + series.allSets() where set.time > until { until = set.time }
     }
-    try keys.keep(StoreKey(store: store.uuid, plainUntil: until), store.uuid, label: store.label)
+    try keys.keep(StoreKey(store: uuid, plainUntil: until), uuid, label: label)
     // Few bytes of one block, at one go.
-    let new = text[..<(place + before.count - 1)] + feature + text[(place + before.count - 1)...]
-    try stored { () throws(StoreError) in try store.folder.patch(marker, at: 0, Bytes(new)) }
-    return try open(path, keys: keys)
+    let new = text[..<(place + before.count - 1)] + Self.feature + text[(place + before.count - 1)...]
+    try stored { () throws(StoreError) in try folder.patch(Self.marker, at: 0, Bytes(new)) }
+    return try Self.open(folder, cache: cache, keys: keys)
   }
 
   /// Gives the store another identity: a copy that goes on by itself is a store of its own. The marker keeps its length,

@@ -26,9 +26,7 @@ final class SFTPConnection: Sendable {
   private let child: Child
   private let state = Monitor(State())
   private let writing = Monitor<Void>(())
-  /// What the program said on its standard error, its end.
-  private let said = Monitor<Bytes>([])
-  nonisolated(unsafe) private var threads: [Thread] = []
+  private let said = Said()
   /// Names of what the server can do beyond the protocol.
   let extensions: Set<String>
 
@@ -48,7 +46,7 @@ final class SFTPConnection: Sendable {
     hello.add(UInt32(3))
     let said = said
     let child = child
-    threads.append(Thread { Self.listen(child, said) })
+    _ = Thread { said.listen(to: child) }
     do throws(SFTPFailure) {
       // One that has ended cannot be written to; why, it has said.
       do throws(SFTPFailure) { try Self.write(.initialize, hello.bytes, to: child) } catch {
@@ -60,23 +58,17 @@ final class SFTPConnection: Sendable {
     } catch {
       try? child.input.close()
       child.end()
-      for thread in threads { thread.join() }
       guard case .lost(let reason) = error else { throw error }
-      throw .lost(Self.lastLine(said.look { $0 }) ?? (reason.isEmpty ? "it ended without an answer" : reason))
+      // What stands before the protocol is the cause, whatever ssh says of the end.
+      if reason.hasPrefix(Self.noise) { throw error }
+      throw .lost(said.lastLine ?? (reason.isEmpty ? "it ended without an answer" : reason))
     }
     let state = state
-    threads.append(Thread { Self.takeAnswers(child, state, said) })
+    _ = Thread { Self.takeAnswers(child, state, said) }
   }
 
-  deinit { close() }
-
-  /// Ends it in order.
-  func close() {
-    try? child.input.close()
-    child.end()
-    for thread in threads { thread.join() }
-    threads = []
-  }
+  /// The program ends when its input does; nobody waits for that.
+  deinit { try? child.input.close() }
 
   var isLost: Bool { state.look { $0.lost != nil } }
 
@@ -144,6 +136,8 @@ final class SFTPConnection: Sendable {
     do throws(SystemError) { try child.input.write(message) } catch { throw .lost(error.cause) }
   }
 
+  private static let noise = "the server sent text where the protocol should begin"
+
   /// The next message; nil where the other side has ended.
   private static func read(from child: Child) throws(SFTPFailure) -> (type: UInt8, body: Bytes)? {
     let head = try exactly(4, from: child)
@@ -154,7 +148,7 @@ final class SFTPConnection: Sendable {
       let isText = head.allSatisfy { $0 == 9 || $0 == 10 || (32..<127).contains($0) }
       throw .lost(
         isText
-          ? "the server sent text where the protocol should begin: a login script prints something ('\(head.shown)…')"
+          ? "\(noise): a login script prints something ('\(head.shown)…')"
           : "the server sent a message that cannot be read")
     }
     let body = try exactly(length, from: child)
@@ -176,7 +170,7 @@ final class SFTPConnection: Sendable {
     } catch { throw .lost(error.cause) }
   }
 
-  private static func takeAnswers(_ child: Child, _ state: Monitor<State>, _ said: Monitor<Bytes>) {
+  private static func takeAnswers(_ child: Child, _ state: Monitor<State>, _ said: Said) {
     var reason = ""
     do throws(SFTPFailure) {
       while let (type, body) = try read(from: child) {
@@ -191,22 +185,8 @@ final class SFTPConnection: Sendable {
     } catch { if case .lost(let why) = error { reason = why } }
     try? child.input.close()
     child.end()
-    let words = lastLine(said.look { $0 }) ?? (reason.isEmpty ? "the connection was closed" : reason)
+    let words = said.lastLine ?? (reason.isEmpty ? "the connection was closed" : reason)
     state.change { $0.lost = words }
-  }
-
-  /// Keeps the end of what the program says.
-  private static func listen(_ child: Child, _ said: Monitor<Bytes>) {
-    while let more = try? child.errors.readSome(atMost: 4096), !more.isEmpty {
-      said.look { $0 = Bytes(($0 + more).suffix(8192)) }
-    }
-  }
-
-  private static func lastLine(_ text: Bytes) -> String? {
-    text.split(whereSeparator: { $0 == 10 || $0 == 13 }).last.map { line in
-      // From outside: nothing in it may move the cursor.
-      String(String.UnicodeScalarView(Bytes(line).shown.unicodeScalars.filter { !$0.properties.isControl }))
-    }
   }
 
   private static func extensions(_ body: Bytes) -> Set<String> {
@@ -215,6 +195,30 @@ final class SFTPConnection: Sendable {
     _ = parser.uint32()
     while !parser.isAtEnd, let name = parser.string(), parser.string() != nil { names.insert(name.shown) }
     return names
+  }
+}
+
+/// What the program says on its standard error; the end of it is kept.
+private final class Said: Sendable {
+  private let state = Monitor((text: Bytes(), isOver: false))
+
+  func listen(to child: Child) {
+    while let more = try? child.errors.readSome(atMost: 4096), !more.isEmpty {
+      state.look { $0.text = Bytes(($0.text + more).suffix(8192)) }
+    }
+    state.change { $0.isOver = true }
+  }
+
+  /// After its end. A program that it left behind may hold the pipe open: that is not waited for.
+  var lastLine: String? {
+    for _ in 0..<20 where state.look({ !$0.isOver }) { state.sleep(milliseconds: 10) }
+    let text = state.look { $0.text }
+    guard let line = text.split(whereSeparator: { $0 == 10 || $0 == 13 }).last else { return nil }
+    // From outside: nothing in it may move the cursor.
+    let words = String(String.UnicodeScalarView(Bytes(line).shown.unicodeScalars.filter { !$0.properties.isControl }))
+    // Of this ssh tells much, and in the last line only that it ends.
+    let hasOtherKey = text.shown.contains("HOST IDENTIFICATION HAS CHANGED")
+    return hasOtherKey ? "the host's key has changed (\(words))" : words
   }
 }
 

@@ -9,25 +9,70 @@ public final class SFTPFolder: StoreFolder {
   public let traits: StoreTraits
 
   /// `command`: what speaks SFTP on its standard input and output. `place`: the folder on the server. `path`: as the user
-  /// named it. `patience`: seconds for which a lost connection is made anew. `notice`: told of waiting.
+  /// named it. `isThere`: it has to be, else it can be made. `patience`: seconds for which a lost connection is made anew,
+  /// as long as it `goesOn`. `notice`: told of waiting.
   public convenience init(
-    _ command: [Bytes], place: Bytes, path: Bytes, patience: Int = 900,
-    notice: @escaping @Sendable (String) -> Void = { _ in }
+    _ command: [Bytes], place: Bytes, path: Bytes, isThere: Bool = true, patience: Int = 900,
+    goesOn: @escaping @Sendable () -> Bool = { true }, notice: @escaping @Sendable (String) -> Void = { _ in }
   ) throws(StoreError) {
-    let server = try SFTPServer(command, name: path.shown, patience: patience, notice: notice)
-    try self.init(server, place: place, path: path)
-    guard let there = try item(at: place), there.kind == .folder else {
-      throw StoreError(.missing, "open", path, cause: "No such directory")
+    let server = try SFTPServer(command, name: path.shown, patience: patience, goesOn: goesOn, notice: notice)
+    self.init(server, place: place, path: path)
+    if isThere { try check(try kindBehindLinks()) }
+  }
+
+  private func check(_ kind: StoreItem.Kind?) throws(StoreError) {
+    guard let kind else { throw StoreError(.missing, "open", path, cause: "No such file or directory") }
+    guard kind == .folder else { throw StoreError(.unfit, "open", path, cause: "Not a directory") }
+  }
+
+  /// Makes the folder itself where it is missing; its parent must be there.
+  public func make() throws(StoreError) {
+    if let kind = try kindBehindLinks() { return try check(kind) }
+    do throws(StoreError) {
+      try server.perform("make directory", path) { (connection, _) throws(SFTPFailure) in
+        _ = try connection.request(.makeFolder) {
+          $0.add(self.place)
+          $0.add(permissions: 0o700)
+        }
+      }
+    } catch {
+      // Of two that make it at once one fails, and finds it there.
+      guard error.kind == .other, let kind = try kindBehindLinks() else { throw error }
+      try check(kind)
     }
   }
 
-  private init(_ server: SFTPServer, place: Bytes, path: Bytes) throws(StoreError) {
+  /// Of the folder itself, which may be named by a link; nil: it is not there.
+  private func kindBehindLinks() throws(StoreError) -> StoreItem.Kind? {
+    do throws(StoreError) {
+      return try server.perform("open", path) { (connection, _) throws(SFTPFailure) in
+        try SFTPFolder.attributes(connection.request(.stat) { $0.add(self.place) }).kind
+      }
+    } catch {
+      if error.kind == .missing { return nil }
+      throw error
+    }
+  }
+
+  /// The nearest folder above this one that has something of this name, as far as the server lets look; nil: none.
+  public func above(holding name: Bytes) -> Bytes? {
+    var above = place.splitAtName.parent
+    var shown = path.splitAtName.parent
+    while !above.isEmpty {
+      if (try? item(at: above.joined(name), shown)) != nil { return shown }
+      (above, shown) = (above.splitAtName.parent, shown.splitAtName.parent)
+    }
+    return nil
+  }
+
+  private init(_ server: SFTPServer, place: Bytes, path: Bytes) {
     self.server = server
     self.place = place
     self.path = path
     var traits = StoreTraits()
     // Without it nothing is known to be on the disk, and such servers do not keep other promises either.
     traits.syncs = server.extensions.contains(Self.fsync)
+    traits.isFar = true
     self.traits = traits
   }
 
@@ -87,14 +132,14 @@ public final class SFTPFolder: StoreFolder {
   }
 
   public func item(_ name: Bytes) throws(StoreError) -> StoreItem? {
-    guard let item = try item(at: place(name)) else { return nil }
+    guard let item = try item(at: place(name), path.joined(name)) else { return nil }
     return StoreItem(name: name, kind: item.kind, size: item.size, modified: item.modified)
   }
 
-  /// Follows no link but where it is asked for the store's own folder.
-  private func item(at place: Bytes) throws(StoreError) -> StoreItem? {
+  /// Follows no link.
+  private func item(at place: Bytes, _ path: Bytes) throws(StoreError) -> StoreItem? {
     do throws(StoreError) {
-      return try server.perform("look at", place) { (connection, _) throws(SFTPFailure) in
+      return try server.perform("look at", path) { (connection, _) throws(SFTPFailure) in
         try SFTPFolder.attributes(connection.request(.lstat) { $0.add(place) }).item(place)
       }
     } catch {
@@ -165,6 +210,12 @@ public final class SFTPFolder: StoreFolder {
     } catch { throw try explained(error, name) }
   }
 
+  /// Who may read a file was said when it was made; a program may be run as well.
+  public func mendAccess(of name: Bytes?, isProgram: Bool) -> (before: UInt16, after: UInt16)? {
+    if let name, isProgram { try? setMode(name, 0o700) }
+    return nil
+  }
+
   public func setMode(_ name: Bytes, _ mode: UInt16) throws(StoreError) {
     try server.perform("set the mode of", path.joined(name)) { (connection, _) throws(SFTPFailure) in
       _ = try connection.request(.setstat) {
@@ -219,7 +270,7 @@ public final class SFTPFolder: StoreFolder {
       throw StoreError(.missing, "open", path.joined(name), cause: "No such file or directory")
     }
     guard there.kind == .folder else { throw StoreError(.unfit, "open", path.joined(name), cause: "Not a directory") }
-    return try SFTPFolder(server, place: place(name), path: path.joined(name))
+    return SFTPFolder(server, place: place(name), path: path.joined(name))
   }
 
   public func space() -> (free: Int64, total: Int64)? {

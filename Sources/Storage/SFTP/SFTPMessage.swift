@@ -17,6 +17,7 @@ enum SFTPType: UInt8 {
   case remove = 13
   case makeFolder = 14
   case realPath = 16
+  case stat = 17
   case rename = 18
   case status = 101
   case handle = 102

@@ -1,5 +1,4 @@
 /// An SFTP server, by a connection that is made anew when it is lost.
-import Glibc
 import Posix
 
 final class SFTPServer: Sendable {
@@ -10,17 +9,21 @@ final class SFTPServer: Sendable {
   private let patience: Int
   /// Told, as whole sentences, of what a person waits for.
   private let notice: @Sendable (String) -> Void
+  /// Whether it is still worth waiting.
+  private let goesOn: @Sendable () -> Bool
   private let current = Monitor<SFTPConnection?>(nil)
   /// Why no more is tried.
   private let ended = Monitor<StoreError?>(nil)
 
   init(
-    _ command: [Bytes], name: String, patience: Int, notice: @escaping @Sendable (String) -> Void
+    _ command: [Bytes], name: String, patience: Int, goesOn: @escaping @Sendable () -> Bool,
+    notice: @escaping @Sendable (String) -> Void
   ) throws(StoreError) {
     self.command = command
     self.name = name
     self.patience = patience
     self.notice = notice
+    self.goesOn = goesOn
     do throws(SFTPFailure) {
       let connection = try SFTPConnection(command)
       current.look { $0 = connection }
@@ -69,11 +72,11 @@ final class SFTPServer: Sendable {
     while true {
       do throws(SFTPFailure) { return try SFTPConnection(command) } catch {
         let waited = Int((Timestamp.monotonicNanoseconds() - start) / 1_000_000_000)
-        guard waited + pause <= patience else { throw Self.error(error, operation, path) }
+        guard waited + pause <= patience, goesOn() else { throw Self.error(error, operation, path) }
         if case .lost(let why) = error {
           notice("lost the connection to \(name) (\(why)); trying again in \(pause) s")
         }
-        Glibc.sleep(UInt32(pause))
+        for _ in 0..<(pause * 10) where goesOn() { Thread.sleep(nanoseconds: 100_000_000) }
         pause = min(pause * 2, 60)
       }
     }
@@ -82,7 +85,7 @@ final class SFTPServer: Sendable {
   /// What a server's answer means where nothing more is known.
   static func error(_ failure: SFTPFailure, _ operation: String, _ path: Bytes) -> StoreError {
     switch failure {
-    case .lost(let why): return StoreError(.gone, operation, path, cause: why)
+    case .lost(let why): return StoreError(.unreachable, operation, path, cause: why)
     case .status(let code, let words):
       let kind: StoreError.Kind =
         switch code {
