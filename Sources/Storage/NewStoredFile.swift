@@ -30,7 +30,9 @@ public final class NewStoredFile: StoreOutput {
     self.partial = partial
     name = Self.final(partial)
     // Where nothing can be appended, another file has to go on.
-    if folder.traits.appends { output = try folder.resume(partial, from: size) } else {
+    if folder.traits.appends {
+      output = try folder.resume(partial, from: size)
+    } else {
       try folder.shorten(partial, to: size)
       isSealed = true
     }

@@ -19,7 +19,6 @@ struct CatCommand: ParsableCommand {
   @Option(help: ArgumentHelp("Read from an archive file; no store is needed.", valueName: "FILE"))
   var archive: RawText?
 
-
   @Argument(help: ArgumentHelp("Files in the point.", valueName: "PATH"))
   var paths: [RawText]
 

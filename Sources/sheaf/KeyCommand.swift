@@ -92,7 +92,8 @@ struct KeyLockCommand: ParsableCommand {
   @Flag(help: "Lock it with a passphrase, which is asked for.")
   var passphrase = false
 
-  @Option(help: ArgumentHelp("Lock it for the age key that this recipient (age1...) belongs to.", valueName: "RECIPIENT"))
+  @Option(
+    help: ArgumentHelp("Lock it for the age key that this recipient (age1...) belongs to.", valueName: "RECIPIENT"))
   var to: RawText?
 
   func run() throws {

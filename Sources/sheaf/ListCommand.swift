@@ -53,7 +53,7 @@ struct ListCommand: ParsableCommand {
         show(entry, isUnseen: false, whole: true, owner: owner)
       }
     } else {
-        let series = try store.openSeriesForReading()
+      let series = try store.openSeriesForReading()
       let contents = try Contents(series, point.find(in: series))
       let wanted = try path.map { try contents.path($0) } ?? []
       try contents.list(wanted, recursive: recursive) { (entry, isUnseen) throws(Failure) in

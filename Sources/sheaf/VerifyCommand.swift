@@ -64,7 +64,7 @@ struct VerifyCommand: ParsableCommand {
       if isKnown {
         let isClean = set == nil && summary.damages.isEmpty
         try? Memory.stores?.remember(
-          series, now: .now(), verified: isClean && !quick, damage: isWritten ? nil : note)
+          series, now: .now(), verified: isClean && !quick && summary.unread == 0, damage: isWritten ? nil : note)
       }
       if !note.isEmpty, summary.damages.isEmpty, set == nil || note.touches(set!) {
         _ = series.tellOfDamage()
@@ -74,6 +74,7 @@ struct VerifyCommand: ParsableCommand {
       total.sets += summary.sets
       total.points += summary.points
       total.files += summary.files
+      total.unread += summary.unread
       total.bytes.add(saturating: summary.bytes)
       total.damages += summary.damages
       total.touched += summary.touched

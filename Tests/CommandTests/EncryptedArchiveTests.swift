@@ -74,7 +74,7 @@ import Testing
       (["a.tar.gz.age", "--key", "."], 1, "is a directory"),
       (["clear.tar.gz.age", "--key", "key"], 4, "is no age file"),
       (["armored.tar.gz.age", "--key", "key"], 1, "ASCII armor"),
-      (["--key", "key", "-s", "store"], 64, "stores are not encrypted"),
+      (["--key", "key", "-s", "store"], 10, "no store at store"),
       (["a.tar.gz.age", "--passphrase-file", "key", "--passphrase-command", "x"], 64, "not from both"),
     ] {
       try sheaf(["ls"] + arguments, status: status, says: says)

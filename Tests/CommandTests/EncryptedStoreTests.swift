@@ -69,7 +69,9 @@ import Testing
   /// Nothing of what was saved can be read in the store, nor who saved it.
   @Test func nothingIsInClear() throws {
     let f = try fixture()
-    var known = ["quaint-name", "secret sentence", "hidden-target", "unspeakable", "root", "large"].map { Bytes($0.utf8) }
+    var known = ["quaint-name", "secret sentence", "hidden-target", "unspeakable", "root", "large"].map {
+      Bytes($0.utf8)
+    }
     known += [Host.name(), f.source.splitAtName.name]
     known += try f.sheaf(["points", "--json", "-s", Raw(f.store)]).json().compactMap { line in
       (line["digest"] as? String).map { Bytes($0.utf8) }
@@ -107,7 +109,8 @@ import Testing
     _ = try onHost(["find", "day3"])
     _ = try onHost(["diff"])
     for command: [Raw] in [
-      ["cat", "\(f.inside)/quaint-name/day10"], ["restore", "--to", Raw(f.scratch.path("out"))], ["export", "-o", Raw(f.scratch.path("out"))],
+      ["cat", "\(f.inside)/quaint-name/day10"], ["restore", "--to", Raw(f.scratch.path("out"))],
+      ["export", "-o", Raw(f.scratch.path("out"))],
       ["consolidate"], ["rebuild"],
     ] {
       let output = try onHost(command, 1)
@@ -124,9 +127,17 @@ import Testing
     let f = try fixture()
     let g = try Fixture(encrypted: true)
     let none: [String: Raw?] = ["XDG_CONFIG_HOME": Raw(f.scratch.path("none"))]
-    let open = f.scratch.path("open"), pass = Raw(f.scratch.path("pass")), wrong = Raw(f.scratch.path("wrong"))
-    try Command("sh", ["-ec", "cp \(key(f)) \(Raw(open)); chmod 644 \(Raw(open)); cp \(key(f)) \(Raw(open)).bare; sed -i '/^#/d' \(Raw(open)).bare"])
-      .run().checked()
+    let open = f.scratch.path("open")
+    let pass = Raw(f.scratch.path("pass"))
+    let wrong = Raw(f.scratch.path("wrong"))
+    try Command(
+      "sh",
+      [
+        "-ec",
+        "cp \(key(f)) \(Raw(open)); chmod 644 \(Raw(open)); cp \(key(f)) \(Raw(open)).bare; sed -i '/^#/d' \(Raw(open)).bare",
+      ]
+    )
+    .run().checked()
     try Command("sh", ["-ec", "umask 077; echo word > \(pass); echo other > \(wrong)"]).run().checked()
     for (arguments, status, says): ([Raw], Int32, String) in [
       ([], 1, "is encrypted and its key is not here"),
@@ -144,11 +155,9 @@ import Testing
     }
     try f.sheaf(["key", "lock", "-q", "-s", Raw(f.store), "--passphrase", "--passphrase-file", pass])
     #expect(try f.sheaf(["key", "list", "-s", Raw(f.store)]).text.contains("on the store: passphrase"))
-    let unlocked = ["cat", "-s", Raw(f.store), "\(f.inside)/quaint-name/link"] as [Raw]
     let refused = try f.sheaf(["points", "-s", Raw(f.store), "--passphrase-file", wrong], status: 1, environment: none)
     #expect(refused.errorText.contains("wrong passphrase for"))
     #expect(refused.errorText.contains("keys/passphrase.age"))
-    _ = unlocked
     try f.sheaf(["verify", "-q", "-s", Raw(f.store), "--passphrase-file", pass], environment: none)
     try f.sheaf(["key", "remove", "-q", "-s", Raw(f.store), "passphrase"])
     #expect(try f.sheaf(["key", "list", "-s", Raw(f.store)]).text.contains("no copy"))
@@ -164,11 +173,16 @@ import Testing
     let state = f.scratch.path("state")
     let environment: [String: Raw?] = ["XDG_STATE_HOME": Raw(state)]
     var texts: [String] = []
-    for command: [Raw] in [["backup", "--json"], ["points", "--json"], ["status", "--json"], ["key", "list", "--json"], ["verify", "-v"]] {
-      let output = try f.sheaf(command + (command[0] == "status" ? [] : ["-s", Raw(f.store)]), environment: environment)
+    for command: [Raw] in [
+      ["backup", "--json"], ["points", "--json"], ["status", "--json"], ["key", "list", "--json"], ["verify", "-v"],
+    ] {
+      let output = try f.sheaf(
+        command + (command[0] == "status" ? [] : ["-s", Raw(f.store)]), environment: environment)
       texts.append(output.text + output.errorText)
     }
-    texts.append(try Command("sh", ["-c", "cat \(Raw(state))/*/* \(Raw(f.store))/*/* \(Raw(f.store))/* 2>/dev/null; :"]).run().text)
+    texts.append(
+      try Command("sh", ["-c", "cat \(Raw(state))/*/* \(Raw(f.store))/*/* \(Raw(f.store))/* 2>/dev/null; :"]).run().text
+    )
     for text in texts { for secret in secrets { #expect(!text.contains(Bytes(secret).shown)) } }
   }
 

@@ -181,7 +181,8 @@ final class Fixture {
       done >"$0"
       """
     let whole = scratch.path("\(Raw(set)).tar.gz")
-    try Command("bash", ["-ec", script, Raw(whole), Raw(Command.key(of: store)), Raw(set)], in: series()).run().checked()
+    try Command("bash", ["-ec", script, Raw(whole), Raw(Command.key(of: store)), Raw(set)], in: series()).run()
+      .checked()
     return whole
   }
 

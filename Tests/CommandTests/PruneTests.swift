@@ -312,7 +312,8 @@ import Testing
   func whatAFullSetCarriedIsNotLookedForInIt() throws {
     let f = try Fixture(
       TestTree([
-        "a": .file("a\n"), "shut": .directory(["empty": .file(""), "in": .directory(["l": .symlink("x")]), "l": .symlink("y")]),
+        "a": .file("a\n"),
+        "shut": .directory(["empty": .file(""), "in": .directory(["l": .symlink("x")]), "l": .symlink("y")]),
         "z": .file("z\n"),
       ]))
     try Command("chown", ["-R", "65534:65534", Raw(f.store)]).run().checked()

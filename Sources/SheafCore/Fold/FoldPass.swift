@@ -324,7 +324,8 @@ final class FoldPass {
     if tree.age != sources.count - 1 {
       // What a full set carries for a path that it could not look at is not in its archive.
       guard !line.isMetadataOnly, let there = tree.line(of: sources.count - 1), there.what == .entry,
-        !there.isCarried, there.links == 1, there.canonical.elementsEqual(line.canonical), there.place?.extent == place?.extent
+        !there.isCarried, there.links == 1, there.canonical.elementsEqual(line.canonical),
+        there.place?.extent == place?.extent
       else { return false }
     }
     guard place?.extent.set == base.source.id || (place == nil && (line.kind != .file || line.size == 0)) else {

@@ -101,7 +101,9 @@ final class ManifestWriter {
     while left > 0 {
       // What is left after this must be long enough for a member.
       let length = left <= most ? left : most - GzipMember.emptyLength
-      try write { GzipMember.append(subfield: "Sp", Bytes(repeating: 0, count: length - GzipMember.emptyLength), to: $0) }
+      try write {
+        GzipMember.append(subfield: "Sp", Bytes(repeating: 0, count: length - GzipMember.emptyLength), to: $0)
+      }
       left -= length
     }
   }

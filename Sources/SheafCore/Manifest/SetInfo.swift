@@ -197,13 +197,16 @@ public struct SetFoot: Sendable, Equatable {
     }
 
     fileprivate init?(words: [Bytes]) {
-      guard words.count == 3 || words.count == 4, !words[0].contains(47), let stored = Int64(words[1].shown), stored >= 0,
+      guard words.count == 3 || words.count == 4, !words[0].contains(47), let stored = Int64(words[1].shown),
+        stored >= 0,
         let digest = Digest(hex: words[2])
       else { return nil }
       self.init(name: words[0].shown, size: stored, digest: digest)
       guard words.count == 4 else { return }
       // Encryption adds few bytes.
-      guard let size = Int64(words[3].shown), (0...stored).contains(size), words[0].hasSuffix(".age") else { return nil }
+      guard let size = Int64(words[3].shown), (0...stored).contains(size), words[0].hasSuffix(".age") else {
+        return nil
+      }
       name = String(name.dropLast(4))
       (self.size, sealedSize) = (size, stored)
     }

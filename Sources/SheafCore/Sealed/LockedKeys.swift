@@ -44,7 +44,9 @@ extension Store {
     try stored { () throws(StoreError) in
       if try !folder.names().contains(Self.keys) { try folder.makeFolder(Self.keys) }
       let folder = try folder.folder(Self.keys)
-      if folder.has(Self.file(name)) { throw StoreError(.exists, "make", folder.path.joined(Self.file(name)), cause: "File exists") }
+      if folder.has(Self.file(name)) {
+        throw StoreError(.exists, "make", folder.path.joined(Self.file(name)), cause: "File exists")
+      }
       let file = NewStoredFile(Self.file(name), in: folder)
       try file.append(text.bytes)
       try file.finish()
@@ -75,7 +77,8 @@ extension Store {
     try checkKey()
     guard let key else { throw Failure(.usage, "the store at \(Show.path(path)) is not encrypted: it has no key") }
     guard key.canReadContents || writeOnly else {
-      throw Failure(.usage, "this key can write and list, but not read contents", hint: "--write-only gives what there is")
+      throw Failure(
+        .usage, "this key can write and list, but not read contents", hint: "--write-only gives what there is")
     }
     return key.text(writeOnly: writeOnly, label: label)
   }

@@ -94,7 +94,9 @@ final class CachedFolder: StoreFolder {
 
   func open(_ name: Bytes) throws(StoreError) -> any StoredFile {
     try checkListed(name)
-    guard let copies, name.hasSuffix(".mtree.gz") || name.hasSuffix(".mtree.gz.age"), let item = try listedItem(name), item.kind == .file else {
+    guard let copies, name.hasSuffix(".mtree.gz") || name.hasSuffix(".mtree.gz.age"), let item = try listedItem(name),
+      item.kind == .file
+    else {
       return try inner.open(name)
     }
     if let copy = copies.copy(of: item, path: path.joined(name)) { return copy }

@@ -179,7 +179,8 @@ extension Keys {
         try? Descriptor.open(directory, [.read, .directory]).setMode(0o700)
       }
       let (parent, name) = path.splitAtName
-      let folder = try Descriptor.open(parent.isEmpty ? Bytes(path.first == 47 ? "/" : ".") : parent, [.read, .directory])
+      let folder = try Descriptor.open(
+        parent.isEmpty ? Bytes(path.first == 47 ? "/" : ".") : parent, [.read, .directory])
       let file = try NewFile(name, in: folder, mode: 0o600)
       try file.descriptor.setMode(0o600)
       try text.write(to: file.descriptor)

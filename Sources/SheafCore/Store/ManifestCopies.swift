@@ -78,7 +78,8 @@ final class ManifestCopies: Sendable {
     var kept: [(name: Bytes, size: Int64, time: Timestamp)] = []
     for name in (try? folder.sortedNames()) ?? [] {
       guard let set = SetName.parse(name)?.set, let manifest = Optional(Bytes(set.manifest.utf8)),
-        known.contains(manifest) || known.contains(SealedName.sealed(manifest)), let status = try? folder.status(of: name)
+        known.contains(manifest) || known.contains(SealedName.sealed(manifest)),
+        let status = try? folder.status(of: name)
       else {
         try? folder.removeFile(name)
         continue
