@@ -7,7 +7,7 @@ import SheafCore
 struct InitCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "init", abstract: "Make a new store.",
-    usage: "sheaf init -s STORE [--label NAME] [--encrypt [--passphrase]]",
+    usage: "sheaf init -s STORE [--label NAME] [--encrypt]",
     discussion: "The directory is made if it is missing. Anything else in it is left alone.")
 
   @OptionGroup var store: StoreOptions

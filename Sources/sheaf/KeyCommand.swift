@@ -7,7 +7,7 @@ import SheafCore
 struct KeyCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "key", abstract: "Show, copy and lock the key of an encrypted store.",
-    usage: "sheaf key show|list|lock|remove|export|import -s STORE ...",
+    usage: "sheaf key ACTION -s STORE ...",
     discussion: """
       The key of a store is kept in ~/.config/sheaf/keys. It is not on the store, but for copies that are locked. \
       Without the key nothing of the store comes back.
@@ -81,7 +81,7 @@ struct KeyListCommand: ParsableCommand {
 struct KeyLockCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "lock", abstract: "Put a locked copy of the key on the store.",
-    usage: "sheaf key lock -s STORE [--name NAME] (--passphrase | --to RECIPIENT)")
+    usage: "sheaf key lock -s STORE (--passphrase | --to KEY)")
 
   @OptionGroup var store: StoreOptions
   @OptionGroup var output: OutputOptions

@@ -71,7 +71,9 @@ import Testing
     var commands = of.map { [$0[0]] + series + $0.dropFirst() }
     commands += [["status"], ["status", "--at", "latest"], ["points", "-s", store], ["points", "-s", "/nowhere"]]
     commands += [["init", "-s", store], ["init", "-s", "\(store)/x"], ["identify", "-s", store], [], ["snapshots"]]
-    for name in ["init", "backup", "points", "ls", "restore", "verify", "prune", "find", "diff", "export", "status"] {
+    for name in [
+      "init", "backup", "points", "ls", "restore", "verify", "prune", "find", "diff", "export", "status", "key",
+    ] {
       commands.append([Raw(name), "--help"])
     }
     for arguments in commands {
