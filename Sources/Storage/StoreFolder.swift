@@ -37,6 +37,8 @@ public struct StoreTraits: Equatable, Sendable {
   public var tellsCase = true
   /// Each call may take long, so that what was read is worth keeping.
   public var isFar = false
+  /// What was made durable there came as it was sent: the connection checks every byte.
+  public var arrivesWhole = false
   /// Nobody else can have it open, so that what the system says of locks is true.
   public var keepsLocks = false
 

@@ -754,7 +754,7 @@ fi
     if (first != "" || p in is_first) {
       face = ""
       for (i = 3; i < NF; i++) face = face $i " "
-      face = face canon key
+      face = face canon
       if (first == "") face_of[p] = face
     }
     if (kind == "link") is_link[p] = 1
@@ -1245,11 +1245,15 @@ exactly() {
 }
 fetch() {
   exactly "$1" "$2" <&3 >/dev/null
-  if [ "$5" = 1 ] && ! absent "$7"; then lost "$7"; return; fi
-  exactly "$3" "$4" <&3 >>"$7" || { lost "$7"; return; }
+  if { [ "$5" = 1 ] && ! absent "$7"; } || { [ "$5" != 1 ] && [ ! -f "$7" ]; }; then
+    exactly "$3" "$4" <&3 >/dev/null
+    lost "$7"
+    return
+  fi
+  exactly "$3" "$4" <&3 >>"$7" || { rm -f -- "$7"; lost "$7"; return; }
   if [ "$6" = - ] || [ "$sums" = no ]; then return; fi
   found=$(sum <"$7")
-  [ "${found%% *}" = "$6" ] || lost "$7"
+  [ "${found%% *}" = "$6" ] || { rm -f -- "$7"; lost "$7"; }
 }
 # The bytes up to where the next one begins, of which those before the first are for nobody. All of what comes in is read,
 # so that what follows begins at its place.

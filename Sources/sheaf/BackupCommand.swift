@@ -82,6 +82,9 @@ struct BackupCommand: ParsableCommand {
   @Flag(help: "Do not read the new set once more at the end.")
   var noReread = false
 
+  @Flag(help: "Read it once more on any store; without it not over ssh.")
+  var reread = false
+
   @OptionGroup var volumes: VolumeOptions
 
   @Flag(help: "Throw away what an interrupted run left.")
@@ -131,7 +134,8 @@ struct BackupCommand: ParsableCommand {
       options.volumeSize = volumeSize.bytes
     }
     options.keepFree = keepFree?.bytes ?? 0
-    options.rereads = !noReread
+    guard !reread || !noReread else { throw Failure(.usage, "--reread and --no-reread exclude each other") }
+    options.rereads = reread ? true : noReread ? false : nil
     options.volumeDirectories = volumes.directories.map(\.bytes)
     options.discardsInterrupted = discardInterrupted
 

@@ -41,6 +41,7 @@ struct VerifyCommand: ParsableCommand {
     var stands = false
     var advice = Advice()
     for series in all {
+      series.tellOfIgnoredFiles()
       try volumes.add(to: series)
       let set = try point.at == nil ? nil : point.find(in: series)
       let task = Verify(series, isQuick: quick, progress: Interruption.progress) { [output] damage in

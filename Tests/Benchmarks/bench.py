@@ -241,6 +241,11 @@ def snapshot(name, source):
     return (f"tar -C / -g {{{name}}} -cf /dev/null {{{source}_rel}}",)
 
 
+# Keys lie beside the data, not in the user's own folder.
+SEALED = "env XDG_CONFIG_HOME={keys} "
+SEALED_INIT = SEALED + "{sheaf} init --encrypt -q"
+
+
 TAR_IGZIP = "tar -C / -cf - {linux_rel} | igzip -1 > "
 
 FIXTURES = {
@@ -255,6 +260,11 @@ FIXTURES = {
     ),
     # Stores: one that stays as it is, and those that unchanged backups are added to.
     "store": Fixture(full_store("store", "linux"), needs=("linux",), gb=0.4),
+    "keys": Fixture(("mkdir {keys}",)),
+    "sealed": Fixture(
+        (SEALED_INIT + " -s {sealed}", SEALED + "{sheaf} backup -s {sealed} -q {linux}"),
+        needs=("linux", "keys"), gb=0.4,
+    ),
     "linux_chain": Fixture(full_store("linux_chain", "linux"), needs=("linux",), gb=0.4),
     "moving": Fixture(("mkdir {moving}", "cp -a {linux} {moving}/a"), needs=("linux",), gb=1.6, files=85_000, settle=True),
     "moving_chain": Fixture(full_store("moving_chain", "moving"), needs=("moving",), gb=0.4),
@@ -376,6 +386,39 @@ ROWS = [
         tools=("igzip", "openssl"),
         needs=("store",),
         goals=[Goal("verify, Linux tree; igzip -d, sha256", limit=0.6, aim=0.45)],
+    ),
+    # What encryption costs: the same command on the same data, with and without.
+    Row(
+        before_sheaf=("rm -rf {scratch}/sealed", SEALED_INIT + " -s {scratch}/sealed"),
+        sheaf=SEALED + "{sheaf} backup -s {scratch}/sealed -q {linux}",
+        before_peer=NEW_STORE,
+        peer=FULL_LINUX,
+        needs=("linux", "keys"),
+        gb=0.9,
+        goals=[Goal("full backup, encrypted; not encrypted", limit=1.06)],
+    ),
+    Row(
+        before_sheaf=NEW_TARGET,
+        sheaf=SEALED + "{sheaf} restore -s {sealed} -q --to {scratch}/sheaf-out",
+        before_peer=NEW_PEER_TARGET,
+        peer="{sheaf} restore -s {store} -q --to {scratch}/peer-out",
+        needs=("linux", "keys", "store", "sealed"),
+        check=RESTORED,
+        gb=3.2,
+        goals=[Goal("whole restore, encrypted; not encrypted", limit=1.06)],
+    ),
+    Row(
+        sheaf=SEALED + "{sheaf} verify -s {sealed} -q",
+        peer="{sheaf} verify -s {store} -q",
+        needs=("keys", "store", "sealed"),
+        goals=[Goal("verify, encrypted; not encrypted", limit=1.10)],
+    ),
+    Row(
+        sheaf=SEALED + "{sheaf} cat -s {sealed} {one_rel}",
+        output="{scratch}/one",
+        needs=("linux", "keys", "sealed"),
+        check=SAME_FILE,
+        goals=[Goal("one file of the Linux tree, cat, encrypted", "seconds", 0.1, 0.03)],
     ),
     Row(
         sheaf="{sheaf} backup -s {million_chain} -q",

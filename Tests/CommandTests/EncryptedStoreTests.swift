@@ -186,6 +186,88 @@ import Testing
     for text in texts { for secret in secrets { #expect(!text.contains(Bytes(secret).shown)) } }
   }
 
+  // MARK: - Damage and attacks
+
+  private struct Attack: CustomTestStringConvertible {
+    var testDescription: String
+    /// With `full` and `incr`, the sets' names, in the series' folder.
+    var script: Raw
+    /// How `verify`, `restore` and restore.sh end; what `verify` or `restore` says.
+    var verify: Int32 = 4
+    var restore: Int32 = 4
+    var restoreScript: Int32 = 4
+    var says: String
+  }
+
+  private static let attacks = [
+    Attack(
+      testDescription: "a flipped byte", script: "printf X | dd of=$full.tar.gz.age bs=1 seek=150000 conv=notrunc",
+      says: "does not open"),
+    Attack(
+      testDescription: "cut at a chunk", script: "truncate -s $((200 + 2 * 65552)) $full.tar.gz.age",
+      says: "of contents, its manifest says"),
+    Attack(
+      testDescription: "cut inside a chunk", script: "truncate -s 100000 $full.tar.gz.age",
+      says: "of contents, its manifest says"),
+    Attack(
+      testDescription: "a chunk that is missing",
+      script: "{ head -c 65752 $full.tar.gz.age; tail -c +131305 $full.tar.gz.age; } >t; mv t $full.tar.gz.age",
+      says: "does not open"),
+    Attack(
+      testDescription: "two files in a row", script: "cat $incr.tar.gz.age >>$full.tar.gz.age", says: "does not open"),
+    Attack(
+      testDescription: "archives swapped",
+      script: "mv $full.tar.gz.age t; mv $incr.tar.gz.age $full.tar.gz.age; mv t $incr.tar.gz.age",
+      says: "belongs to another set"),
+    Attack(
+      testDescription: "manifests swapped",
+      script: "mv $full.mtree.gz.age t; mv $incr.mtree.gz.age $full.mtree.gz.age; mv t $incr.mtree.gz.age",
+      says: "holds the manifest of another set"),
+    Attack(
+      testDescription: "a manifest's byte", script: "printf X | dd of=$incr.mtree.gz.age bs=1 seek=300 conv=notrunc",
+      says: "damaged"),
+    Attack(
+      testDescription: "a manifest for another key",
+      script: "age-keygen -o k; age -r $(age-keygen -y k) -o $incr.mtree.gz.age k; rm k",
+      says: "does not open with this store's key: damaged, or put there by someone"),
+    Attack(
+      testDescription: "a plain set slipped in", script: "cp ../../plain/*/* .", verify: 0, restore: 0,
+      restoreScript: 0,
+      says: "is not encrypted in an encrypted store: passed over"),
+    Attack(
+      testDescription: "the marker does not say it", script: "sed -i s/requires=age/requires=/ ../sheaf.store",
+      restoreScript: 0, says: "its marker does not say so any more"),
+    Attack(
+      testDescription: "another identity", script: "sed -i s/^uuid=./uuid=x/ ../sheaf.store", verify: 1, restore: 1,
+      restoreScript: 0, says: "its key is not here"),
+  ]
+
+  /// Never a byte that was not saved where a command ends with 0, and what happened is said.
+  @Test(arguments: attacks) private func isNoticed(_ attack: Attack) throws {
+    let f = try fixture()
+    let plain = Raw(f.scratch.path("plain"))
+    let series = Raw(try f.series().splitAtName.name)
+    try f.sheaf(["init", "-q", "-s", plain])
+    try f.sheaf(["backup", "-q", "-s", plain, "--series", series, Raw(f.source)])
+    let key = try key(f)
+    let script: Raw = "full=\(Raw(f.points[0].set)) incr=\(Raw(f.points[1].set))\n\(attack.script)"
+    try Command("sh", ["-ec", script], in: f.series()).run().checked()
+    func expectSaved(_ target: Bytes, _ status: Int32) throws {
+      guard status == 0 else { return }
+      #expect(f.newest.tree.differences(to: try Snapshot(of: target.joined(f.inside.bytes))) == [])
+    }
+    let verified = try f.sheaf(["verify", "-s", Raw(f.store)], status: attack.verify)
+    let target = f.scratch.path("out")
+    let restored = try f.sheaf(["restore", "-s", Raw(f.store), "--to", Raw(target)], status: attack.restore)
+    try expectSaved(target, attack.restore)
+    #expect((verified.errorText + restored.errorText).contains(attack.says), "\(verified)\n\(restored)")
+    let other = f.scratch.path("by-script")
+    let words: [Raw] = [Raw(f.store.joined(Bytes("restore.sh"))), "--key", key, "--to", Raw(other)]
+    let byScript = try Command("sh", words).run()
+    #expect(byScript.status == attack.restoreScript, "\(byScript)")
+    try expectSaved(other, byScript.status)
+  }
+
   // MARK: - A store that was plain
 
   @Test func fromNowOn() throws {

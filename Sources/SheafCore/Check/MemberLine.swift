@@ -86,7 +86,7 @@ struct MemberLine {
       } catch {
         switch error {
         case .unreadable(let error):
-          report("\(archive.set.archive): cannot read it: \(error.cause)")
+          report("\(archive.set.archive): \(error.kind == .damaged ? "" : "cannot read it: ")\(error.cause)")
           return source?.digests ?? []
         case .cutShort(let offset), .notAMember(let offset):
           report("\(archive.set.archive): \(Show.member(at: offset)) cannot be read")

@@ -313,10 +313,14 @@ final class SetWriter {
     return foot
   }
 
-  /// Asks the drive for what was written. Only after `finish`.
-  func check() throws(Failure) {
-    try archive.check(written.pieces)
-    try Reread.check(try stored { () throws(StoreError) in try manifestFile.reopened() }, manifest.pieces)
+  /// Asks the drive for what was written, or for its sizes alone where all arrives there that was sent. Only after
+  /// `finish`. `rereads`: whether it is asked, whatever the store; nil: as the store needs it.
+  func check(rereads: Bool?) throws(Failure) {
+    guard rereads != false else { return }
+    let sizesAlone = rereads == nil && series.folder.traits.arrivesWhole
+    try archive.check(written.pieces, sizesAlone: sizesAlone)
+    let manifest = try stored { () throws(StoreError) in try manifestFile.reopened() }
+    try Reread.check(manifest, self.manifest.pieces, sizeAlone: sizesAlone)
   }
 
   /// The manifest, to be read. Only after `finish`.

@@ -158,9 +158,10 @@ final class ArchiveWriter {
   }
 
   /// Compares what the drive gives back with what was written. Only after `seal`.
-  func check(_ pieces: [[WrittenPiece]]) throws(Failure) {
+  func check(_ pieces: [[WrittenPiece]], sizesAlone: Bool) throws(Failure) {
     for (index, (file, _)) in files.enumerated() {
-      try Reread.check(try stored { () throws(StoreError) in try file.reopened() }, pieces[index])
+      let written = try stored { () throws(StoreError) in try file.reopened() }
+      try Reread.check(written, pieces[index], sizeAlone: sizesAlone)
     }
   }
 

@@ -59,7 +59,14 @@ final class WrittenVolumes {
 /// Reads files once more before a set is published, from the medium where the system lets go of its own copy.
 enum Reread {
   /// Throws `failed` where a file does not begin with the pieces that were written.
-  static func check(_ file: any StoredFile, _ pieces: [WrittenPiece]) throws(Failure) {
+  static func check(_ file: any StoredFile, _ pieces: [WrittenPiece], sizeAlone: Bool = false) throws(Failure) {
+    let size = pieces.map { Int64($0.length) }.saturatedSum
+    guard file.size == size else {
+      throw Failure(
+        .failed, "\(Show.path(file.path)) has \(file.size) bytes, and \(size) were written to it",
+        hint: "the store is not to be trusted; the point was not saved")
+    }
+    if sizeAlone { return }
     file.dropCache()
     let next = Monitor((piece: 0, offset: Int64(0)))
     let failure = Monitor<Failure?>(nil)

@@ -31,7 +31,8 @@ public struct BackupOptions: Sendable {
   /// Bytes that stay free on the drive.
   public var keepFree: Int64 = 0
   /// Read what was written once more before it counts.
-  public var rereads = true
+  /// nil: where the store does not see to it itself that all arrives.
+  public var rereads: Bool?
   /// Other places where volumes of earlier sets may lie.
   public var volumeDirectories: [Bytes] = []
   /// Throw away what an interrupted run left, instead of taking it over.
@@ -562,7 +563,7 @@ private struct Run {
         writer.discard()
         return try again(kind, after: previous, fullBecause: reason, hasMoved: comparison.hasMoved)
       }
-      if options.rereads { try writer.check() }
+      try writer.check(rereads: options.rereads)
       try lock?.confirm()
       try stored { () throws(StoreError) in try writer.publish() }
       summary.bytesWritten = foot.storedBytes

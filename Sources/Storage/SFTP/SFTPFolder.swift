@@ -72,6 +72,7 @@ public final class SFTPFolder: StoreFolder {
     var traits = StoreTraits()
     // Without it nothing is known to be on the disk, and such servers do not keep other promises either.
     traits.syncs = server.extensions.contains(Self.fsync)
+    traits.arrivesWhole = traits.syncs
     traits.isFar = true
     self.traits = traits
   }
