@@ -149,7 +149,7 @@ struct SourceCheckTests {
     try f.sheaf(["verify", "-s", Raw(f.store)])
   }
 
-  @Test(arguments: ["host:backup", "user@host:/srv/backup", "sftp://host/backup", "s3:bucket"] as [Raw])
+  @Test(arguments: ["host:backup", "user@host:/srv/backup", "rsync://host/backup", "s3:bucket"] as [Raw])
   func storesElsewhereAreNotMade(_ name: Raw) throws {
     let scratch = try Scratch()
     let output = try Command.sheaf(["init", "-s", name], in: scratch.path).run()
