@@ -59,7 +59,7 @@ struct Fold {
         throw .damaged("the manifests up to \(sets[0].text) do not add up to the point it was written for")
       }
       try progress.checkCancelled()
-      try writer.check()
+      try writer.check(rereads: nil)
       try stored { () throws(StoreError) in try writer.publish() }
       reporter.noteInexact(pass.inexact)
       return (set, foot)
