@@ -60,8 +60,9 @@ final class SealedFolder: StoreFolder {
     for name in names {
       if let plain = SealedName.plain(name), sealed.insert(plain).inserted { result.append(plain) }
     }
-    for name in names where SealedName.plain(name) == nil && !sealed.contains(name) {
-      if let name = outer(name) { result.append(name) }
+    for name in names where SealedName.plain(name) == nil {
+      // Also one that an encrypted one stands for is noted.
+      if let name = outer(name), !sealed.contains(name) { result.append(name) }
     }
     return result.sorted { $0.lexicographicallyPrecedes($1) }
   }
