@@ -31,7 +31,7 @@ final class KeptSetWriter {
     id = head.id
     self.cut = cut
     self.carrier = carrier
-    volumes = WrittenVolumes(digests: cut.digests, hasher: cut.hasher)
+    volumes = WrittenVolumes(digests: cut.digests, hasher: cut.hasher, in: series.folder)
     do throws(StoreError) {
       manifestFile = NewStoredFile(Bytes(left.set.manifest.utf8), in: series.folder, suffix: Leftovers.takenSuffix)
       manifest = try ManifestWriter(manifestFile, head: head)

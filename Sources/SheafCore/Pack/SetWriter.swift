@@ -16,7 +16,7 @@ final class SetWriter {
   private let compressor = Compressor(level: 1)
   private let lines = Buffer(capacity: 1 << 20)
   private let canonical = Buffer(capacity: 1 << 20)
-  private let written = WrittenVolumes()
+  private let written: WrittenVolumes
   /// Where in the archive the journal was written, and made durable.
   private var journalled: Int64 = 0
   private var synced: Int64 = 0
@@ -53,6 +53,7 @@ final class SetWriter {
     self.set = set
     self.head = head
     self.series = series
+    written = WrittenVolumes(in: series.folder)
     archive = try ArchiveWriter(set, in: series, limits)
     manifestFile = NewStoredFile(Bytes(set.manifest.utf8), in: series.folder)
     manifest = try ManifestWriter(manifestFile, head: head)

@@ -26,14 +26,11 @@ final class SealedFile: StoredFile {
   func dropCache() { file.dropCache() }
 
   func read(into buffer: UnsafeMutableRawPointer, count: Int, at offset: Int64) throws(StoreError) -> Int {
-    // Reading behind the end looks whether it is the one that was written, which is asked for by `checkEnd` alone.
+    // Reading behind the end would look whether it is the one that was written, which digests and indexes tell.
     let left = Int(clamping: reader.size - offset)
     guard left > 0 else { return 0 }
     return try reader.read(into: buffer, count: min(count, left), at: offset)
   }
-
-  /// Throws where the end is not the one that was written.
-  func checkEnd() throws(StoreError) { try reader.checkEnd() }
 }
 
 final class SealedOutput: StoreOutput {

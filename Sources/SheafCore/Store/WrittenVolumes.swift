@@ -14,14 +14,17 @@ struct WrittenPiece: Sendable {
 /// Not for use from several threads.
 final class WrittenVolumes {
   private var hasher: SHA256
+  /// False: what is stored is another thing than what is taken here, and is hashed where it is written.
+  private let isHashed: Bool
   private var digests: [Digest]
   /// Of each volume, in order.
   private(set) var pieces: [[WrittenPiece]]
 
   /// `digests`: of volumes that are complete. `hasher`: of what the next one holds already.
-  init(digests: [Digest] = [], hasher: SHA256 = SHA256()) {
+  init(digests: [Digest] = [], hasher: SHA256 = SHA256(), in folder: CachedFolder) {
     self.digests = digests
     self.hasher = hasher
+    isHashed = folder.sealed == nil
     pieces = Array(repeating: [], count: digests.count + 1)
   }
 
@@ -31,7 +34,7 @@ final class WrittenVolumes {
       digests.append(hasher.finish())
       pieces.append([])
     }
-    hasher.update(bytes.baseAddress!, bytes.count)
+    if isHashed { hasher.update(bytes.baseAddress!, bytes.count) }
     pieces[volume].append(WrittenPiece(length: Int32(bytes.count), checksum: GzipMember.crc32(bytes)))
   }
 
@@ -52,7 +55,7 @@ final class WrittenVolumes {
     pieces[mark.volumes - 1].removeSubrange(mark.pieces...)
   }
 
-  /// The digests of all volumes.
+  /// The digests of all volumes; without meaning where they are encrypted.
   func finish() -> [Digest] { digests + [hasher.finish()] }
 }
 
