@@ -95,6 +95,22 @@ public final class Thread: @unchecked Sendable {
   }
 }
 
+/// What another thread finds out while this one goes on.
+public final class Ahead<Value: Sendable>: Sendable {
+  private let found = Monitor<Value?>(nil)
+
+  public init(_ body: @escaping @Sendable () -> Value) {
+    let found = found
+    _ = Thread {
+      let value = body()
+      found.change { $0 = value }
+    }
+  }
+
+  /// Waits for it.
+  public var value: Value { found.wait(changes: false) { $0 } }
+}
+
 /// First in, first out, at most `limit` at a time: who puts waits for room, who takes waits for something. What is
 /// large may weigh more than one; what weighs more than all the room there is waits until nothing else is inside.
 public final class BoundedQueue<Element>: @unchecked Sendable {

@@ -19,6 +19,9 @@ public struct StoreItem: Equatable, Sendable {
     self.size = size
     self.modified = modified
   }
+
+  /// A folder of which nothing more is known.
+  public init(folder name: Bytes) { self.init(name: name, kind: .folder, size: 0, modified: Timestamp(seconds: 0)) }
 }
 
 /// What a kind of store can and cannot do. Callers ask here instead of knowing kinds.
@@ -116,6 +119,8 @@ public protocol StoreFolder: AnyObject, Sendable {
 
   /// A file, to be read. Throws `unfit` where the name is something else; waits for no other end of a pipe.
   func open(_ name: Bytes) throws(StoreError) -> any StoredFile
+  /// The same of a file that a listing told of, which need not be looked at again.
+  func open(listed item: StoreItem) throws(StoreError) -> any StoredFile
   /// The whole of a small file. Throws `tooLarge` where it has more than `limit` bytes.
   func contents(_ name: Bytes, atMost limit: Int) throws(StoreError) -> Bytes
   /// Begins a file; what has that name already is replaced.
@@ -128,6 +133,10 @@ public protocol StoreFolder: AnyObject, Sendable {
   func mark(_ name: Bytes) throws(StoreError)
   /// The same, and locks the file for this process.
   func markLocked(_ name: Bytes) throws(StoreError) -> (state: StoreLockState, lock: any StoreLock)
+  /// The same, and tells what is in the folder from then on.
+  func markLockedAndList(
+    _ name: Bytes
+  ) throws(StoreError) -> (state: StoreLockState, lock: any StoreLock, items: [StoreItem])
   /// Locks a file that is there for the sole use of one, or for several; nil: the folder. Gives no lock where it is not
   /// taken.
   func lock(_ name: Bytes?, exclusive: Bool) -> (state: StoreLockState, lock: (any StoreLock)?)
@@ -153,6 +162,8 @@ public protocol StoreFolder: AnyObject, Sendable {
   func makeFolder(_ name: Bytes) throws(StoreError)
   /// A folder in it, which lies on the same store. Throws `unfit` where the name is a link or a file.
   func folder(_ name: Bytes) throws(StoreError) -> any StoreFolder
+  /// The same of one that a listing told of, which need not be looked at again.
+  func folder(listed item: StoreItem) throws(StoreError) -> any StoreFolder
 
   /// Bytes free for this user, and in all; nil where that cannot be told.
   func space() -> (free: Int64, total: Int64)?
@@ -174,6 +185,16 @@ extension StoreFolder {
     return (.unknown, MarkAlone(self, name))
   }
 
+  public func markLockedAndList(
+    _ name: Bytes
+  ) throws(StoreError) -> (state: StoreLockState, lock: any StoreLock, items: [StoreItem]) {
+    let (state, lock) = try markLocked(name)
+    return (state, lock, try list())
+  }
+
+  public func open(listed item: StoreItem) throws(StoreError) -> any StoredFile { try open(item.name) }
+  public func folder(listed item: StoreItem) throws(StoreError) -> any StoreFolder { try folder(item.name) }
+
   public func lock(_ name: Bytes?, exclusive: Bool) -> (state: StoreLockState, lock: (any StoreLock)?) {
     (.unknown, nil)
   }
@@ -193,7 +214,7 @@ extension StoreFolder {
 }
 
 /// A lock that is nothing but a file's name.
-private final class MarkAlone: StoreLock {
+final class MarkAlone: StoreLock {
   private let folder: any StoreFolder
   private let name: Bytes
 
@@ -210,11 +231,17 @@ extension StoreFolder {
   public func has(_ name: Bytes) -> Bool { (try? item(name)) != nil }
 
   public func contents(_ name: Bytes, atMost limit: Int) throws(StoreError) -> Bytes {
-    let file = try open(name)
-    guard file.size <= Int64(limit) else {
-      throw StoreError(.tooLarge, "read", file.path, cause: "it has more than \(limit) bytes")
+    try open(name).contents(atMost: limit)
+  }
+}
+
+extension StoredFile {
+  /// All of it. Throws `tooLarge` where it has more than `limit` bytes.
+  public func contents(atMost limit: Int) throws(StoreError) -> Bytes {
+    guard size <= Int64(limit) else {
+      throw StoreError(.tooLarge, "read", path, cause: "it has more than \(limit) bytes")
     }
-    return try file.read(count: Int(file.size), at: 0)
+    return try read(count: Int(size), at: 0)
   }
 }
 

@@ -23,10 +23,12 @@ struct StoreOptions: ParsableArguments {
     throw Failure(.usage, "no store given", hint: "use -s STORE or set SHEAF_STORE")
   }
 
-  /// `fromCopies`: manifests of a store that is slow to read may come from copies on this machine.
-  func open(fromCopies: Bool = true) throws -> Store {
+  /// `fromCopies`: manifests of a store that is slow to read may come from copies on this machine. `reads`: a series is
+  /// looked at.
+  func open(fromCopies: Bool = true, reads: Bool = false) throws -> Store {
     let store = try Store.open(
-      place(), by: remote.access, cache: fromCopies ? Memory.manifests : nil, keys: keys.keys())
+      place(), by: remote.access, cache: fromCopies ? Memory.manifests : nil, keys: keys.keys(),
+      expecting: reads ? expectedSeries : nil)
     try keys.check(against: store)
     return store
   }
@@ -40,8 +42,11 @@ struct StoreOptions: ParsableArguments {
     return try Store.open(place(), by: remote.access, keys: keys)
   }
 
+  private var expectedSeries: Bytes { series?.bytes ?? Backup.seriesName(Host.name()) }
+
   func openSeries(fromCopies: Bool = true) throws -> Series {
-    let found = try open(fromCopies: fromCopies).series(series?.bytes, host: Backup.seriesName(Host.name()))
+    let opened = try open(fromCopies: fromCopies, reads: true)
+    let found = try opened.series(series?.bytes, host: Backup.seriesName(Host.name()))
     found.tellOfIgnoredFiles()
     return found
   }

@@ -13,7 +13,7 @@ struct PointsCommand: ParsableCommand {
   @OptionGroup var output: OutputOptions
 
   func run() throws {
-    let opened = try store.open()
+    let opened = try store.open(reads: true)
     let names = try store.series.map { [$0.bytes] } ?? opened.seriesNames()
     var total = 0
     var damaged = 0

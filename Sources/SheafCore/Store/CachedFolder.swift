@@ -6,6 +6,8 @@ import Storage
 final class CachedFolder: StoreFolder {
   private let inner: any StoreFolder
   private let copies: ManifestCopies?
+  /// What others ask the store meanwhile, each taken once.
+  private let ahead: Monitor<(listing: Ahead<Listed>?, space: Ahead<Space?>?)>
   private let listing = Monitor<Listing?>(nil)
   /// What encrypts and decrypts the files, where the store is an encrypted one.
   let sealed: SealedFolder?
@@ -15,6 +17,13 @@ final class CachedFolder: StoreFolder {
     var names: [Bytes]
     /// As they were listed, where the store is far; what was written since is not among them.
     var items: [Bytes: StoreItem] = [:]
+
+    init(names: [Bytes]) { self.names = names }
+
+    init(_ items: [StoreItem]) {
+      names = items.map(\.name)
+      self.items = Dictionary(items.map { ($0.name, $0) }) { first, _ in first }
+    }
 
     private func place(_ name: Bytes) -> Int {
       var (low, high) = (0, names.count)
@@ -43,9 +52,13 @@ final class CachedFolder: StoreFolder {
     }
   }
 
-  /// `copies`: of this series; nil: none are kept.
-  init(_ inner: any StoreFolder, copies: ManifestCopies?) {
+  typealias Listed = Result<[StoreItem], StoreError>
+  private typealias Space = (free: Int64, total: Int64)
+
+  /// `copies`: of this series; nil: none are kept. `listing`: of the folder, which is on its way.
+  init(_ inner: any StoreFolder, copies: ManifestCopies?, listing: Ahead<Listed>? = nil) {
     self.inner = inner
+    ahead = Monitor((listing, nil))
     sealed = inner as? SealedFolder
     self.copies = inner.traits.isFar ? copies : nil
   }
@@ -60,15 +73,25 @@ final class CachedFolder: StoreFolder {
 
   private func listed() throws(StoreError) -> Listing {
     if let known = listing.look({ $0 }) { return known }
+    let asked = ahead.look { ahead in
+      defer { ahead.listing = nil }
+      return ahead.listing
+    }
     let new: Listing
-    if traits.isFar {
-      let items = try inner.list()
-      new = Listing(names: items.map(\.name), items: Dictionary(uniqueKeysWithValues: items.map { ($0.name, $0) }))
+    if let asked {
+      new = Listing(try asked.value.get())
+    } else if traits.isFar {
+      new = Listing(try inner.list())
     } else {
       new = Listing(names: try inner.names())
     }
     listing.look { $0 = new }
     return new
+  }
+
+  private func forgetListing() {
+    ahead.look { $0.listing = nil }
+    listing.look { $0 = nil }
   }
 
   private func note(_ body: (inout Listing) -> Void) { listing.look { if $0 != nil { body(&$0!) } } }
@@ -93,25 +116,30 @@ final class CachedFolder: StoreFolder {
   func item(_ name: Bytes) throws(StoreError) -> StoreItem? { try inner.item(name) }
 
   func open(_ name: Bytes) throws(StoreError) -> any StoredFile {
-    try checkListed(name)
-    guard let copies, name.hasSuffix(".mtree.gz") || name.hasSuffix(".mtree.gz.age"), let item = try listedItem(name),
-      item.kind == .file
-    else {
-      return try inner.open(name)
-    }
+    var item = try listedFar(name)
+    let isManifest = name.hasSuffix(".mtree.gz") || name.hasSuffix(".mtree.gz.age")
+    // What this run wrote was not listed.
+    if item == nil, isManifest, copies != nil { item = try inner.item(name) }
+    guard let item else { return try inner.open(name) }
+    guard let copies, isManifest, item.kind == .file else { return try inner.open(listed: item) }
     if let copy = copies.copy(of: item, path: path.joined(name)) { return copy }
-    return copies.keep(item, try inner.open(name), known: Set(try names()))
+    return copies.keep(item, try inner.open(listed: item), known: Set(try names()))
   }
 
   func contents(_ name: Bytes, atMost limit: Int) throws(StoreError) -> Bytes {
-    try checkListed(name)
-    return try inner.contents(name, atMost: limit)
+    guard let item = try listedFar(name) else { return try inner.contents(name, atMost: limit) }
+    return try inner.open(listed: item).contents(atMost: limit)
   }
 
-  /// Of a far store nothing is asked for that was not listed.
-  private func checkListed(_ name: Bytes) throws(StoreError) {
-    guard traits.isFar, let known = listing.look({ $0 }), !known.has(name) else { return }
-    throw StoreError(.missing, "open", path.joined(name), cause: "nothing has that name")
+  /// As a far store's listing tells it; nil: it does not, or the store is near. Of a far one nothing is asked for that was
+  /// not listed.
+  private func listedFar(_ name: Bytes) throws(StoreError) -> StoreItem? {
+    guard traits.isFar else { return nil }
+    let listing = try listed()
+    guard listing.has(name) else {
+      throw StoreError(.missing, "open", path.joined(name), cause: "nothing has that name")
+    }
+    return listing.items[name]
   }
 
   // MARK: - What changes it
@@ -126,17 +154,24 @@ final class CachedFolder: StoreFolder {
     return try inner.resume(name, from: size)
   }
 
-  func shorten(_ name: Bytes, to size: Int64) throws(StoreError) { try inner.shorten(name, to: size) }
+  func shorten(_ name: Bytes, to size: Int64) throws(StoreError) {
+    note { $0.items[name] = nil }
+    try inner.shorten(name, to: size)
+  }
 
   /// Whoever takes a lock wants to know what is there from then on.
   func markLocked(_ name: Bytes) throws(StoreError) -> (state: StoreLockState, lock: any StoreLock) {
-    listing.look { $0 = nil }
-    return try inner.markLocked(name)
+    forgetListing()
+    guard traits.isFar else { return try inner.markLocked(name) }
+    let (state, lock, items) = try inner.markLockedAndList(name)
+    listing.look { $0 = Listing(items) }
+    return (state, lock)
   }
 
   func lock(_ name: Bytes?, exclusive: Bool) -> (state: StoreLockState, lock: (any StoreLock)?) {
-    if name == nil { listing.look { $0 = nil } }
-    return inner.lock(name, exclusive: exclusive)
+    let result = inner.lock(name, exclusive: exclusive)
+    if name == nil, result.state != .unknown { forgetListing() }
+    return result
   }
 
   func mark(_ name: Bytes) throws(StoreError) {
@@ -153,11 +188,13 @@ final class CachedFolder: StoreFolder {
   }
 
   func remove(_ name: Bytes) throws(StoreError) {
+    ahead.look { $0.space = nil }
     try inner.remove(name)
     note { $0.remove(name) }
   }
 
   func patch(_ name: Bytes, at offset: Int64, _ bytes: Bytes) throws(StoreError) {
+    note { $0.items[name] = nil }
     try inner.patch(name, at: offset, bytes)
   }
 
@@ -171,6 +208,25 @@ final class CachedFolder: StoreFolder {
     try inner.makeFolder(name)
     note { $0.add(name) }
   }
-  func folder(_ name: Bytes) throws(StoreError) -> any StoreFolder { try inner.folder(name) }
-  func space() -> (free: Int64, total: Int64)? { inner.space() }
+  func folder(_ name: Bytes) throws(StoreError) -> any StoreFolder {
+    guard let item = try listedFar(name) else { return try inner.folder(name) }
+    return try inner.folder(listed: item)
+  }
+
+  // MARK: - What is asked ahead
+
+  /// Has a far store asked for what `space` will be asked for, while this thread goes on.
+  func askForSpace() {
+    guard traits.isFar else { return }
+    let asked = Ahead { [inner] in inner.space() }
+    ahead.look { $0.space = asked }
+  }
+
+  func space() -> (free: Int64, total: Int64)? {
+    let asked = ahead.look { ahead in
+      defer { ahead.space = nil }
+      return ahead.space
+    }
+    return asked?.value ?? inner.space()
+  }
 }

@@ -21,13 +21,14 @@ final class SeriesLock {
     (name, lock) = try Self.make(in: folder, what, store)
     // Both of two that begin together see the other and give way: never do both go on.
     do throws(Failure) {
-      for other in try stored({ () throws(StoreError) in try folder.names() })
-      where LockHolder.isLock(other) && other != name {
+      let names = try stored { () throws(StoreError) in try folder.names() }
+      for other in names where LockHolder.isLock(other) && other != name {
         guard let left = LeftLock(other, in: folder) else { continue }
         guard left.state == .over else { throw left.failure(what, store) }
         left.remove()
       }
-      guard isHeld else { throw Self.taken(what) }
+      // Of a far store the listing tells.
+      guard folder.traits.isFar ? names.contains(name) : isHeld else { throw Self.taken(what) }
     } catch {
       release()
       throw error

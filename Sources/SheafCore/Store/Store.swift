@@ -13,6 +13,10 @@ public final class Store: Sendable {
   let key: StoreKey?
   /// Where this machine keeps what it has to remember of files that it cannot read again.
   private let memory: Bytes?
+  /// Of a far store: the series' folders that were opened, what of one is on its way, and the same of texts.
+  private let opened = Monitor<[Bytes: CachedFolder]>([:])
+  private let expected: (series: Bytes, listing: Ahead<CachedFolder.Listed>)?
+  private let textsAhead = Monitor<[Bytes: Ahead<Bytes?>]>([:])
   public let uuid: String
   public let label: Bytes
   public let created: String
@@ -30,8 +34,9 @@ public final class Store: Sendable {
 
   private init(
     folder: CachedFolder, uuid: String, label: Bytes, created: String, isEncrypted: Bool, key: StoreKey? = nil,
-    cache: ManifestCache? = nil, memory: Bytes? = nil
+    cache: ManifestCache? = nil, memory: Bytes? = nil, expected: (Bytes, Ahead<CachedFolder.Listed>)? = nil
   ) {
+    self.expected = expected
     self.cache = cache
     self.isEncrypted = isEncrypted
     self.key = key
@@ -68,34 +73,51 @@ public final class Store: Sendable {
   /// copies of manifests may be kept. `keys`: what was given to open an encrypted store with; without them nothing can be
   /// read in one but what it is.
   public static func open(_ path: Bytes, cache: ManifestCache? = nil, keys: Keys? = nil) throws(Failure) -> Store {
-    try open(at: path, cache, keys) { () throws(StoreError) in try LocalFolder(path) }
+    try open(at: path, cache, keys, nil) { () throws(StoreError) in try LocalFolder(path) }
   }
 
-  /// The same, wherever it lies.
+  /// The same, wherever it lies. `series`: the one that will be looked at, most likely.
   public static func open(
-    _ place: StoreLocation, by access: RemoteAccess, cache: ManifestCache? = nil, keys: Keys? = nil
+    _ place: StoreLocation, by access: RemoteAccess, cache: ManifestCache? = nil, keys: Keys? = nil,
+    expecting series: Bytes? = nil
   ) throws(Failure) -> Store {
     func folder() throws(StoreError) -> any StoreFolder { try place.folder(access) }
-    return try open(at: place.text, cache, keys, hint: { place.hint($0, access) }, folder)
+    return try open(at: place.text, cache, keys, series, hint: { place.hint($0, access) }, folder)
   }
 
   /// Opens the store in a folder of whatever kind.
   public static func open(
     _ folder: any StoreFolder, cache: ManifestCache? = nil, keys: Keys? = nil
   ) throws(Failure) -> Store {
-    try open(at: folder.path, cache, keys) { folder }
+    try open(at: folder.path, cache, keys, nil) { folder }
+  }
+
+  /// Has a folder of a far store listed.
+  private static func list(_ folder: any StoreFolder) -> Ahead<CachedFolder.Listed> {
+    Ahead { () -> CachedFolder.Listed in
+      do throws(StoreError) { return .success(try folder.list()) } catch { return .failure(error) }
+    }
   }
 
   private static func open(
-    at path: Bytes, _ cache: ManifestCache?, _ keys: Keys?, hint advice: (StoreError) -> String? = { _ in nil },
-    _ folder: () throws(StoreError) -> any StoreFolder
+    at path: Bytes, _ cache: ManifestCache?, _ keys: Keys?, _ series: Bytes?,
+    hint advice: (StoreError) -> String? = { _ in nil }, _ folder: () throws(StoreError) -> any StoreFolder
   ) throws(Failure) -> Store {
     let isRemote = StoreLocation.isRemote(path)
     let hint = "\(isRemote ? "" : "is the drive mounted? ")'sheaf init -s \(Show.word(path))' makes a new store"
     let top: any StoreFolder
     let text: Bytes
+    var listing: Ahead<CachedFolder.Listed>?
+    var expected: (Bytes, Ahead<CachedFolder.Listed>)?
     do throws(StoreError) {
       top = try folder()
+      if top.traits.isFar {
+        listing = list(top)
+        // What is expected is used only where the listing tells of a folder.
+        if let series, Series.isName(series) {
+          expected = (series, list(try top.folder(listed: StoreItem(folder: series))))
+        }
+      }
       text = try top.contents(marker, atMost: 65536)
     } catch {
       if error.kind == .missing { throw Failure(.noStore, "no store at \(Show.path(path))", hint: hint) }
@@ -120,9 +142,9 @@ public final class Store: Sendable {
     let isEncrypted = required.contains(feature)
     let key = try keys?.storeKey(uuid.shown, of: top, isEncrypted: isEncrypted)
     return Store(
-      folder: CachedFolder(top, copies: nil), uuid: uuid.shown, label: fields["label", default: []],
-      created: fields["created", default: []].shown, isEncrypted: isEncrypted, key: key, cache: cache,
-      memory: keys?.memory)
+      folder: CachedFolder(top, copies: nil, listing: listing), uuid: uuid.shown,
+      label: fields["label", default: []], created: fields["created", default: []].shown, isEncrypted: isEncrypted,
+      key: key, cache: cache, memory: keys?.memory, expected: expected)
   }
 
   /// A store does not lie in another one.
@@ -290,7 +312,17 @@ public final class Store: Sendable {
 
   /// nil where it cannot be read.
   private func text(of helper: Helper) -> Bytes? {
-    try? folder.contents(helper.name, atMost: helper.text.count + 1)
+    if let ahead = textsAhead.look({ $0.removeValue(forKey: helper.name) }) { return ahead.value }
+    return try? folder.contents(helper.name, atMost: helper.text.count + 1)
+  }
+
+  /// Has the helpers of a far store read, which `refreshHelpers` will want to see.
+  func readHelpersAhead() {
+    guard folder.traits.isFar else { return }
+    for helper in Self.helpers {
+      let text = Ahead { [folder] in try? folder.contents(helper.name, atMost: helper.text.count + 1) }
+      textsAhead.look { $0[helper.name] = text }
+    }
   }
 
   /// Writes `README.txt` and `restore.sh` where they are missing or not what this version writes, and tidies up where
@@ -333,12 +365,25 @@ public final class Store: Sendable {
 
   /// The folder of a series, which has to be there.
   func folder(of series: Bytes) throws(Failure) -> CachedFolder {
-    try wrapped(stored { () throws(StoreError) in try folder.folder(series) }, series: series)
+    try folder(of: series, listing: nil)
+  }
+
+  private func folder(
+    of series: Bytes, listing: ((any StoreFolder) -> Ahead<CachedFolder.Listed>)?
+  ) throws(Failure) -> CachedFolder {
+    if let known = opened.look({ $0[series] }) { return known }
+    let found = try stored { () throws(StoreError) in try folder.folder(series) }
+    let ahead = expected.flatMap { $0.series == series ? $0.listing : nil } ?? listing?(found)
+    let cached = try wrapped(found, series: series, listing: ahead)
+    if folder.traits.isFar { opened.look { $0[series] = cached } }
+    return cached
   }
 
   /// The same for a folder where files of the series lie.
-  func wrapped(_ found: any StoreFolder, series: Bytes) throws(Failure) -> CachedFolder {
-    let cached = CachedFolder(found, copies: cache?.copies(store: uuid, series: series))
+  func wrapped(
+    _ found: any StoreFolder, series: Bytes, listing: Ahead<CachedFolder.Listed>? = nil
+  ) throws(Failure) -> CachedFolder {
+    let cached = CachedFolder(found, copies: cache?.copies(store: uuid, series: series), listing: listing)
     guard isEncrypted else { return cached }
     let remembered = memory.map { RememberedFileKeys($0, store: uuid, series: series) }
     return CachedFolder(SealedFolder(cached, try neededKey(), remembered), copies: nil)
@@ -361,8 +406,12 @@ public final class Store: Sendable {
 
   private func series(where isMeant: (Series) -> Bool) throws(Failure) -> [Series] {
     try checkKey()
-    let items = try stored { () throws(StoreError) in try folder.list() }
-    return items.filter { $0.kind == .folder }.compactMap { try? Series($0.name, in: self) }.filter(isMeant)
+    let folders = try stored { () throws(StoreError) in try folder.list() }.filter { $0.kind == .folder }
+    // Of a far store all at the same time.
+    if folder.traits.isFar {
+      for item in folders where Series.isName(item.name) { _ = try? folder(of: item.name, listing: Self.list) }
+    }
+    return folders.compactMap { try? Series($0.name, in: self) }.filter(isMeant)
   }
 
   /// The names of the series that have archives, manifests or not.
@@ -376,7 +425,7 @@ public final class Store: Sendable {
       guard Series.isName(wanted) else {
         throw Failure(.usage, "'\(Show.path(wanted))' cannot be a series' name", hint: Series.nameHint)
       }
-      if (try? folder.item(wanted))?.kind != .folder {
+      if (try? folder.listedItem(wanted))?.kind != .folder {
         let known = try seriesNames().map(Show.path).joined(separator: ", ")
         throw Failure(
           .failed, "no series '\(Show.path(wanted))' in this store", hint: known.isEmpty ? nil : "there is: \(known)")

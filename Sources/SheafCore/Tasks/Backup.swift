@@ -124,7 +124,9 @@ public struct Backup {
       return try Run(self, series: nil, lock: nil, name: name, host: host, rules: rules).write(
         after: nil, fullBecause: nil)
     }
+    if !options.isDryRun { store.readHelpersAhead() }
     let series = try Series.create(name, in: store)
+    series.folder.askForSpace()
     for path in options.volumeDirectories { try series.add(volumeDirectory: path) }
     // A dry run needs no lock: it writes nothing, and the store may be read-only.
     let lock = options.isDryRun ? nil : try SeriesLock(series)

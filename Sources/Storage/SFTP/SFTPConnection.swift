@@ -36,6 +36,8 @@ final class SFTPConnection: Sendable {
   static let pieceSize = 32 << 10
   /// Pieces under way at a time: 2 MiB, what a link of 30 ms each way needs for 50 MB/s.
   static let window = 64
+  /// Parts of a listing that are asked for at a time: OpenSSH puts 100 names into each.
+  static let listingWindow = 32
 
   /// Starts the program and greets the server. Throws `lost` with what the program said where that fails.
   init(_ command: [Bytes]) throws(SFTPFailure) {
@@ -74,11 +76,13 @@ final class SFTPConnection: Sendable {
 
   // MARK: - Requests
 
-  /// Sends a request. Gives what its answer is asked for by.
-  func send(_ type: SFTPType, _ fill: (inout SFTPBody) -> Void) throws(SFTPFailure) -> UInt32 {
+  /// Sends a request. Gives what its answer is asked for by. `isAwaited`: else its answer is passed over.
+  @discardableResult func send(
+    _ type: SFTPType, isAwaited: Bool = true, _ fill: (inout SFTPBody) -> Void
+  ) throws(SFTPFailure) -> UInt32 {
     let id = state.look { s -> UInt32 in
       s.nextID &+= 1
-      s.answers[s.nextID] = .some(nil)
+      if isAwaited { s.answers[s.nextID] = .some(nil) }
       return s.nextID
     }
     var body = SFTPBody()
@@ -124,6 +128,12 @@ final class SFTPConnection: Sendable {
   func request(_ type: SFTPType, _ fill: (inout SFTPBody) -> Void) throws(SFTPFailure) -> SFTPReply {
     try answer(send(type, fill))
   }
+
+  /// Has the answers passed over.
+  func forget(_ ids: [UInt32]) { state.look { state in for id in ids { state.answers[id] = nil } } }
+
+  /// Closes what was only read, where nobody wants to know how that went.
+  func close(_ handle: Bytes) { _ = try? send(.close, isAwaited: false) { $0.add(handle) } }
 
   // MARK: - The wire
 

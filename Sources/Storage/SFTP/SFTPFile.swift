@@ -19,7 +19,7 @@ final class SFTPFile: StoredFile {
 
   deinit {
     guard let (connection, handle) = opened.look({ $0 }), !connection.isLost else { return }
-    _ = try? connection.request(.close) { $0.add(handle) }
+    connection.close(handle)
   }
 
   private func handle(on connection: SFTPConnection) throws(SFTPFailure) -> Bytes {

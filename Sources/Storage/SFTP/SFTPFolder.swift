@@ -8,16 +8,25 @@ public final class SFTPFolder: StoreFolder {
   public let path: Bytes
   public let traits: StoreTraits
 
+  /// Whether it is still to be seen that the folder itself is there, once something in it is missing.
+  private let isUnsure: Monitor<Bool>
+
   /// `command`: what speaks SFTP on its standard input and output. `place`: the folder on the server. `path`: as the user
-  /// named it. `isThere`: it has to be, else it can be made. `patience`: seconds for which a lost connection is made anew,
-  /// as long as it `goesOn`. `notice`: told of waiting.
+  /// named it. `isThere`: it has to be, which is said when it is used; else it can be made. `patience`: seconds for which a
+  /// lost connection is made anew, as long as it `goesOn`. `notice`: told of waiting.
   public convenience init(
     _ command: [Bytes], place: Bytes, path: Bytes, isThere: Bool = true, patience: Int = 900,
     goesOn: @escaping @Sendable () -> Bool = { true }, notice: @escaping @Sendable (String) -> Void = { _ in }
   ) throws(StoreError) {
     let server = try SFTPServer(command, name: path.shown, patience: patience, goesOn: goesOn, notice: notice)
-    self.init(server, place: place, path: path)
-    if isThere { try check(try kindBehindLinks()) }
+    self.init(server, place: place, path: path, isUnsure: isThere)
+  }
+
+  /// Throws where something is missing because the folder itself is.
+  private func checkOnce() throws(StoreError) {
+    guard isUnsure.look({ $0 }) else { return }
+    try check(try kindBehindLinks())
+    isUnsure.look { $0 = false }
   }
 
   private func check(_ kind: StoreItem.Kind?) throws(StoreError) {
@@ -65,8 +74,9 @@ public final class SFTPFolder: StoreFolder {
     return nil
   }
 
-  private init(_ server: SFTPServer, place: Bytes, path: Bytes) {
+  private init(_ server: SFTPServer, place: Bytes, path: Bytes, isUnsure: Bool = false) {
     self.server = server
+    self.isUnsure = Monitor(isUnsure)
     self.place = place
     self.path = path
     var traits = StoreTraits()
@@ -88,19 +98,33 @@ public final class SFTPFolder: StoreFolder {
   // MARK: - Looking
 
   public func list() throws(StoreError) -> [StoreItem] {
-    try server.perform("list", path) { (connection, _) throws(SFTPFailure) in
-      let opened = try connection.request(.openFolder) { $0.add(self.place) }
-      let handle = try SFTPFolder.handle(opened)
-      defer { _ = try? connection.request(.close) { $0.add(handle) } }
-      var items: [StoreItem] = []
-      while true {
-        do throws(SFTPFailure) {
-          let names = try connection.request(.readFolder) { $0.add(handle) }
-          try SFTPFolder.append(names, to: &items)
-        } catch {
-          guard case .status(SFTPStatus.endOfFile, _) = error else { throw error }
-          return items.sorted { $0.name.lexicographicallyPrecedes($1.name) }
-        }
+    do throws(StoreError) {
+      return try server.perform("list", path) { (connection, _) throws(SFTPFailure) in
+        let opened = try connection.request(.openFolder) { $0.add(self.place) }
+        return try SFTPFolder.items(connection, in: SFTPFolder.handle(opened))
+      }
+    } catch {
+      if error.kind == .missing { try checkOnce() }
+      throw error
+    }
+  }
+
+  /// All that an opened folder holds; the folder is closed. Many parts of it are asked for at a time.
+  private static func items(_ connection: SFTPConnection, in handle: Bytes) throws(SFTPFailure) -> [StoreItem] {
+    var items: [StoreItem] = []
+    var asked: [UInt32] = []
+    defer {
+      connection.forget(asked)
+      connection.close(handle)
+    }
+    while true {
+      while asked.count < SFTPConnection.listingWindow {
+        asked.append(try connection.send(.readFolder) { $0.add(handle) })
+      }
+      do throws(SFTPFailure) { try append(connection.answer(asked.removeFirst()), to: &items) } catch {
+        // Whatever was asked for behind it has the same answer.
+        guard case .status(SFTPStatus.endOfFile, _) = error else { throw error }
+        return items.sorted { $0.name.lexicographicallyPrecedes($1.name) }
       }
     }
   }
@@ -133,7 +157,10 @@ public final class SFTPFolder: StoreFolder {
   }
 
   public func item(_ name: Bytes) throws(StoreError) -> StoreItem? {
-    guard let item = try item(at: place(name), path.joined(name)) else { return nil }
+    guard let item = try item(at: place(name), path.joined(name)) else {
+      try checkOnce()
+      return nil
+    }
     return StoreItem(name: name, kind: item.kind, size: item.size, modified: item.modified)
   }
 
@@ -154,8 +181,13 @@ public final class SFTPFolder: StoreFolder {
   public func open(_ name: Bytes) throws(StoreError) -> any StoredFile {
     let item = try item(name)
     guard let item else { throw StoreError(.missing, "open", path.joined(name), cause: "No such file or directory") }
-    guard item.kind == .file else { throw StoreError(.unfit, "open", path.joined(name), cause: "it is no file") }
-    return try SFTPFile(server, place: place(name), path: path.joined(name), size: item.size)
+    return try open(listed: item)
+  }
+
+  public func open(listed item: StoreItem) throws(StoreError) -> any StoredFile {
+    let path = path.joined(item.name)
+    guard item.kind == .file else { throw StoreError(.unfit, "open", path, cause: "it is no file") }
+    return try SFTPFile(server, place: place(item.name), path: path, size: item.size)
   }
 
   public func begin(_ name: Bytes) throws(StoreError) -> any StoreOutput {
@@ -171,16 +203,47 @@ public final class SFTPFolder: StoreFolder {
 
   public func mark(_ name: Bytes) throws(StoreError) {
     do throws(StoreError) {
-      let flags: SFTPOpenFlags = [.write, .create, .exclusive]
       try server.perform("open", path.joined(name)) { (connection, _) throws(SFTPFailure) in
-        let opened = try connection.request(.open) {
-          $0.add(self.place(name))
-          $0.add(flags.rawValue)
-          $0.add(permissions: 0o600)
-        }
-        let handle = try SFTPFolder.handle(opened)
-        _ = try connection.request(.close) { $0.add(handle) }
+        try finishMark(connection, askForMark(connection, name))
       }
+    } catch { throw try explained(error, name, isNew: true) }
+  }
+
+  private func askForMark(_ connection: SFTPConnection, _ name: Bytes) throws(SFTPFailure) -> UInt32 {
+    let flags: SFTPOpenFlags = [.write, .create, .exclusive]
+    return try connection.send(.open) {
+      $0.add(self.place(name))
+      $0.add(flags.rawValue)
+      $0.add(permissions: 0o600)
+    }
+  }
+
+  private func finishMark(_ connection: SFTPConnection, _ id: UInt32) throws(SFTPFailure) {
+    let handle = try SFTPFolder.handle(connection.answer(id))
+    if traits.syncs { return connection.close(handle) }
+    // Some make the file only now.
+    _ = try connection.request(.close) { $0.add(handle) }
+  }
+
+  /// The folder is opened together with the mark, and read when that is there.
+  public func markLockedAndList(
+    _ name: Bytes
+  ) throws(StoreError) -> (state: StoreLockState, lock: any StoreLock, items: [StoreItem]) {
+    do throws(StoreError) {
+      let items = try server.perform("open", path.joined(name)) { (connection, _) throws(SFTPFailure) in
+        let mark = try askForMark(connection, name)
+        let folder = try connection.send(.openFolder) { $0.add(self.place) }
+        var failure: SFTPFailure?
+        do throws(SFTPFailure) { try finishMark(connection, mark) } catch { failure = error }
+        let handle: Bytes
+        do throws(SFTPFailure) { handle = try SFTPFolder.handle(connection.answer(folder)) } catch {
+          throw failure ?? error
+        }
+        guard let failure else { return try SFTPFolder.items(connection, in: handle) }
+        connection.close(handle)
+        throw failure
+      }
+      return (.unknown, MarkAlone(self, name), items)
     } catch { throw try explained(error, name, isNew: true) }
   }
 
@@ -243,7 +306,7 @@ public final class SFTPFolder: StoreFolder {
         if case .status = error { return }
         throw error
       }
-      defer { _ = try? connection.request(.close) { $0.add(handle) } }
+      defer { connection.close(handle) }
       do throws(SFTPFailure) {
         _ = try connection.request(.extended) {
           $0.add(Bytes(SFTPFolder.fsync.utf8))
@@ -270,8 +333,13 @@ public final class SFTPFolder: StoreFolder {
     guard let there = try item(name) else {
       throw StoreError(.missing, "open", path.joined(name), cause: "No such file or directory")
     }
-    guard there.kind == .folder else { throw StoreError(.unfit, "open", path.joined(name), cause: "Not a directory") }
-    return SFTPFolder(server, place: place(name), path: path.joined(name))
+    return try folder(listed: there)
+  }
+
+  public func folder(listed item: StoreItem) throws(StoreError) -> any StoreFolder {
+    let path = path.joined(item.name)
+    guard item.kind == .folder else { throw StoreError(.unfit, "open", path, cause: "Not a directory") }
+    return SFTPFolder(server, place: place(item.name), path: path)
   }
 
   public func space() -> (free: Int64, total: Int64)? {

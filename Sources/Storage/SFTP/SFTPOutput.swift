@@ -146,18 +146,25 @@ final class SFTPOutput: StoreOutput {
 
   func sync() throws(StoreError) {
     try perform("make durable") { (connection) throws(SFTPFailure) in
-      try drain(connection, to: 0)
-      guard connection.extensions.contains(SFTPFolder.fsync) else { return }
-      _ = try connection.request(.extended) {
+      guard connection.extensions.contains(SFTPFolder.fsync) else { return try drain(connection, to: 0) }
+      // On one handle a server does what it is asked in this order.
+      let synced = try connection.send(.extended) {
         $0.add(Bytes(SFTPFolder.fsync.utf8))
         $0.add(self.handle)
       }
+      do throws(SFTPFailure) { try drain(connection, to: 0) } catch {
+        connection.forget([synced])
+        throw error
+      }
+      _ = try connection.answer(synced)
     }
   }
 
   func finish() throws(StoreError) {
     try sync()
     try perform("close") { (connection) throws(SFTPFailure) in
+      // What is durable already can only be closed; else the server may say here that it could not keep it.
+      if connection.extensions.contains(SFTPFolder.fsync) { return connection.close(self.handle) }
       _ = try connection.request(.close) { $0.add(self.handle) }
     }
     connection = nil
