@@ -50,9 +50,14 @@ public final class Child: Sendable {
     errors = errorRead
   }
 
+  /// `F_SETPIPE_SZ`, which the headers show to GNU sources only: see fcntl(2).
+  private static let setPipeSize: Int32 = 1031
+
   private static func pipe() throws(SystemError) -> (read: Descriptor, write: Descriptor) {
     var ends: [Int32] = [0, 0]
     guard sheaf_pipe(&ends) == 0 else { throw .last("make a pipe", []) }
+    // Whatever is refused, the pipe is as large as others are.
+    _ = fcntl(ends[1], setPipeSize, 1 << 20)
     return (Descriptor(raw: ends[0], path: Bytes("a pipe")), Descriptor(raw: ends[1], path: Bytes("a pipe")))
   }
 

@@ -199,6 +199,15 @@ public final class Descriptor: Sendable {
     return n
   }
 
+  /// Whether a pipe has something, or its end, within that time.
+  public func hasInput(withinMilliseconds limit: Int32) throws(SystemError) -> Bool {
+    var one = pollfd(fd: raw, events: Int16(POLLIN), revents: 0)
+    let count = poll(&one, 1, limit)
+    // A signal is no input.
+    if count < 0, errno != EINTR { throw failed("read", path, changes: false) }
+    return count > 0
+  }
+
   /// What a pipe has next, waiting for it; empty at its end.
   public func readSome(atMost limit: Int) throws(SystemError) -> Bytes {
     var failure: SystemError?

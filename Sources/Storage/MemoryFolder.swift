@@ -39,6 +39,8 @@ public final class MemoryFolder: StoreFolder {
     error(.exists, operation, name, "something has that name already")
   }
 
+  public func touch(_ name: Bytes) throws(StoreError) { try file(name, "touch").modified = clock() }
+
   public func list() throws(StoreError) -> [StoreItem] {
     nodes.look { nodes in
       nodes.map { Self.item($0.key, $0.value) }.sorted { $0.name.lexicographicallyPrecedes($1.name) }
@@ -136,10 +138,14 @@ public final class MemoryFolder: StoreFolder {
 
 private final class MemoryFile: Sendable {
   let bytes = Monitor<Bytes>([])
-  let modified: Timestamp
+  private let time: Monitor<Timestamp>
+  var modified: Timestamp {
+    get { time.look { $0 } }
+    set { time.look { $0 = newValue } }
+  }
   var size: Int64 { Int64(bytes.look { $0.count }) }
 
-  init(modified: Timestamp) { self.modified = modified }
+  init(modified: Timestamp) { time = Monitor(modified) }
 }
 
 private final class MemoryReading: StoredFile {

@@ -42,6 +42,9 @@ public struct StoreTraits: Equatable, Sendable {
   public var isFar = false
   /// What was made durable there came as it was sent: the connection checks every byte.
   public var arrivesWhole = false
+  /// Seconds after which a lock counts as left by a run that ended, unless that gave it a new time by `touch`; both by the
+  /// keeper's clock. nil: nothing can be told from that.
+  public var lockLease: Int64?
   /// Nobody else can have it open, so that what the system says of locks is true.
   public var keepsLocks = false
 
@@ -133,7 +136,9 @@ public protocol StoreFolder: AnyObject, Sendable {
   func mark(_ name: Bytes) throws(StoreError)
   /// The same, and locks the file for this process.
   func markLocked(_ name: Bytes) throws(StoreError) -> (state: StoreLockState, lock: any StoreLock)
-  /// The same, and tells what is in the folder from then on.
+  /// Gives a file that `mark` made the present time, by the keeper's clock. Throws `missing` where there is none.
+  func touch(_ name: Bytes) throws(StoreError)
+  /// As `markLocked`, and tells what is in the folder from then on.
   func markLockedAndList(
     _ name: Bytes
   ) throws(StoreError) -> (state: StoreLockState, lock: any StoreLock, items: [StoreItem])
@@ -184,6 +189,8 @@ extension StoreFolder {
     try mark(name)
     return (.unknown, MarkAlone(self, name))
   }
+
+  public func touch(_ name: Bytes) throws(StoreError) {}
 
   public func markLockedAndList(
     _ name: Bytes

@@ -61,6 +61,11 @@ struct InitCommand: ParsableCommand {
       Console.shared.warning(
         "the store lies on the same file system as \(whose): if that disk fails, the backups are lost with it")
     }
+    if place.isRemote, !made.isEncrypted, !output.quiet {
+      Console.shared.note(
+        "the store is not encrypted: whoever runs that machine can read what is saved ('sheaf init --encrypt' makes one that is)"
+      )
+    }
     if place.isRemote, !made.isKnownDurable, !output.quiet {
       Console.shared.warning(
         "this server does not tell when what was written is on its disk: if it loses power, what was saved last may be lost"

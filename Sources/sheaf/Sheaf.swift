@@ -57,7 +57,9 @@ struct Sheaf: ParsableCommand {
   }
 
   private static func report(_ failure: Failure, _ arguments: [String]) -> Status {
-    let status = Status(failure.kind)
+    // Who waits for another machine is let go, which looks like a connection that was lost.
+    let isGivenUp = failure.cause?.kind == .unreachable && !Interruption.progress.goesOn
+    let status = isGivenUp ? .interrupted : Status(failure.kind)
     Console.shared.error(failure.message, hint: failure.hint ?? failure.manifestHint)
     if arguments.prefix(while: { $0 != "--" }).contains("--json") { tell(failure, status) }
     return status

@@ -124,6 +124,55 @@ import Testing
     #expect(try Snapshot(of: f.source).differences(to: Snapshot(of: target.joined(f.inside.bytes))) == [])
   }
 
+  // MARK: - Locks of other machines
+
+  private static let otherLock = "lock.elsewhere_m0123456789abcdef_n1_t1_f0_fedcba9876543210_77"
+
+  /// Minutes since its holder was heard of, where it lies, and how a run ends.
+  @Test(arguments: [(29, "me", 11), (31, "me", 0), (31, ".", 0), (29, ".", 0), (-600, "me", 11)])
+  func aLockIsLeftWhenNothingIsHeardOfItsHolder(_ minutes: Int, _ folder: String, _ status: Int32) throws {
+    let f = try Fixture(Self.tree, remote: Remote())
+    try f.sheaf(["backup", "-q", "-s", f.named, "--series", "me", Raw(f.source)])
+    let lock = f.store.joined(Bytes("\(folder)/\(Self.otherLock)".utf8))
+    try Command("touch", ["-d", "\(minutes) minutes ago", Raw(lock)]).run().checked()
+    let output = try f.sheaf(["backup", "-s", f.named, "--series", "me", Raw(f.source)], status: status)
+    #expect(exists(lock) == (minutes < 30))
+    if status == 11 { #expect(output.errorText.contains("in use by process 77 on elsewhere"), "\(output)") }
+  }
+
+  // MARK: - An interrupt while another machine is waited for
+
+  /// What speaks instead of a server, and within how many seconds the run is over.
+  @Test(arguments: [
+    ("exec sleep 60", 2), ("trap '' INT TERM; sleep 60 & wait", 2),
+    ("if [ -e MARK ]; then exit 255; fi; : >MARK; PASS | SERVER", 2),
+    ("{ PASS; sleep 60; } | SERVER", 8),
+  ])
+  func anInterruptEndsTheWaiting(_ command: String, _ seconds: Int64) throws {
+    let f = try Fixture(Self.tree, remote: Remote())
+    let pass =
+      "python3 -c 'import os; n = 700\nwhile n: b = os.read(0, min(n, 65536)); os.write(1, b); n -= len(b) or n'"
+    let text = command.replacing("MARK", with: f.scratch.path("once").shown).replacing("PASS", with: pass)
+      .replacing("SERVER", with: Self.server)
+    let running = try Command.sheaf(["backup", "-s", f.named, "--sftp-command", Raw(text), Raw(f.source)]).start()
+    usleep(1_500_000)
+    let start = Timestamp.monotonicNanoseconds()
+    running.signal(SIGINT)
+    let output = running.wait()
+    #expect(output.status == 130, "\(output)")
+    #expect((Timestamp.monotonicNanoseconds() - start) / 1_000_000_000 <= seconds, "\(output)")
+  }
+
+  @Test func anUnencryptedStoreThereIsSaidOnce() throws {
+    try Scratch.with { scratch in
+      for (name, more, isSaid) in [("a", [], true), ("b", ["--encrypt"], false)] as [(String, [Raw], Bool)] {
+        let store = Raw("sftp://nas\(scratch.path(name).shown)")
+        let output = try Command.sheaf(["init", "-s", store, "--sftp-command", Raw(Self.server)] + more).run().checked()
+        #expect(output.errorText.contains("whoever runs that machine can read") == isSaid, "\(output)")
+      }
+    }
+  }
+
   // MARK: - What a machine remembers
 
   @Test func statusAsksNobodyUnlessItIsToldTo() throws {

@@ -5,7 +5,7 @@ import Storage
 import TestSupport
 import Testing
 
-private struct Quiet: Reporter {
+struct Quiet: Reporter {
   func problem(_ message: String, path: Bytes?) { Issue.record("\(message) \(path?.shown ?? "")") }
   func note(_ message: String) {}
   func suspectRot(_ path: Bytes) {}
@@ -14,16 +14,20 @@ private struct Quiet: Reporter {
   var wantsItems: Bool { false }
 }
 
-/// A store in memory that counts what it is asked.
-private struct CountedStore {
+/// A store in memory that counts what it is asked, as if each answer took long.
+struct CountedStore {
   let memory = MemoryFolder()
   let scratch: Scratch
   let calls = Monitor<[StoreCall]>([])
   let source: Bytes
   let cache: ManifestCache
+  var traits = StoreTraits()
+  /// Told of each call as well.
+  var watch: WatchedFolder.Watch = { _ in }
 
   init(_ scratch: Scratch) throws {
     self.scratch = scratch
+    traits.isFar = true
     source = scratch.path("source")
     cache = ManifestCache(scratch.path("cache"))
     try Descriptor.workingDirectory.makeDirectory(source)
@@ -39,9 +43,10 @@ private struct CountedStore {
 
   /// As one command opens it.
   func open() throws -> Store {
-    var traits = StoreTraits()
-    traits.isFar = true
-    let watched = WatchedFolder(memory, traits: traits) { call throws(StoreError) in calls.look { $0.append(call) } }
+    let watched = WatchedFolder(memory, traits: traits) { [calls, watch] call throws(StoreError) in
+      calls.look { $0.append(call) }
+      try watch(call)
+    }
     return try Store.open(watched, cache: cache)
   }
 

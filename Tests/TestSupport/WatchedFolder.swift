@@ -62,6 +62,9 @@ public final class WatchedFolder: StoreFolder {
   public func lock(_ name: Bytes?, exclusive: Bool) -> (state: StoreLockState, lock: (any StoreLock)?) {
     inner.lock(name, exclusive: exclusive)
   }
+  public func touch(_ name: Bytes) throws(StoreError) {
+    try call("touch", name) { () throws(StoreError) in try inner.touch(name) }
+  }
   public func rename(_ name: Bytes, to new: Bytes) throws(StoreError) {
     try call("rename", name) { () throws(StoreError) in try inner.rename(name, to: new) }
   }

@@ -194,6 +194,7 @@ final class SealedFolder: StoreFolder {
   }
 
   func mark(_ name: Bytes) throws(StoreError) { try inner.mark(name) }
+  func touch(_ name: Bytes) throws(StoreError) { try inner.touch(name) }
   func markLocked(_ name: Bytes) throws(StoreError) -> (state: StoreLockState, lock: any StoreLock) {
     try inner.markLocked(name)
   }

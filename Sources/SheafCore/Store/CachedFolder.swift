@@ -179,6 +179,8 @@ final class CachedFolder: StoreFolder {
     try inner.mark(name)
   }
 
+  func touch(_ name: Bytes) throws(StoreError) { try inner.touch(name) }
+
   func rename(_ name: Bytes, to new: Bytes) throws(StoreError) {
     try inner.rename(name, to: new)
     note {

@@ -1,13 +1,17 @@
 /// Keeps two runs from changing one directory of a store at a time, a series or the top. A lock is an empty file whose
 /// *name* says who holds it, since contents may not fit on a full drive. Where the file system can, the file is locked
-/// as well, which the kernel ends with its holder.
+/// as well, which the kernel ends with its holder. On another machine the file's time tells that its holder is alive: it
+/// gets a new one every few minutes, and whoever comes compares it with the time of his own, in one listing.
 import Posix
 import Storage
 
 final class SeriesLock {
   private let folder: any StoreFolder
+  private let what: String
+  private let store: Bytes
   private let name: Bytes
-  private let lock: any StoreLock
+  private var lock: any StoreLock
+  private var refresher: LockRefresher?
 
   /// Of a series; see below.
   convenience init(_ series: Series) throws(Failure) {
@@ -17,22 +21,36 @@ final class SeriesLock {
   /// Takes the lock, removing those whose holders are known to be gone. Throws a failure of kind `locked`. `what`: the
   /// directory in words. `store`: as the user named it.
   init(_ folder: any StoreFolder, _ what: String, store: Bytes) throws(Failure) {
-    self.folder = folder
+    (self.folder, self.what, self.store) = (folder, what, store)
     (name, lock) = try Self.make(in: folder, what, store)
-    // Both of two that begin together see the other and give way: never do both go on.
-    do throws(Failure) {
-      let names = try stored { () throws(StoreError) in try folder.names() }
-      for other in names where LockHolder.isLock(other) && other != name {
-        guard let left = LeftLock(other, in: folder) else { continue }
-        guard left.state == .over else { throw left.failure(what, store) }
-        left.remove()
-      }
-      // Of a far store the listing tells.
-      guard folder.traits.isFar ? names.contains(name) : isHeld else { throw Self.taken(what) }
-    } catch {
+    do throws(Failure) { try prevail() } catch {
       release()
       throw error
     }
+    refresher = LockRefresher(name, in: folder)
+  }
+
+  /// Removes the locks of those who are gone. Both of two that begin together see the other and give way: never do both
+  /// go on.
+  private func prevail() throws(Failure) {
+    let names = try stored { () throws(StoreError) in try folder.names() }
+    for other in names where LockHolder.isLock(other) && other != name {
+      guard let left = try LeftLock(other, in: folder, age: age(of: other)) else { continue }
+      guard left.state == .over else { throw left.failure(what, store) }
+      left.remove()
+    }
+    // Of a far store the listing tells.
+    guard folder.traits.isFar ? names.contains(name) : isHeld else { throw Self.taken(what) }
+  }
+
+  /// Seconds that another lock had no new time before this one was made, by the clock of whatever keeps the store; nil:
+  /// that says nothing.
+  private func age(of other: Bytes) throws(Failure) -> Int64? {
+    guard folder.traits.lockLease != nil else { return nil }
+    let items = try stored { () throws(StoreError) in try folder.list() }
+    func time(_ name: Bytes) -> Int64? { items.first { $0.name == name }?.modified.seconds }
+    guard let own = time(name), let theirs = time(other) else { return nil }
+    return own.subtracting(saturating: theirs)
   }
 
   /// Makes and locks the file of this process.
@@ -71,16 +89,57 @@ final class SeriesLock {
   /// Whether the lock is still there under its name: somebody may have taken it away.
   var isHeld: Bool { lock.isInPlace }
 
-  /// Throws where somebody took the lock away: another run may be writing by now.
+  /// Throws where somebody took the lock away: another run may be writing by now. Where that was because nothing was heard
+  /// of this run for long, as of a machine that slept, it is taken again, and nothing else may have changed.
   func confirm() throws(Failure) {
-    if !isHeld { throw Failure(.locked, "the lock in \(Show.path(folder.path)) was taken away while it was in use") }
+    if isHeld { return }
+    guard folder.traits.lockLease != nil else {
+      throw Failure(.locked, "the lock in \(Show.path(folder.path)) was taken away while it was in use")
+    }
+    let before = try namesBesideLocks()
+    (_, lock) = try Self.make(in: folder, what, store)
+    try prevail()
+    guard try namesBesideLocks() == before else {
+      throw Failure(
+        .locked, "another run took the lock in \(Show.path(folder.path)) away and went on from there",
+        hint: "this machine may have slept, or lost its connection for long; run it again")
+    }
+  }
+
+  private func namesBesideLocks() throws(Failure) -> [Bytes] {
+    try stored { () throws(StoreError) in try folder.names() }.filter { !LockHolder.isLock($0) }
   }
 
   /// Gives the lock back.
   func release() {
+    refresher?.end()
     try? folder.remove(name)
     lock.release()
   }
+}
+
+/// Gives a lock a new time now and then, where that tells others that its holder is alive.
+private final class LockRefresher: Sendable {
+  private let isOver = Monitor(false)
+
+  /// nil: nobody goes by that.
+  init?(_ name: Bytes, in folder: any StoreFolder) {
+    guard let lease = folder.traits.lockLease else { return nil }
+    let isOver = isOver
+    let pause = max(1, lease / 6)
+    _ = Thread {
+      var last = Timestamp.monotonicNanoseconds()
+      while isOver.look({ !$0 }) {
+        isOver.sleep(milliseconds: 1000)
+        let now = Timestamp.monotonicNanoseconds()
+        guard (now - last) / 1_000_000_000 >= pause, isOver.look({ !$0 }) else { continue }
+        try? folder.touch(name)
+        last = now
+      }
+    }
+  }
+
+  func end() { isOver.change { $0 = true } }
 }
 
 /// A lock that is there, of whoever it may be.
@@ -95,8 +154,8 @@ public struct LeftLock: Sendable {
   private let process: Int32
   private let isInContainer: Bool
 
-  /// nil: it is gone by now.
-  init?(_ name: Bytes, in folder: any StoreFolder) {
+  /// nil: it is gone by now. `age`: seconds since its holder was heard of, by the keeper's clock.
+  init?(_ name: Bytes, in folder: any StoreFolder, age: Int64? = nil) {
     guard let item = try? folder.item(name) else { return nil }
     (self.name, self.folder, made) = (name, folder, item.modified)
     let (lockState, lock) = item.kind == .file ? folder.lock(name, exclusive: false) : (.unknown, nil)
@@ -112,7 +171,10 @@ public struct LeftLock: Sendable {
     case .heldByOther: state = .held
     // Nobody else can have this file system mounted, nor had its holder it over a network.
     case .taken where holder.keepsFileLock && here.keepsFileLock: state = .over
-    default: state = holder.state(seenBy: here, made: item.modified)
+    default:
+      let told = holder.state(seenBy: here, made: item.modified)
+      let isSilent = folder.traits.lockLease.flatMap { lease in age.map { $0 > lease } } ?? false
+      state = told == .unknown && isSilent ? .over : told
     }
   }
 

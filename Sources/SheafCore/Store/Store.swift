@@ -121,7 +121,8 @@ public final class Store: Sendable {
       text = try top.contents(marker, atMost: 65536)
     } catch {
       if error.kind == .missing { throw Failure(.noStore, "no store at \(Show.path(path))", hint: hint) }
-      throw Failure(.noStore, "cannot open the store at \(Show.path(path)): \(error.cause)", hint: advice(error))
+      throw Failure(
+        .noStore, "cannot open the store at \(Show.path(path)): \(error.cause)", hint: advice(error), cause: error)
     }
     let fields = Self.fields(text)
     guard let format = fields["format"], let uuid = fields["uuid"], !uuid.isEmpty else {

@@ -30,8 +30,6 @@ final class SFTPConnection: Sendable {
   /// Names of what the server can do beyond the protocol.
   let extensions: Set<String>
 
-  /// The largest message that is taken: 256 KiB is what OpenSSH sends at most.
-  private static let messageLimit = 1 << 20
   /// Bytes of one read or write, which every server takes.
   static let pieceSize = 32 << 10
   /// Pieces under way at a time: 2 MiB, what a link of 30 ms each way needs for 50 MB/s.
@@ -40,33 +38,35 @@ final class SFTPConnection: Sendable {
   static let listingWindow = 32
 
   /// Starts the program and greets the server. Throws `lost` with what the program said where that fails.
-  init(_ command: [Bytes]) throws(SFTPFailure) {
+  /// `goesOn`: whether it is still worth waiting.
+  init(_ command: [Bytes], goesOn: @escaping @Sendable () -> Bool) throws(SFTPFailure) {
     do throws(SystemError) { child = try Child(command) } catch {
       throw .lost("cannot start \(command.first?.shown ?? "it"): \(error.cause)")
     }
-    var hello = SFTPBody()
+    var hello = SFTPBody(.initialize)
     hello.add(UInt32(3))
     let said = said
     let child = child
+    let incoming = Incoming(child, goesOn: goesOn)
     _ = Thread { said.listen(to: child) }
     do throws(SFTPFailure) {
       // One that has ended cannot be written to; why, it has said.
-      do throws(SFTPFailure) { try Self.write(.initialize, hello.bytes, to: child) } catch {
+      do throws(SFTPFailure) { try Self.write(hello.message, to: child) } catch {
         throw SFTPFailure.lost("")
       }
-      guard let (type, body) = try Self.read(from: child) else { throw SFTPFailure.lost("") }
+      guard let (type, body) = try incoming.next() else { throw SFTPFailure.lost("") }
       guard type == SFTPType.version.rawValue else { throw SFTPFailure.lost("the server does not speak SFTP") }
       extensions = Self.extensions(body)
     } catch {
       try? child.input.close()
-      child.end()
+      child.end(afterMilliseconds: goesOn() ? 2000 : 100)
       guard case .lost(let reason) = error else { throw error }
       // What stands before the protocol is the cause, whatever ssh says of the end.
-      if reason.hasPrefix(Self.noise) { throw error }
+      if reason.hasPrefix(Incoming.noise) { throw error }
       throw .lost(said.lastLine ?? (reason.isEmpty ? "it ended without an answer" : reason))
     }
     let state = state
-    _ = Thread { Self.takeAnswers(child, state, said) }
+    _ = Thread { Self.takeAnswers(incoming, child, state, said) }
   }
 
   /// The program ends when its input does; nobody waits for that.
@@ -85,13 +85,13 @@ final class SFTPConnection: Sendable {
       if isAwaited { s.answers[s.nextID] = .some(nil) }
       return s.nextID
     }
-    var body = SFTPBody()
+    var body = SFTPBody(type)
     body.add(id)
     fill(&body)
-    let bytes = body.bytes
+    let message = body.message
     // Whole messages, one after another.
     let failure: SFTPFailure? = writing.look { _ in
-      do throws(SFTPFailure) { try Self.write(type, bytes, to: child) } catch { return error }
+      do throws(SFTPFailure) { try Self.write(message, to: child) } catch { return error }
       return nil
     }
     if let failure {
@@ -137,58 +137,14 @@ final class SFTPConnection: Sendable {
 
   // MARK: - The wire
 
-  private static func write(_ type: SFTPType, _ body: Bytes, to child: Child) throws(SFTPFailure) {
-    var message = Bytes()
-    message.reserveCapacity(body.count + 5)
-    withUnsafeBytes(of: UInt32(truncatingIfNeeded: body.count + 1).bigEndian) { message += $0 }
-    message.append(type.rawValue)
-    message += body
+  private static func write(_ message: Bytes, to child: Child) throws(SFTPFailure) {
     do throws(SystemError) { try child.input.write(message) } catch { throw .lost(error.cause) }
   }
 
-  private static let noise = "the server sent text where the protocol should begin"
-
-  /// The next message; nil where the other side has ended.
-  private static func read(from child: Child) throws(SFTPFailure) -> (type: UInt8, body: Bytes)? {
-    let head = try exactly(4, from: child)
-    guard !head.isEmpty else { return nil }
-    let length = head.reduce(0) { $0 << 8 | Int($1) }
-    guard length > 0, length <= messageLimit else {
-      // A login shell that prints something puts it before the protocol.
-      let isText = head.allSatisfy { $0 == 9 || $0 == 10 || (32..<127).contains($0) }
-      throw .lost(
-        isText
-          ? "\(noise): a login script prints something ('\(head.shown)…')"
-          : "the server sent a message that cannot be read")
-    }
-    let body = try exactly(length, from: child)
-    guard body.count == length else { throw .lost("the connection ended within a message") }
-    return (body[0], Bytes(body.dropFirst()))
-  }
-
-  /// Fewer only where the other side has ended.
-  private static func exactly(_ count: Int, from child: Child) throws(SFTPFailure) -> Bytes {
-    do throws(SystemError) {
-      var all = Bytes()
-      all.reserveCapacity(count)
-      while all.count < count {
-        let more = try child.output.readSome(atMost: count - all.count)
-        if more.isEmpty { break }
-        all += more
-      }
-      return all
-    } catch { throw .lost(error.cause) }
-  }
-
-  private static func takeAnswers(_ child: Child, _ state: Monitor<State>, _ said: Said) {
+  private static func takeAnswers(_ incoming: Incoming, _ child: Child, _ state: Monitor<State>, _ said: Said) {
     var reason = ""
     do throws(SFTPFailure) {
-      while let (type, body) = try read(from: child) {
-        var parser = SFTPParser(body)
-        guard let id = parser.uint32(), let type = SFTPType(rawValue: type) else {
-          throw SFTPFailure.lost("the server sent a message that cannot be read")
-        }
-        let reply = SFTPReply(type: type, body: Bytes(body.dropFirst(4)))
+      while let (id, reply) = try incoming.nextReply() {
         // One that nobody asked for is passed over.
         state.change { s in if s.answers[id] != nil { s.answers[id] = .some(reply) } }
       }

@@ -84,6 +84,7 @@ public final class SFTPFolder: StoreFolder {
     traits.syncs = server.extensions.contains(Self.fsync)
     traits.arrivesWhole = traits.syncs
     traits.isFar = true
+    traits.lockLease = 30 * 60
     self.traits = traits
   }
 
@@ -223,6 +224,16 @@ public final class SFTPFolder: StoreFolder {
     if traits.syncs { return connection.close(handle) }
     // Some make the file only now.
     _ = try connection.request(.close) { $0.add(handle) }
+  }
+
+  /// Whatever size an empty file is given, the server's kernel gives it its own time.
+  public func touch(_ name: Bytes) throws(StoreError) {
+    try server.perform("touch", path.joined(name)) { (connection, _) throws(SFTPFailure) in
+      _ = try connection.request(.setstat) {
+        $0.add(self.place(name))
+        $0.add(size: 0)
+      }
+    }
   }
 
   /// The folder is opened together with the mark, and read when that is there.

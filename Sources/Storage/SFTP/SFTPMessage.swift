@@ -70,9 +70,21 @@ struct SFTPAttributes {
   }
 }
 
-/// Builds a message's body.
+/// Builds a message.
 struct SFTPBody {
-  private(set) var bytes = Bytes()
+  /// The message's length, which is not known yet, its type, and what was added.
+  private var bytes: Bytes
+
+  init(_ type: SFTPType) { bytes = [0, 0, 0, 0, type.rawValue] }
+
+  /// The whole message.
+  var message: Bytes {
+    mutating get {
+      let length = UInt32(truncatingIfNeeded: bytes.count - 4)
+      bytes.withUnsafeMutableBytes { $0.storeBytes(of: length.bigEndian, as: UInt32.self) }
+      return bytes
+    }
+  }
 
   mutating func add(_ value: UInt8) { bytes.append(value) }
   mutating func add(_ value: UInt32) { withUnsafeBytes(of: value.bigEndian) { bytes += $0 } }
@@ -82,6 +94,7 @@ struct SFTPBody {
     bytes += text
   }
   mutating func add(data: UnsafeRawBufferPointer) {
+    bytes.reserveCapacity(bytes.count + 4 + data.count)
     add(UInt32(truncatingIfNeeded: data.count))
     bytes += data
   }

@@ -25,7 +25,7 @@ final class SFTPServer: Sendable {
     self.notice = notice
     self.goesOn = goesOn
     do throws(SFTPFailure) {
-      let connection = try SFTPConnection(command)
+      let connection = try SFTPConnection(command, goesOn: goesOn)
       current.look { $0 = connection }
     } catch { throw Self.error(error, "connect to", Bytes(name.utf8)) }
   }
@@ -70,7 +70,7 @@ final class SFTPServer: Sendable {
     let start = Timestamp.monotonicNanoseconds()
     var pause = 1
     while true {
-      do throws(SFTPFailure) { return try SFTPConnection(command) } catch {
+      do throws(SFTPFailure) { return try SFTPConnection(command, goesOn: goesOn) } catch {
         let waited = Int((Timestamp.monotonicNanoseconds() - start) / 1_000_000_000)
         guard waited + pause <= patience, goesOn() else { throw Self.error(error, operation, path) }
         if case .lost(let why) = error {
