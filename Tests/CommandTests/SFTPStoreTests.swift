@@ -165,7 +165,7 @@ import Testing
 
   @Test func anUnencryptedStoreThereIsSaidOnce() throws {
     try Scratch.with { scratch in
-      for (name, more, isSaid) in [("a", [], true), ("b", ["--encrypt"], false)] as [(String, [Raw], Bool)] {
+      for (name, more, isSaid) in [("a", [], true), ("b", ["--encrypt"], false)] as [(Raw, [Raw], Bool)] {
         let store = Raw("sftp://nas\(scratch.path(name).shown)")
         let output = try Command.sheaf(["init", "-s", store, "--sftp-command", Raw(Self.server)] + more).run().checked()
         #expect(output.errorText.contains("whoever runs that machine can read") == isSaid, "\(output)")
