@@ -25,7 +25,8 @@ struct Sheaf: ParsableCommand {
       InitCommand.self, BackupCommand.self, PointsCommand.self, ListCommand.self, CatCommand.self,
       FindCommand.self, HistoryCommand.self, DiffCommand.self, ManifestCommand.self, RestoreCommand.self,
       ExportCommand.self, VerifyCommand.self, PruneCommand.self, ProtectCommand.self, ConsolidateCommand.self,
-      RebuildCommand.self, StatusCommand.self, UnlockCommand.self, IdentifyCommand.self, KeyCommand.self,
+      CopyCommand.self, RebuildCommand.self, StatusCommand.self, UnlockCommand.self, IdentifyCommand.self,
+      KeyCommand.self,
     ])
 
   static let version = "0.1.0"

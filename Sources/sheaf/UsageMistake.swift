@@ -17,6 +17,7 @@ enum UsageMistake {
     "info": "status", "stats": "status", "stores": "status", "list-stores": "status", "drives": "status",
     "repair": "rebuild", "recreate": "rebuild", "rebuild-index": "rebuild", "fix": "rebuild",
     "merge": "consolidate", "compact": "prune --fold", "fold": "prune --fold", "synthesize": "consolidate",
+    "sync": "copy", "mirror": "copy", "replicate": "copy", "clone": "copy", "send": "copy",
     "tag": "protect", "keep": "protect", "pin": "protect", "lock": "protect",
     "initialize": "init", "new": "init", "setup": "init", "version": "--version", "mtree": "manifest",
   ]

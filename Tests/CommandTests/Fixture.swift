@@ -46,6 +46,13 @@ final class Fixture {
     try sheaf(["init", "-s", named] + (isEncrypted ? ["--encrypt"] : []))
   }
 
+  /// Another store that has points of the same source.
+  init(_ other: Fixture, store: Bytes, encrypted: Bool, points: [Point]) throws {
+    (source, isEncrypted, remote) = (other.source, encrypted, nil)
+    (self.store, self.points) = (store, points)
+    scratch = try Scratch()
+  }
+
   /// `SHEAF_ENCRYPTED`: also where a test does not ask for it, which not all of them are made for.
   private static let encryptsAll = Host.environment("SHEAF_ENCRYPTED") != nil
 

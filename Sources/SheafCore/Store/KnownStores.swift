@@ -178,6 +178,9 @@ public struct KnownStores: Sendable {
     }
   }
 
+  /// Whether nothing speaks against what was seen of it here.
+  public func isAsKnown(_ series: Series) -> Bool { state(of: series) == .asKnown }
+
   /// Points that went from the middle (pruned, folded), or were dropped by name, are no news.
   public func state(of series: Series) -> State {
     guard let known = find(uuid: series.store.uuid)?.series.first(where: { $0.name == series.name }),
