@@ -8,11 +8,19 @@ public final class Child: Sendable {
   public let input: Descriptor
   public let output: Descriptor
   public let errors: Descriptor
-  private let ended = Monitor<Int32?>(nil)
+  private let state = Monitor<Int32?>(nil)
 
-  /// Starts `arguments[0]`, looked up in `PATH`. An interrupt from the terminal (SIGINT) is kept from it, so that it
-  /// lives until this program has come to an orderly end.
-  public init(_ arguments: [Bytes]) throws(SystemError) {
+  public enum Kind: Sendable {
+    /// An interrupt from the terminal (SIGINT) is kept from it, so that it lives until this program has come to an
+    /// orderly end.
+    case helper
+    /// It has no terminal, so it cannot wait for an answer, and is not interrupted with this program; standard input is
+    /// `/dev/null`.
+    case unattended
+  }
+
+  /// Starts `arguments[0]`, looked up in `PATH`.
+  public init(_ arguments: [Bytes], kind: Kind = .helper) throws(SystemError) {
     guard let program = arguments.first else { throw SystemError("start", [], EINVAL) }
     let (inputRead, inputWrite) = try Self.pipe()
     let (outputRead, outputWrite) = try Self.pipe()
@@ -23,12 +31,13 @@ public final class Child: Sendable {
     for (from, to) in [(inputRead.raw, 0), (outputWrite.raw, 1), (errorWrite.raw, 2)] {
       posix_spawn_file_actions_adddup2(&actions, from, Int32(to))
     }
+    if kind == .unattended { posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0) }
     var attributes = posix_spawnattr_t()
     posix_spawnattr_init(&attributes)
     defer { posix_spawnattr_destroy(&attributes) }
     var blocked = sigset_t()
     sigemptyset(&blocked)
-    sigaddset(&blocked, SIGINT)
+    if kind == .helper { sigaddset(&blocked, SIGINT) }
     posix_spawnattr_setsigmask(&attributes, &blocked)
     // Writing to a program that has ended is an error here, not the end; there it is what programs are used to.
     signal(SIGPIPE, SIG_IGN)
@@ -36,7 +45,8 @@ public final class Child: Sendable {
     sigemptyset(&usual)
     sigaddset(&usual, SIGPIPE)
     posix_spawnattr_setsigdefault(&attributes, &usual)
-    posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF))
+    let session = kind == .unattended ? Self.newSession : 0
+    posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF) | session)
 
     var words = arguments.map { word in word.withCString { strdup($0) } }
     defer { for word in words { free(word) } }
@@ -52,6 +62,8 @@ public final class Child: Sendable {
 
   /// `F_SETPIPE_SZ`, which the headers show to GNU sources only: see fcntl(2).
   private static let setPipeSize: Int32 = 1031
+  /// POSIX_SPAWN_SETSID, which the headers show to GNU sources only.
+  private static let newSession: Int16 = 0x80
 
   private static func pipe() throws(SystemError) -> (read: Descriptor, write: Descriptor) {
     var ends: [Int32] = [0, 0]
@@ -62,12 +74,18 @@ public final class Child: Sendable {
   }
 
   /// Waits for its end. Gives its exit code, or 128 and the number of the signal that ended it.
-  @discardableResult public func wait() -> Int32 { ended.look { Self.wait(process, 0, &$0) } ?? 0 }
+  @discardableResult public func wait() -> Int32 { state.look { Self.wait(process, 0, &$0) } ?? 0 }
+
+  /// As `wait`, without waiting; nil: it has not ended yet.
+  public func ended() -> Int32? { state.look { Self.wait(process, WNOHANG, &$0) } }
+
+  /// Sends a signal to one that is unattended, and to all that it has started.
+  public func signalGroup(_ number: Int32) { Glibc.kill(-process, number) }
 
   /// Gives it so long to end by itself, and ends it then.
   public func end(afterMilliseconds grace: Int = 2000) {
     for _ in 0..<(grace / 10) {
-      if ended.look({ Self.wait(process, WNOHANG, &$0) }) != nil { return }
+      if ended() != nil { return }
       usleep(10_000)
     }
     Glibc.kill(process, SIGKILL)

@@ -17,6 +17,15 @@ struct BackupCommand: ParsableCommand {
   @Argument(help: ArgumentHelp("What to save: folders or files.", valueName: "SOURCE"))
   var sources: [RawText] = []
 
+  @Option(
+    name: .long,
+    help: ArgumentHelp(
+      "Save what COMMAND prints as the file PATH; may be given several times.", valueName: "PATH=COMMAND"))
+  var command: [RawText] = []
+
+  @Option(help: ArgumentHelp("Save standard input as the file PATH.", valueName: "PATH"))
+  var stdinName: RawText?
+
   @Flag(help: "Back up other sources than the series remembers.")
   var changeSources = false
 
@@ -107,6 +116,8 @@ struct BackupCommand: ParsableCommand {
     }
     var options = BackupOptions()
     options.sources = try Sources.absolute(sources.map(\.bytes) + listedSources())
+    options.streams = try streams()
+    options.spoolDirectory = Host.spoolDirectory
     options.changesSources = changeSources
     options.takesOver = takeOver
     options.allowsMissing = allowMissing
@@ -156,6 +167,18 @@ struct BackupCommand: ParsableCommand {
     }
     if output.json { printJSON(summary, report) } else if !output.quiet { printWords(summary, report) }
     try report.finish()
+  }
+
+  private func streams() throws -> [StreamSource] {
+    var streams = try command.map { try Streams.command($0.bytes) }
+    if let stdinName {
+      let others = [filesFrom0?.bytes] + excludeFrom.map(\.bytes)
+      guard !others.contains(Bytes("-")) else {
+        throw Failure(.usage, "standard input cannot be a list and a file at once")
+      }
+      streams.append(try Streams.standardInput(stdinName.bytes))
+    }
+    return streams
   }
 
   /// nil if no option says what is left out; then the series' own memory counts.

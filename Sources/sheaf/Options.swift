@@ -170,6 +170,13 @@ extension Series {
 }
 
 extension Host {
+  /// Where streams lie until their ends are known: they may be larger than a `/tmp` in memory has room for.
+  static var spoolDirectory: Bytes {
+    if let told = environment("TMPDIR"), !told.isEmpty { return told }
+    let large = Bytes("/var/tmp")
+    return (try? Descriptor.open(large, [.read, .directory])) == nil ? Bytes("/tmp") : large
+  }
+
   /// Where files without a name may be made for sorting.
   static var spillDirectory: Bytes { environment("TMPDIR").flatMap { $0.isEmpty ? nil : $0 } ?? Bytes("/tmp") }
 }

@@ -19,6 +19,8 @@ final class Fixture {
     let set: String
     /// The source when the point was made.
     let tree: Snapshot
+    /// What a command gave then.
+    var output: Bytes?
   }
 
   let scratch: Scratch
@@ -27,6 +29,10 @@ final class Fixture {
   let isEncrypted: Bool
   var remote: Remote?
   var points: [Point] = []
+  /// A file that a command prints at each run, whose output lies beside the source.
+  var printed: Bytes?
+  /// The command fails this time: the last good output stays.
+  var failsToPrint = false
   private var restores = 0
 
   /// With an empty store, and a source that is made of `tree`.
@@ -98,11 +104,28 @@ final class Fixture {
     _ more: [Raw] = [], sources: [Raw]? = nil, status: Int32 = 0, input: Bytes? = nil, as user: Command.User? = nil,
     at location: SourceLocation = #_sourceLocation
   ) throws -> Summary {
-    let arguments = ["backup", "-s", named, "--json"] + more + (sources ?? [Raw(source)])
+    let arguments = ["backup", "-s", named, "--json"] + printing + more + (sources ?? [Raw(source)])
     let output = try sheaf(arguments, status: status, input: input, as: user, at: location)
     let summary = try Summary(output)
-    if let set = summary.set { points.append(Point(set: set, tree: try Snapshot(of: source))) }
+    if let set = summary.set {
+      let output = failsToPrint ? points.last?.output : try printed.map { try Bytes.read($0) }
+      points.append(Point(set: set, tree: try Snapshot(of: source), output: output))
+    }
     return summary
+  }
+
+  private var printing: [Raw] {
+    guard let printed else { return [] }
+    return ["--command", "/\(outputInside)=cat '\(printed)'; exit \(failsToPrint ? 1 : 0)"]
+  }
+
+  private var outputInside: Raw { Raw(Bytes(source.dropFirst()).splitAtName.parent.joined(Bytes("dumps/db"))) }
+
+  /// What differs from what the command gave, in a tree that was restored.
+  func outputDifferences(_ point: Point, in target: Bytes) -> [String] {
+    guard let output = point.output else { return [] }
+    let there = try? Bytes.read(target.joined(outputInside.bytes))
+    return there == output ? [] : ["the command's output is \(there?.count ?? -1) bytes and not \(output.count)"]
   }
 
   /// Restores a point, the newest where none is named, into a new directory and gives that.
@@ -128,6 +151,7 @@ final class Fixture {
     let target = try restore(at: point.set)
     defer { Scratch.remove(target) }
     return point.tree.differences(to: try Snapshot(of: target.joined(inside.bytes)), options)
+      + outputDifferences(point, in: target)
   }
 
   /// Every point comes back as the source was when it was made.
@@ -147,7 +171,9 @@ final class Fixture {
   func reload() throws {
     let sets = try sheaf(["points", "--json", "-s", named]).json().compactMap { $0["set"] as? String }
     points = points.compactMap { point in
-      sets.first { $0.prefix(18) == point.set.prefix(18) }.map { Point(set: $0, tree: point.tree) }
+      sets.first { $0.prefix(18) == point.set.prefix(18) }.map {
+        Point(set: $0, tree: point.tree, output: point.output)
+      }
     }
   }
 

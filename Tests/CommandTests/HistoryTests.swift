@@ -27,10 +27,14 @@ struct HistoryTests {
     try history.make(at: f.source)
     // With it, tar alone has everything right; without, it may lag behind in the metadata of large files.
     let fullEntries = seed % 2 == 0
+    var chance = Random(seed: seed ^ 0x6475_6d70)
     func save() throws {
       // Every other history has differential sets among the incremental ones.
       let isDifferential = seed % 4 < 2 && f.points.count % 3 == 2
-      try f.save((fullEntries ? ["--full-entries"] : []) + (isDifferential ? ["--differential"] : []))
+      try history.changeOutput(for: f, &chance)
+      try f.save(
+        (fullEntries ? ["--full-entries"] : []) + (isDifferential ? ["--differential"] : []),
+        status: f.failsToPrint ? 3 : 0)
     }
     try save()
     var edits: [String] = []
@@ -66,13 +70,16 @@ struct HistoryTests {
     var history = History(seed: seed)
     var random = Random(seed: seed ^ 0x7072_756e_65)
     try history.make(at: f.source)
+    var chance = Random(seed: seed ^ 0x6475_6d70)
+    try history.changeOutput(for: f, &chance)
     try f.save()
     var story = ["seed \(seed)"]
     for step in 1...steps {
       story += try history.step().map { "\(step): \($0)" }
       let kinds: [[Raw]] = [[], [], [], ["--full"], ["--differential"], ["--full-entries"], ["--volume-size", "2M"]]
       let kind = random.pick(kinds)
-      try f.save(kind)
+      try history.changeOutput(for: f, &chance)
+      try f.save(kind, status: f.failsToPrint ? 3 : 0)
       story.append("\(step): saved \(f.newest.set) \(kind.map(\.description).joined(separator: " "))")
       let act: [Raw]
       switch random.below(8) {
@@ -142,5 +149,15 @@ struct HistoryTests {
     for _ in 1...Self.steps { try history.step() }
     try history.save()
     try history.expectAll()
+  }
+}
+
+extension History {
+  /// Now and then the command's output changes, and sometimes the command fails.
+  fileprivate func changeOutput(for f: Fixture, _ chance: inout Random) throws {
+    let file = f.scratch.path("printed")
+    if f.printed == nil || chance.once(in: 2) { try changeOutput(file, &chance) }
+    f.failsToPrint = f.printed != nil && chance.once(in: 4)
+    f.printed = file
   }
 }

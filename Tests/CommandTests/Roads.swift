@@ -29,14 +29,14 @@ extension Fixture {
       let lines = point.tree.differences(to: try Snapshot(of: target.joined(inside.bytes)), .ignoring(.holes))
       let left = lines.filter {
         !isLimitOfTar($0, point.tree) && !(lagging && isOfLargeFile($0, point.tree)) && !isKnown($0)
-      }
+      } + outputDifferences(point, in: target)
       #expect(left == [], "tar, \(point.set), \(story)")
     }
     Scratch.remove(target)
   }
 
   /// What each set builds on, from its full set to itself.
-  private func chains() throws -> [String: [String]] {
+  func chains() throws -> [String: [String]] {
     var chains: [String: [String]] = [:]
     var newest: [Substring: String] = [:]
     for line in try sheaf(["points", "--json", "-s", Raw(store)]).json() {
@@ -48,6 +48,9 @@ extension Fixture {
     return chains
   }
 
+  /// What is unpacked for a point, from its full set to itself.
+  func chain(of set: String) throws -> [String] { try chains()[set] ?? [] }
+
   /// One plain tar of a point, read by GNU tar.
   func expectExport(_ point: Point, _ story: String = "") throws {
     guard Reader.gnuTar.isInstalled else { return }
@@ -57,7 +60,9 @@ extension Fixture {
     try Descriptor.workingDirectory.makeDirectory(target)
     let output = try Reader.gnuTar.extract(exported, into: target)
     #expect(output.succeeded, "\(output), \(story)")
-    let lines = point.tree.differences(to: try Snapshot(of: target.joined(inside.bytes)), .ignoring(.holes))
+    let lines =
+      point.tree.differences(to: try Snapshot(of: target.joined(inside.bytes)), .ignoring(.holes))
+      + outputDifferences(point, in: target)
     #expect(lines == [], "export, \(point.set), \(story)")
     for path in [target, exported] { Scratch.remove(path) }
   }
@@ -70,7 +75,9 @@ extension Fixture {
         "sh", [Raw(store.joined(Bytes("restore.sh".utf8))), "--at", Raw(point.set), "--to", Raw(target)] + scriptKey
       ).run()
       #expect(output.succeeded, "restore.sh, \(output), \(story)")
-      let lines = point.tree.differences(to: try Snapshot(of: target.joined(inside.bytes)), .ignoring(.holes))
+      let lines =
+        point.tree.differences(to: try Snapshot(of: target.joined(inside.bytes)), .ignoring(.holes))
+        + outputDifferences(point, in: target)
       #expect(lines == [], "restore.sh, \(point.set), \(story)")
       Scratch.remove(target)
     }

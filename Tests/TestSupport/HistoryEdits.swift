@@ -18,6 +18,14 @@ extension History {
     return "create \(parent.joined(name).quoted)"
   }
 
+  /// What a command is to print from now on. Chance is drawn from elsewhere, so that the tree's own edits stay the same.
+  public func changeOutput(_ file: Bytes, _ random: inout Random) throws(SystemError) {
+    let size = max(1, random.size())
+    let output = try Descriptor.open(file, [.write, .create, .truncate])
+    try random.contents(size: size).write(to: output, at: 0)
+    if random.once(in: 2) { try output.truncate(to: size) }
+  }
+
   mutating func deleteFile() throws(SystemError) -> String? {
     guard let item = try pick(where: { $0.kind != .directory }) else { return nil }
     try directory(item.parent).removeFile(item.name)

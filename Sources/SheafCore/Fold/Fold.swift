@@ -40,6 +40,7 @@ struct Fold {
       comment: newest.comment)
     head.machine = newest.machine
     head.top = newest.top
+    head.streams = newest.streams
     head.requires = newest.requires
     head.optional = newest.optional
     let told = try series.foot(sets[0])

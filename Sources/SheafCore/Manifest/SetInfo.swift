@@ -40,6 +40,9 @@ public struct SetHead: Sendable, Equatable {
   public var parent: (point: String, digest: Digest)?
   /// Absolute paths without the leading slash, sorted.
   public var sources: [Bytes]
+  /// Paths of files that are made of what commands or standard input give, without the leading slash, sorted. A run
+  /// that is not given them again cannot look at them.
+  public var streams: [Bytes] = []
   /// The options that said what was left out, one per line, for a person to read.
   public var exclusions: [Bytes]
   /// `/` itself, where it is a source: no entry can name it.
@@ -80,6 +83,7 @@ public struct SetHead: Sendable, Equatable {
     ]
     if let parent { lines.append("# parent: \(parent.point) \(parent.digest.hex)") }
     for source in sources { lines.append("# source: ./\(Escape.encodedPath(source))") }
+    for stream in streams { lines.append("# stream: ./\(Escape.encodedPath(stream))") }
     if let top { lines.append("# top: \(top.canonicalWords.shown)") }
     for exclusion in exclusions { lines.append("# left-out: \(Escape.encodedPath(exclusion))") }
     if !comment.isEmpty { lines.append("# comment: \(Escape.encodedPath(comment))") }
@@ -151,6 +155,12 @@ public struct SetHead: Sendable, Equatable {
         throw malformed("a source cannot be read")
       }
       sources.append(path)
+    }
+    for text in fields.all("stream") {
+      guard text.starts(with: Bytes("./")), let path = Escape.decode(Bytes(text.dropFirst(2))),
+        !path.isEmpty, path.withUnsafeBufferPointer({ Line.isPlain($0) })
+      else { throw malformed("a stream cannot be read") }
+      streams.append(path)
     }
     exclusions = []
     for text in fields.all("left-out") {

@@ -8,7 +8,9 @@ final class LargeFile: @unchecked Sendable {
   /// is read by everyone.
   static let sparseThreshold: Int64 = 1 << 30
 
-  let descriptor: Descriptor
+  private let descriptor: Descriptor?
+  /// What it is made of, where the file system does not have it.
+  let stream: StreamFile?
   let status: Status
   /// Without digest and place.
   let entry: Entry
@@ -41,10 +43,24 @@ final class LargeFile: @unchecked Sendable {
   /// Length of the headers before the data in the first member.
   var headerLength = 0
 
-  init(
+  convenience init(
     _ descriptor: Descriptor, _ status: Status, _ entry: Entry, for packed: PackEntry, progress: Progress
   ) {
+    self.init(descriptor, nil, status, entry, packed, progress)
+    descriptor.adviseSequential()
+  }
+
+  /// Of a stream.
+  convenience init(_ stream: StreamFile, _ status: Status, _ entry: Entry, for packed: PackEntry) {
+    self.init(nil, stream, status, entry, packed, Progress())
+  }
+
+  private init(
+    _ descriptor: Descriptor?, _ stream: StreamFile?, _ status: Status, _ entry: Entry, _ packed: PackEntry,
+    _ progress: Progress
+  ) {
     self.descriptor = descriptor
+    self.stream = stream
     self.status = status
     self.entry = entry
     group = packed.group
@@ -62,7 +78,6 @@ final class LargeFile: @unchecked Sendable {
     self.starts = starts
     holes = HoleCheck(entry.holes)
     self.progress = progress
-    descriptor.adviseSequential()
   }
 
   var pieces: Int { max(1, Int((storedSize + Self.pieceSize - 1) / Self.pieceSize)) }
@@ -75,8 +90,19 @@ final class LargeFile: @unchecked Sendable {
   /// Why it cannot be read: nothing of it is to be stored then.
   var failure: SystemError? { hashing.look { $0.failure } }
 
+  /// Appends the gzip member that a piece of a stream is already.
+  func appendMember(_ index: Int, of stream: StreamFile, to out: Buffer) {
+    do throws(SystemError) { try stream.appendMember(index, to: out) } catch { fail(error) }
+  }
+
+  private func fail(_ error: SystemError) { hashing.look { if $0.failure == nil { $0.failure = error } } }
+
   /// Appends piece `index` to `out`; bytes that are not there any more become zeros, and the file counts as torn.
   func readPiece(_ index: Int, into out: Buffer) {
+    if let stream {
+      do throws(SystemError) { try stream.appendPiece(index, to: out) } catch { fail(error) }
+      return
+    }
     let first = Int64(index) * Self.pieceSize
     let wanted = first..<min(first + Self.pieceSize, storedSize)
     for part in parts(wanted) {
@@ -85,10 +111,8 @@ final class LargeFile: @unchecked Sendable {
       // A drive that fails takes its time for each try.
       if failure == nil {
         do throws(SystemError) {
-          read = try descriptor.read(into: out.end, count: part.count, at: part.lowerBound)
-        } catch {
-          hashing.look { if $0.failure == nil { $0.failure = error } }
-        }
+          read = try descriptor?.read(into: out.end, count: part.count, at: part.lowerBound) ?? 0
+        } catch { fail(error) }
       }
       out.count += read
       if read < part.count {
@@ -147,10 +171,15 @@ final class LargeFile: @unchecked Sendable {
   /// After the last piece: the finished entry but for its place, and what went wrong.
   func finish() -> (Entry, SystemError?) {
     let (position, wasTorn, failure) = hashing.look { ($0.position, $0.isTorn, $0.failure) }
+    if let stream {
+      var entry = entry
+      entry.digest = stream.digest
+      return (entry, failure)
+    }
     addZeros(entry.size - position)
     var entry = entry
     entry.digest = hasher.finish()
-    let now = try? descriptor.status()
+    let now = try? descriptor?.status()
     entry.isTorn =
       wasTorn
       || now.map { $0.size != status.size || $0.modified != status.modified || $0.changed != status.changed } ?? true

@@ -44,7 +44,7 @@ final class LargeReader {
 
   /// Why a file cannot be opened; nil where it can.
   func failure(opening packed: PackEntry) -> SystemError? {
-    guard packed.item.status.kind == .file else { return nil }
+    guard packed.item.status.kind == .file, packed.stream == nil else { return nil }
     do throws(SystemError) {
       _ = try opened(packed.path)
       return nil
@@ -53,6 +53,9 @@ final class LargeReader {
 
   /// A large file, to be packed in pieces.
   func open(_ packed: PackEntry) throws(SystemError) -> LargeFile {
+    if let stream = packed.stream {
+      return LargeFile(stream, packed.item.status, look.entry(packed.path, packed.item.status), for: packed)
+    }
     var (file, status, entry) = try opened(packed.path)
     entry.isStoredSparse = entry.holes.reduce(0) { $0 + Int64($1.count) } > LargeFile.sparseThreshold
     var packed = packed

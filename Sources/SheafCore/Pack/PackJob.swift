@@ -59,6 +59,8 @@ struct PackEntry {
 
   var old: Bytes? { before.line }
   var item: Listing.Item { listing.items[index] }
+  /// What it is made of, where the file system does not have it.
+  var stream: StreamFile? { listing.streams.isEmpty ? nil : listing.streams[index] }
   var change: Change {
     if item.isAbove { return .untold }
     return old == nil ? .new : isUnchanged ? .unchanged : .changed

@@ -69,14 +69,21 @@ final class Packer {
 
   private func pack(_ file: LargeFile, _ index: Int, _ job: PackJob) {
     endMember(job)
+    if let stream = file.stream, stream.isDeflated(index) {
+      file.appendMember(index, of: stream, to: job.member)
+      job.endMember(tarBytes: Int(LargeFile.pieceSize))
+      job.bytesRead += LargeFile.pieceSize
+      return
+    }
     if index == 0 { file.appendHeader(to: tar) }
     let start = tar.count
     file.readPiece(index, into: tar)
     let length = tar.count - start
     job.bytesRead += Int64(length)
-    progress.add(bytes: length)
-    let isTurn = file.isTurn(index)
-    if isTurn { file.hash(index, UnsafeRawBufferPointer(rebasing: tar.bytes[start...])) }
+    if file.stream == nil { progress.add(bytes: length) }
+    // A stream was hashed when it was read.
+    let isTurn = file.stream != nil || file.isTurn(index)
+    if isTurn, file.stream == nil { file.hash(index, UnsafeRawBufferPointer(rebasing: tar.bytes[start...])) }
     let isLast = index == file.pieces - 1
     if isLast { tar.appendZeros(TarHeader.padded(Int(file.storedSize % 512)) - Int(file.storedSize % 512)) }
     endMember(job, startsEntry: index == 0)
@@ -188,6 +195,7 @@ final class Packer {
     }
     let start = tar.count
     do throws(SystemError) {
+      if let stream = packed.stream { return try packStream(stream, packed, job) }
       let parent = try open(packed.listing.path)
       if packed.item.status.kind == .file { return try packFile(packed, parent, job) }
       try packOther(packed, parent, job)
@@ -227,6 +235,22 @@ final class Packer {
     TarHeader(entry, attributes: entry.attributes).append(to: tar)
     packed.group?.settle(entry, turn: packed.turn)
     append(entry, job, as: packed.change)
+  }
+
+  /// A stream of one piece.
+  private func packStream(_ stream: StreamFile, _ packed: PackEntry, _ job: PackJob) throws(SystemError) {
+    var entry = look.entry(packed.path, packed.item.status)
+    entry.digest = stream.digest
+    TarHeader(entry, attributes: []).append(to: tar)
+    let inner = tar.count
+    try stream.appendPiece(0, to: tar)
+    tar.appendZeros(TarHeader.padded(tar.count - inner) - (tar.count - inner))
+    job.bytesRead += entry.size
+    append(entry, job, as: packed.change, part: job.parts.count) { extent in
+      var extent = extent
+      extent.inner = Int64(inner)
+      return .ownMember(nil, extent)
+    }
   }
 
   private func packFile(_ listed: PackEntry, _ parent: Descriptor, _ job: PackJob) throws(SystemError) {

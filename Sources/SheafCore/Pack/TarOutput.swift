@@ -28,8 +28,9 @@ final class TarOutput {
   private let failure = Monitor<SystemError?>(nil)
   private var threads: [Thread] = []
 
-  /// `level`: of deflating; nil: the tar stream is written as it is.
-  init(_ out: Descriptor, level: Int?) {
+  /// `level`: of deflating; nil: the tar stream is written as it is. `wrote`: told the length of each piece in the
+  /// output, in order, by another thread.
+  init(_ out: Descriptor, level: Int?, wrote: @escaping @Sendable (Int) -> Void = { _ in }) {
     let deflaters = level == nil ? 0 : processorCount()
     toWrite = BoundedQueue(limit: 2 * deflaters + 4)
     toDeflate = level == nil ? nil : BoundedQueue(limit: deflaters + 2)
@@ -51,9 +52,11 @@ final class TarOutput {
         while let piece = toWrite.take() {
           if isDeflated { piece.waitUntilFinished() }
           if failure.look({ $0 == nil }) {
-            do throws(SystemError) { try out.write(isDeflated ? piece.member.bytes : piece.tar.bytes) } catch {
-              failure.look { $0 = error }
-            }
+            let bytes = isDeflated ? piece.member.bytes : piece.tar.bytes
+            do throws(SystemError) {
+              try out.write(bytes)
+              wrote(bytes.count)
+            } catch { failure.look { $0 = error } }
           }
           piece.reset()
           spare.look { $0.append(piece) }
@@ -82,6 +85,11 @@ final class TarOutput {
     // In a gzip member of its own, as in the archives of a store.
     try cut(startsEntry: true)
     TarHeader.appendEnd(to: tar)
+    try end()
+  }
+
+  /// Waits until all is written.
+  func end() throws(Failure) {
     try cut(startsEntry: true)
     abandon()
     if let error = failure.look({ $0 }) { throw Failure(error) }

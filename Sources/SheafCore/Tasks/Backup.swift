@@ -6,6 +6,10 @@ import Tar
 public struct BackupOptions: Sendable {
   /// Absolute paths without the leading slash; empty: those the series remembers.
   public var sources: [Bytes] = []
+  /// Files that are made of what commands or standard input give.
+  public var streams: [StreamSource] = []
+  /// Where these lie until their ends are known.
+  public var spoolDirectory = Bytes("/var/tmp")
   public var changesSources = false
   /// Go on with a series that another machine made.
   public var takesOver = false
@@ -109,7 +113,7 @@ public struct Backup {
       throw Failure(.usage, "'\(Show.path(name))' cannot be a series' name", hint: Series.nameHint)
     }
     let isNew = try stored { () throws(StoreError) in try !store.folder.names().contains(name) }
-    if isNew, options.sources.isEmpty {
+    if isNew, options.sources.isEmpty, options.streams.isEmpty {
       throw Failure(
         .usage, "nothing to back up: the series '\(Show.path(name))' is new and remembers no sources",
         hint: "name a SOURCE")
@@ -121,8 +125,9 @@ public struct Backup {
     if isNew, options.isDryRun {
       // Nothing may be written, so there is no directory to lock.
       let rules = walkRules(options.exclusions ?? ExclusionRules())
-      return try Run(self, series: nil, lock: nil, name: name, host: host, rules: rules).write(
-        after: nil, fullBecause: nil)
+      let run = Run(
+        self, series: nil, lock: nil, name: name, host: host, rules: rules, streams: try takeStreams(remembered: []))
+      return try run.write(after: nil, fullBecause: nil)
     }
     if !options.isDryRun { store.readHelpersAhead() }
     let series = try Series.create(name, in: store)
@@ -146,7 +151,6 @@ public struct Backup {
     }
     try SourceCheck(options).check(series, known)
     let rules = try walkRules(exclusions(of: series, since: before?.exclusions))
-    let run = Run(self, series: series, lock: lock, name: name, host: host, rules: rules)
     var reason = options.isFull ? "asked for" : nil
     let state = known?.state(of: series) ?? .asKnown
     let newest = try series.sets().last
@@ -164,21 +168,26 @@ public struct Backup {
       if let set = summary?.set { series.noteDamage(touching: set, known) }
       if !options.isDryRun, state == .asKnown || summary?.set != nil { remember(series, since: newest) }
     }
+    let last = newest.flatMap { try? series.head($0) }
+    if let last {
+      try checkMachine(last)
+      if let why = try sourcesReason(last), reason == nil { reason = why }
+    }
+    let streams = try takeStreams(remembered: series.newestHead()?.streams ?? [])
+    let run = Run(self, series: series, lock: lock, name: name, host: host, rules: rules, streams: streams)
     guard let newest else {
       if options.isDifferential { reporter.note("a full set is written, because there is none yet to build on") }
       summary = try run.write(after: nil, fullBecause: nil)
       return summary!
     }
-    if let head = try? series.head(newest) {
-      try checkMachine(head)
-      if let why = try sourcesReason(head), reason == nil { reason = why }
+    if let head = last {
       if let why = try encryptionReason(series, newest), reason == nil { reason = why }
       if !isNew { tellOfSharedDisk(remembered: head.sources) }
     }
     tellOfDamage(series, newest, builds: reason == nil)
     do throws(Failure) {
       let previous = try Previous(newest, in: series)
-      if options.isDifferential, reason == nil { summary = try differential(series, lock, name, host, rules) }
+      if options.isDifferential, reason == nil { summary = try differential(run) }
       if summary == nil { summary = try run.write(after: previous, fullBecause: reason) }
     } catch {
       guard error.kind == .damaged else { throw error }
@@ -229,21 +238,54 @@ public struct Backup {
   }
 
   /// nil if something could not be looked at: its last good copy may lie in a set that a differential set skips.
-  private func differential(
-    _ series: Series, _ lock: SeriesLock?, _ name: Bytes, _ host: Bytes, _ rules: WalkRules
-  ) throws(Failure) -> BackupSummary? {
-    guard let full = try series.sets().last(where: { $0.kind == .full }) else { return nil }
+  private func differential(_ usual: Run) throws(Failure) -> BackupSummary? {
+    guard let series = usual.series, let full = try series.sets().last(where: { $0.kind == .full }) else { return nil }
     let held = HeldReport(for: reporter)
     let task = Backup(
       to: store, options, known: known, spillDirectory: spillDirectory, reporter: held, progress: progress, clock: clock
     )
-    let run = Run(task, series: series, lock: lock, name: name, host: host, rules: rules)
+    let run = Run(
+      task, series: series, lock: usual.lock, name: usual.name, host: usual.host, rules: usual.rules,
+      streams: usual.streams)
     guard let summary = try run.attempt(.differential, after: try Previous(full, in: series), fullBecause: nil) else {
       reporter.note("an incremental set is written, because something could not be looked at")
       return nil
     }
     held.tell()
     return summary
+  }
+
+  /// Reads the streams to their ends, once for all attempts. `remembered`: those of the newest point.
+  private func takeStreams(remembered: [Bytes]) throws(Failure) -> [Bytes: StreamTable.State] {
+    var streams: [Bytes: StreamTable.State] = [:]
+    let taker = StreamTaker(
+      spool: StreamSpool(in: options.spoolDirectory), level: options.level, reporter: reporter, progress: progress,
+      clock: clock)
+    let given = Set(options.streams.map(\.path))
+    let missing = remembered.filter { path in
+      !given.contains(path) && !options.gone.contains { path.isAtOrBelow($0) }
+    }
+    if options.sources.isEmpty, given.isEmpty, !missing.isEmpty, try sourcesRemembered().isEmpty {
+      throw Failure(
+        .usage, "nothing to back up: the series remembers no sources, only what commands or standard input gave",
+        hint: "give it with --command or --stdin-name, as before")
+    }
+    for path in missing where streams.updateValue(.notGiven, forKey: path) == nil {
+      reporter.problem(
+        "is what a command or standard input gave, and this run has neither for it: what was saved last is kept "
+          + "(if it is gone for good: --gone \(Show.word([47] + path)))", path: path)
+    }
+    if options.isDryRun, !options.streams.isEmpty { reporter.note("no command is run, and standard input is not read") }
+    for source in options.streams {
+      streams[source.path] =
+        options.isDryRun ? .lost : try taker.take(source).map { StreamTable.State.taken($0) } ?? .lost
+    }
+    return streams
+  }
+
+  private func sourcesRemembered() throws(Failure) -> [Bytes] {
+    let name = options.series ?? Self.seriesName(Host.name())
+    return try Series.create(name, in: store).newestHead()?.sources ?? []
   }
 
   /// The host's name, made fit for a directory's.
@@ -286,7 +328,7 @@ public struct Backup {
 
   /// Why another list of sources makes a full set; nil if it is the list that the series remembers.
   private func sourcesReason(_ head: SetHead) throws(Failure) -> String? {
-    if options.sources.isEmpty { return nil }
+    if options.sources.isEmpty || head.sources.isEmpty { return nil }
     let wanted = SourceTree(options.sources).sources
     if wanted == head.sources || SourceTree.tops(wanted) == SourceTree.tops(head.sources) { return nil }
     guard options.changesSources else {
@@ -362,10 +404,15 @@ private struct Run {
   let rules: WalkRules
   /// Without it nothing is published.
   let lock: SeriesLock?
+  let streams: [Bytes: StreamTable.State]
   /// What was moved is found, and not stored again.
   var usesMoves = true
 
-  init(_ task: Backup, series: Series?, lock: SeriesLock?, name: Bytes, host: Bytes, rules: WalkRules) {
+  init(
+    _ task: Backup, series: Series?, lock: SeriesLock?, name: Bytes, host: Bytes, rules: WalkRules,
+    streams: [Bytes: StreamTable.State]
+  ) {
+    self.streams = streams
     self.task = task
     self.series = series
     self.lock = lock
@@ -389,8 +436,8 @@ private struct Run {
     var wanted = options.sources
     if wanted.isEmpty { wanted = known ?? [] }
     if wanted.isEmpty, let series { wanted = try series.newestHead()?.sources ?? [] }
-    let sources = SourceTree(wanted)
-    guard !sources.sources.isEmpty || options.sources.contains([]) else {
+    let sources = SourceTree(wanted, streams: Array(streams.keys))
+    guard !sources.sources.isEmpty || !streams.isEmpty || options.sources.contains([]) else {
       throw Failure(
         .usage, "nothing to back up: the series '\(Show.path(name))' has no point yet and remembers no sources",
         hint: "name a SOURCE")
@@ -410,7 +457,9 @@ private struct Run {
     let owners = OwnerNames()
     let reader = LargeReader(
       root: root, owners: owners, progress: task.progress, reporter: task.reporter, clock: task.clock)
-    let lister = Lister(root: root, rules: rules, sources: sources, clock: task.clock)
+    let before = previous.flatMap { previous in series.map { PointBefore(series: $0, chain: previous.chain) } }
+    let table = try StreamTable(streams, now: started) { (path) throws(Failure) in try before?.entry(path) }
+    let lister = Lister(root: root, rules: rules, sources: sources, streams: table, clock: task.clock)
 
     if kind == .differential, try isSomethingAway(lister) { return nil }
     var time = Timestamp(seconds: started.seconds)
@@ -432,13 +481,13 @@ private struct Run {
       exclusions: rules.exclusions.lines,
       comment: options.comment)
     head.machine = Machine.identity ?? []
+    head.streams = streams.keys.sorted { $0.lexicographicallyPrecedes($1) }
     if sources.isSource([]) { head.top = try top(owners) }
     try head.checkSize()
     var summary = BackupSummary(
       kind: head.kind, parent: isFull ? nil : previous?.set.text, series: name, sources: sources.sources)
     summary.missing = missing
-    let before = previous.flatMap { previous in series.map { PointBefore(series: $0, chain: previous.chain) } }
-    for path in options.gone {
+    for path in options.gone where !(previous?.head.streams.contains { $0.isAtOrBelow(path) } ?? false) {
       if try before?.has(path) != true { summary.idleGone.append(path) }
     }
     summary.exclusions = head.exclusions
@@ -525,6 +574,9 @@ private struct Run {
       try builder.finish()
       try line.finish()
       try check(digest, previous)
+      for file in table.files where !file.wasFound {
+        task.reporter.problem("could not be put into its folder, so nothing of it is saved", path: file.path)
+      }
       try task.progress.checkCancelled()
       summary.counts = comparison.counts + writer.counts
       summary.unchanged = comparison.unchanged + writer.unchanged
@@ -698,7 +750,7 @@ private struct Run {
       guard let directory = try? root.openBeneath(parent, [.pathOnly, .directory]) else { return true }
       return (try? directory.status(of: name)) == nil
     }
-    if missing.count == sources.sources.count {
+    if missing.count == sources.sources.count, !missing.isEmpty, streams.isEmpty {
       let names = missing.map { Show.path([47] + $0) }.joined(separator: ", ")
       throw Failure(
         .failed, missing.count == 1 ? "the source \(names) is not there" : "none of the sources is there: \(names)",

@@ -100,7 +100,8 @@ public struct Restore {
     }
     let whole = foot.counts.bytes
     if paths.isEmpty { progress.expected.store(Int(whole), ordering: .relaxed) }
-    let roots = paths.isEmpty ? try series.head(set).sources : paths
+    let head = try series.head(set)
+    let roots = paths.isEmpty ? head.sources + head.streams : paths
     let request = Request(chain: chain, paths: paths, roots: roots, rules: try rules(of: set, roots: roots))
     let there = try checkTarget()
     var summary: RestoreSummary

@@ -26,6 +26,7 @@ struct SourceCheck {
     if options.sources.isEmpty, let head {
       let isBegun = begun?.sources.map { Set($0) == Set(head.sources) } ?? false
       try checkRemembered(head.sources, isBegun ? head.sources : saved.sources, series)
+      try checkStreams(head.sources)
     } else {
       try check(remembered: head?.sources ?? [])
     }
@@ -57,9 +58,40 @@ struct SourceCheck {
       if isStream(source, status, in: folder) {
         throw Failure(
           .usage, "the source \(Show.path([47] + source)) is a stream, which has no contents of its own to save",
-          hint: "write it to a file, and back that up")
+          hint: "'COMMAND | sheaf backup --stdin-name PATH' saves it as a file, or --command PATH=COMMAND")
       }
     }
+    try checkStreams(options.sources.isEmpty ? remembered : options.sources)
+  }
+
+  /// Each has a path of its own, at which nothing but a file can be, and whose folders are folders.
+  private func checkStreams(_ sources: [Bytes]) throws(Failure) {
+    let paths = options.streams.map(\.path)
+    for (index, path) in paths.enumerated() {
+      let name = Show.path([47] + path)
+      if sources.contains(where: { $0 != path && $0.isAtOrBelow(path) }) || Self.kind(path) == .directory {
+        throw Failure(.usage, "\(name) is a folder, and cannot be the file that a stream becomes")
+      }
+      if sources.contains(path) { throw Failure(.usage, "\(name) is a source, and cannot be a stream as well") }
+      for other in paths[..<index] where path.isAtOrBelow(other) || other.isAtOrBelow(path) {
+        throw Failure(
+          .usage,
+          path == other
+            ? "two streams are to become \(name)" : "\(name) and \(Show.path([47] + other)) cannot both be files")
+      }
+      var parent = path.splitAtName.parent
+      while !parent.isEmpty {
+        if let kind = Self.kind(parent), kind != .directory {
+          throw Failure(.usage, "\(Show.path([47] + parent)) is no folder, so \(name) cannot be a file in it")
+        }
+        parent = parent.splitAtName.parent
+      }
+    }
+  }
+
+  private static func kind(_ path: Bytes) -> FileKind? {
+    let (parent, name) = path.splitAtName
+    return try? Descriptor.open([47] + parent, [.pathOnly, .directory]).status(of: name).kind
   }
 
   /// A pipe or a socket, or a link to what this process has open.

@@ -380,6 +380,13 @@ final class Comparison {
     return line.inode != s.inode && hasStableInodes(s.device, directory) ? .look : .same
   }
 
+  /// Of what the file system does not have: contents are compared when a stream has been read.
+  private func isSame(_ index: Int, _ item: Listing.Item, _ listing: Listing, _ line: Line) -> Bool {
+    guard line.kind == item.status.kind else { return false }
+    guard let stream = listing.streams[index] else { return true }
+    return line.entry()?.isSame(as: stream) ?? false
+  }
+
   private func hasStableInodes(_ device: UInt64, _ directory: Bytes) -> Bool {
     if let known = stableInodes[device] { return known }
     guard let here = try? root.openBeneath(directory, [.pathOnly, .directory]), (try? here.status().device) == device
@@ -428,6 +435,7 @@ final class Comparison {
       swapped.append(listing.name(item))
     }
     var verdict = verdict(line, item.status, listing.path)
+    if item.isMade { verdict = isSame(index, item, listing, line) ? .same : .different }
     if isMarkedAnew, verdict == .same { verdict = .look }
     if options.isFull {
       // Stored all the same, but nothing that a person would call a change.
@@ -505,7 +513,7 @@ final class Comparison {
     }
     if isSame { return keep(item) }
     diverge()
-    let mayLagBehind = mayLagBehind(entry)
+    let mayLagBehind = !item.isMade && mayLagBehind(entry)
     if entry.onlyIfDifferent || mayLagBehind, !options.readsNothing, item.status.kind == .file,
       item.status.size > Packer.smallLimit,
       let kept = reader.refreshedIfEqual(entry, orMetadata: mayLagBehind)
@@ -616,7 +624,9 @@ final class Comparison {
   private func unseen(_ index: Int, _ item: Listing.Item, _ listing: Listing, _ before: Before) throws(Failure) {
     let path = listing.path.joined(listing.name(item))
     let cause = SystemError("look at", path, item.failure)
-    reporter.problem(cause.isMissing ? "is not there" : "cannot look at it: \(cause.cause)", path: path)
+    if !item.isMade {
+      reporter.problem(cause.isMissing ? "is not there" : "cannot look at it: \(cause.cause)", path: path)
+    }
     diverge()
     unseenDirectories.append(path)
     addUnseen(path, before: before)

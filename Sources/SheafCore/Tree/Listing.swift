@@ -13,6 +13,8 @@ final class Listing: @unchecked Sendable {
     var isAbove = false
     /// A directory that is left out, but for what leads to a source in it.
     var isWay = false
+    /// The file system does not have it: a stream, or a directory that leads to one. Where it has failed, that was told.
+    var isMade = false
     /// Of no meaning where `failure` is set.
     var status: Status
   }
@@ -37,6 +39,8 @@ final class Listing: @unchecked Sendable {
   fileprivate(set) var leftOut: [Bytes] = []
   /// The store lies in it and was passed over.
   fileprivate(set) var holdsStore = false
+  /// What a file that is made of a stream is made of, by its number among the items.
+  fileprivate(set) var streams: [Int: StreamFile] = [:]
   /// Sockets, which no tar can hold.
   fileprivate(set) var sockets: [Bytes] = []
 
@@ -67,6 +71,7 @@ struct Lister: Sendable {
   let root: Descriptor
   let rules: WalkRules
   let sources: SourceTree
+  var streams = StreamTable()
   /// The clock; without it nobody knows whether a directory was changed just now.
   var clock: (@Sendable () -> Timestamp)?
 
@@ -125,11 +130,7 @@ struct Lister: Sendable {
       if let wanted = above ?? (extent == .way ? sources.names(inside: path) : nil) {
         // The way to a source is looked up, not listed: the directory need not be readable.
         let directory = try root.openBeneath(path, [.pathOnly, .directory])
-        var list = [Int32]()
-        for name in wanted {
-          list.append(Int32(listing.names.count))
-          listing.names += name + [0]
-        }
+        let list = append(wanted, to: listing)
         if rules.exclusions.oneFileSystem { listing.device = try directory.status().device }
         fill(listing, list, directory, isWay: extent == .way)
         return (listing, nil)
@@ -138,17 +139,36 @@ struct Lister: Sendable {
       let names = try directory.names()
       listing.names = names.bytes
       if rules.exclusions.oneFileSystem { listing.device = try directory.status().device }
-      fill(listing, names.starts.map { Int32($0) }, directory)
+      var starts = names.starts.map { Int32($0) }
+      if !streams.isEmpty, let made = streams[path] { starts += append(Array(made.keys), to: listing) }
+      fill(listing, starts, directory)
       let after = try directory.status()
       listing.device = after.device
       // In the place of a subvolume a snapshot has a directory whose times are those of whoever looks.
       if after.inode == 2, listing.names.isEmpty, directory.isBtrfs { return (listing, nil) }
       return (listing, after)
-    } catch { listing.failure = error }
+    } catch {
+      if error.isMissing, let made = streams[path] {
+        listing.isAboveSource = true
+        fill(listing, append(Array(made.keys), to: listing), nil)
+      } else {
+        listing.failure = error
+      }
+    }
     return (listing, nil)
   }
 
-  private func fill(_ listing: Listing, _ starts: [Int32], _ directory: Descriptor, isWay: Bool = false) {
+  /// Where each begins.
+  private func append(_ names: [Bytes], to listing: Listing) -> [Int32] {
+    names.map { name in
+      defer { listing.names += name + [0] }
+      return Int32(listing.names.count)
+    }
+  }
+
+  /// `directory`: nil where it is not there.
+  private func fill(_ listing: Listing, _ starts: [Int32], _ directory: Descriptor?, isWay: Bool = false) {
+    let made = streams.isEmpty ? nil : streams[listing.path]
     listing.names.withUnsafeBytes { raw in
       guard let base = raw.baseAddress?.assumingMemoryBound(to: CChar.self) else { return }
       let bytes = raw.bindMemory(to: UInt8.self)
@@ -168,12 +188,12 @@ struct Lister: Sendable {
           UnsafeBufferPointer(rebasing: bytes[Int(a.start)..<Int(a.start + a.length)]),
           UnsafeBufferPointer(rebasing: bytes[Int(b.start)..<Int(b.start + b.length)])) < 0
       }
-      let kept =
-        listing.isAboveSource || isWay || !rules.exclusions.hasMarkers
-        ? nil
-        : rules.exclusions.keptAlone(
+      var kept: [Bytes]?
+      if let directory, !listing.isAboveSource, !isWay, rules.exclusions.hasMarkers {
+        kept = rules.exclusions.keptAlone(
           of: sorted.map { UnsafeBufferPointer(rebasing: bytes[Int($0.start)..<Int($0.start + $0.length)]) },
           in: directory)
+      }
       let ways = listing.isAboveSource ? [] : sources.names(inside: listing.path)
       listing.items.reserveCapacity(sorted.count)
       var previous: UnsafeBufferPointer<UInt8>?
@@ -193,7 +213,13 @@ struct Lister: Sendable {
           }
         }
         var item = Listing.Item(nameStart: start, nameLength: length, failure: 0, status: .unknown)
-        if let status = directory.status(of: base + Int(start)) {
+        let found = directory?.status(of: base + Int(start))
+        let failure = directory == nil ? ENOENT : errno
+        if let place = made?[Bytes(name)], make(&item, place, found, failure, in: listing) {
+          listing.items.append(item)
+          continue
+        }
+        if let status = found {
           item.status = status
           item.isAbove = listing.isAboveSource && sources.names(above: listing.path.joined(Bytes(name))) != nil
           if let store = rules.store, status.inode == store.inode, status.device == store.device {
@@ -216,10 +242,32 @@ struct Lister: Sendable {
             continue
           }
         } else {
-          item.failure = errno
+          item.failure = failure
         }
         listing.items.append(item)
       }
     }
+  }
+
+  /// Makes an item of a stream or of a directory that leads to one; false where what the file system has counts.
+  private func make(
+    _ item: inout Listing.Item, _ place: StreamTable.Place, _ found: Status?, _ failure: Int32, in listing: Listing
+  ) -> Bool {
+    let isMissing = found == nil && (failure == ENOENT || failure == ENOTDIR)
+    switch place {
+    case .file(let file, let status):
+      item.status = status
+      listing.streams[listing.items.count] = file
+      file.markFound()
+    case .unseen(let yields):
+      if yields, !isMissing { return false }
+      item.failure = ENOENT
+    case .directory(let status):
+      guard isMissing else { return false }
+      item.status = status
+      item.isAbove = true
+    }
+    item.isMade = true
+    return true
   }
 }

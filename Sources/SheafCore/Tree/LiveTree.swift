@@ -59,9 +59,17 @@ final class LiveTree {
     let rules = WalkRules(exclusions: exclusions, store: store.map { ($0.device, $0.inode) })
     sources = head.sources
     let wanted = sources.contains { top.isAtOrBelow($0) } ? [top] : sources.filter { $0.isAtOrBelow(top) }
-    walk = Walk(Lister(root: root, rules: rules, sources: SourceTree(wanted)), threads: processorCount())
+    // What commands and standard input gave is nowhere now.
+    let streams = head.streams.filter { $0.isAtOrBelow(top) || top.isAtOrBelow($0) }
+    let table = try StreamTable(Dictionary(uniqueKeysWithValues: Set(streams).map { ($0, .notGiven) }), now: clock()) {
+      (_) throws(Failure) in nil
+    }
+    walk = Walk(
+      Lister(root: root, rules: rules, sources: SourceTree(wanted, streams: streams), streams: table),
+      threads: processorCount())
     places = AbsentPlaces(
-      Lister(root: root, rules: rules, sources: SourceTree(sources)), gone: [], point: before, reporter: reporter)
+      Lister(root: root, rules: rules, sources: SourceTree(sources), streams: table), gone: [], point: before,
+      reporter: reporter)
   }
 
   /// Whether what the point has in that directory could not be looked at. Asked in order.
@@ -93,6 +101,11 @@ final class LiveTree {
       if isUnseen {
         let cause = SystemError("look at", path, item.failure)
         // On the way to `top`: a source that is not there may be away, what is not there in a source is gone.
+        if item.isMade {
+          unseen.add(path, ())
+          guard path.isAtOrBelow(top) else { continue }
+          return true
+        }
         if cause.isMissing, listing.isAboveSource, !sources.contains(where: { $0.isAtOrBelow(path) }) { continue }
         reporter.problem(cause.isMissing ? "is not there" : "cannot look at it: \(cause.cause)", path: path)
         unseen.add(path, ())
@@ -150,7 +163,7 @@ final class LiveTree {
   /// Whether the entry at hand is, by all that its status tells, what the line says: a look into it can be spared. So it
   /// is, too, where it could not be looked at.
   func isAs(_ line: Line) -> Bool {
-    if isUnseen { return true }
+    if isUnseen || item.isMade && line.kind == .directory { return true }
     let s = status
     guard line.kind == s.kind, line.modified == s.modified, line.changed == s.changed, line.mode == s.mode,
       line.uid == s.uid, line.gid == s.gid, s.kind != .file || line.size == s.size, !line.hasHardLink || s.links > 1

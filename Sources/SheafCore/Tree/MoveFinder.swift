@@ -34,7 +34,7 @@ struct MoveFinder {
 
   /// nil where nothing was moved, or GNU tar could not be told.
   func find(_ lister: Lister) throws(Failure) -> Found? {
-    let look = Look()
+    let look = Look(lister.streams)
     try look.run(walk(), try point(), root, progress, places)
     guard let moves = Moves(look.moves(root)), !moves.all.isEmpty else { return nil }
     let lines = try MovedLines(moves, of: try point(), namesOf: look.carriers, spillingTo: spill)
@@ -83,6 +83,10 @@ struct MoveFinder {
     var carriers: [Bytes] = []
     private var unseen: [Bytes] = []
     private var stableInodes: [UInt64: Bool] = [:]
+    /// A directory that leads to one is not moved: what is known of the stream stays at its path.
+    private let streams: StreamTable
+
+    init(_ streams: StreamTable) { self.streams = streams }
 
     func run(
       _ walk: Walk, _ old: PointReader, _ root: Descriptor, _ progress: Progress, _ places: AbsentPlaces
@@ -179,7 +183,9 @@ struct MoveFinder {
       // The archives that a rebuilt manifest was made of do not tell the inode; and what a full set carries, a replay by
       // tar does not have.
       let isFile = line.kind == .file && line.size > 0 && line.links == 1 && !line.hasHardLink
-      guard isFile || line.kind == .directory, line.inode != 0, !line.isCarried else { return }
+      guard isFile || line.kind == .directory, line.inode != 0, !line.isCarried,
+        streams.isEmpty || !streams.leads(through: Bytes(line.path))
+      else { return }
       gone.add(
         line.parent,
         {
@@ -194,7 +200,7 @@ struct MoveFinder {
       let isDirectory = status.kind == .directory
       // Nothing next to a source is ours to move.
       guard isDirectory || (status.kind == .file && status.size > 0 && status.links == 1), !listing.isAboveSource,
-        !item.isAbove
+        !item.isAbove, !item.isMade
       else { return }
       let isStable = isStable(status.device, listing.path, root)
       if isDirectory, !isStable { return }

@@ -11,13 +11,14 @@ struct SourceTree: Sendable {
   private let inside: [Bytes: [Bytes]]
   private let all: Set<Bytes>
 
-  init(_ given: [Bytes]) {
-    all = Set(given)
-    sources = all.sorted { PathOrder.compareDirectories($0, $1) < 0 }
+  /// `streams`: paths of files that are made of streams, to which the directories lead as to sources.
+  init(_ given: [Bytes], streams: [Bytes] = []) {
+    all = Set(given + streams)
+    sources = Set(given).sorted { PathOrder.compareDirectories($0, $1) < 0 }
     var above: [Bytes: [Bytes]] = [:]
     var inside: [Bytes: [Bytes]] = [:]
     var top: Bytes?
-    for source in sources {
+    for source in all.sorted(by: { PathOrder.compareDirectories($0, $1) < 0 }) {
       let isInside = top.map { source.isAtOrBelow($0) } ?? false
       if !isInside { top = source }
       var path = source

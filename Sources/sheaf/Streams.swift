@@ -1,0 +1,36 @@
+/// Files that are made of what a command or standard input gives, as the user names them.
+import Posix
+import SheafCore
+
+enum Streams {
+  /// From `PATH=COMMAND`: the path ends at the first `=`.
+  static func command(_ text: Bytes) throws -> StreamSource {
+    guard let mark = text.firstIndex(of: UInt8(ascii: "=")), mark > 0 else {
+      throw Failure(
+        .usage, "'\(Show.path(text))' does not say which file the command's output becomes",
+        hint: "--command PATH=COMMAND, as in --command 'db.sql=pg_dump shop'")
+    }
+    let command = Bytes(text[(mark + 1)...])
+    guard command.contains(where: { $0 != 32 }) else {
+      throw Failure(.usage, "there is no command after '\(Show.path(text))'")
+    }
+    return StreamSource(path: try path(Bytes(text[..<mark])), origin: .command(command))
+  }
+
+  static func standardInput(_ name: Bytes) throws -> StreamSource {
+    guard !Descriptor.standardInput.isTerminal else {
+      throw Failure(
+        .usage, "standard input is a terminal, from which nothing is saved",
+        hint: "COMMAND | sheaf backup --stdin-name PATH, or better --command PATH=COMMAND")
+    }
+    return StreamSource(path: try path(name), origin: .standardInput)
+  }
+
+  private static func path(_ name: Bytes) throws -> Bytes {
+    let last = name.split(separator: 47, omittingEmptySubsequences: false).last.map { Bytes($0) } ?? []
+    guard !last.isEmpty, last != [46], last != [46, 46] else {
+      throw Failure(.usage, "'\(Show.path(name))' names no file", hint: "as in /dumps/shop.sql")
+    }
+    return try Sources.absolute([name])[0]
+  }
+}
