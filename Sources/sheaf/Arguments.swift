@@ -107,6 +107,24 @@ struct Size: ExpressibleByArgument {
   }
 }
 
+/// How old something is: `12h`, `3d`, `1m14d`.
+struct Age: ExpressibleByArgument {
+  let seconds: Int64
+  init?(argument: String) {
+    guard let seconds = PointQuery.age(argument) else { return nil }
+    self.seconds = seconds
+  }
+}
+
+/// How many points to keep: a number, or `all`.
+struct KeepCount: ExpressibleByArgument {
+  let count: Int
+  init?(argument: String) {
+    guard let count = argument == "all" ? Int.max : Int(argument) else { return nil }
+    self.count = count
+  }
+}
+
 /// A length of time: `90s`, `15m`, `2h`, `1d`; a number alone counts seconds.
 struct Duration: ExpressibleByArgument {
   let seconds: Int

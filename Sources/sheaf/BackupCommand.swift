@@ -14,7 +14,10 @@ struct BackupCommand: ParsableCommand {
 
   @OptionGroup var store: StoreOptions
 
-  @Argument(help: ArgumentHelp("What to save: folders or files.", valueName: "SOURCE"))
+  @Argument(
+    help: ArgumentHelp(
+      "What to save: folders or files; or FROM=AS, a folder that is saved as if it lay elsewhere.", valueName: "SOURCE")
+  )
   var sources: [RawText] = []
 
   @Option(
@@ -46,6 +49,9 @@ struct BackupCommand: ParsableCommand {
 
   @Flag(help: "Write a full set.")
   var full = false
+
+  @Option(help: ArgumentHelp("Write a full set if the last one is as old as AGE: 30d, 2w, 1m.", valueName: "AGE"))
+  var fullEvery: Age?
 
   @Flag(help: "Write a set that builds on the last full one.")
   var differential = false
@@ -115,7 +121,9 @@ struct BackupCommand: ParsableCommand {
       throw Failure(.usage, "level \(level) is out of range", hint: "levels go from 0 to 12")
     }
     var options = BackupOptions()
-    options.sources = try Sources.absolute(sources.map(\.bytes) + listedSources())
+    let named = try Sources.mapped(sources.map(\.bytes))
+    options.sources = try named.sources + Sources.absolute(listedSources())
+    options.mappings = named.mappings
     options.streams = try streams()
     options.spoolDirectory = Host.spoolDirectory
     options.changesSources = changeSources
@@ -129,6 +137,7 @@ struct BackupCommand: ParsableCommand {
     if full && differential { throw Failure(.usage, "--full and --differential exclude each other") }
     options.isFull = full
     options.isDifferential = differential
+    options.fullEvery = fullEvery?.seconds
     options.series = store.series?.bytes
     options.exclusions = try exclusions()
     options.readsContents = checksum

@@ -14,15 +14,27 @@ struct PruneCommand: ParsableCommand {
 
   @OptionGroup var store: StoreOptions
 
-  @Option(help: ArgumentHelp("Keep the newest N points.", valueName: "N")) var keepLast: Int?
-  @Option(help: ArgumentHelp("Keep a point of each of N hours.", valueName: "N")) var keepHourly: Int?
-  @Option(help: ArgumentHelp("Keep a point of each of N days.", valueName: "N")) var keepDaily: Int?
-  @Option(help: ArgumentHelp("Keep a point of each of N weeks.", valueName: "N")) var keepWeekly: Int?
-  @Option(help: ArgumentHelp("Keep a point of each of N months.", valueName: "N")) var keepMonthly: Int?
-  @Option(help: ArgumentHelp("Keep a point of each of N years.", valueName: "N")) var keepYearly: Int?
+  @Option(help: ArgumentHelp("Keep the newest N points; N may be 'all' here and below.", valueName: "N")) var keepLast:
+    KeepCount?
+  @Option(help: ArgumentHelp("Keep a point of each of N hours.", valueName: "N")) var keepHourly: KeepCount?
+  @Option(help: ArgumentHelp("Keep a point of each of N days.", valueName: "N")) var keepDaily: KeepCount?
+  @Option(help: ArgumentHelp("Keep a point of each of N weeks.", valueName: "N")) var keepWeekly: KeepCount?
+  @Option(help: ArgumentHelp("Keep a point of each of N months.", valueName: "N")) var keepMonthly: KeepCount?
+  @Option(help: ArgumentHelp("Keep a point of each of N years.", valueName: "N")) var keepYearly: KeepCount?
 
   @Option(help: ArgumentHelp("Keep what is no older than AGE, counted from the newest point.", valueName: "AGE"))
   var keepWithin: RawText?
+
+  @Option(help: ArgumentHelp("Keep a point of each hour that is no older than AGE.", valueName: "AGE"))
+  var keepHourlyWithin: RawText?
+  @Option(help: ArgumentHelp("Keep a point of each day that is no older than AGE.", valueName: "AGE"))
+  var keepDailyWithin: RawText?
+  @Option(help: ArgumentHelp("Keep a point of each week that is no older than AGE.", valueName: "AGE"))
+  var keepWeeklyWithin: RawText?
+  @Option(help: ArgumentHelp("Keep a point of each month that is no older than AGE.", valueName: "AGE"))
+  var keepMonthlyWithin: RawText?
+  @Option(help: ArgumentHelp("Keep a point of each year that is no older than AGE.", valueName: "AGE"))
+  var keepYearlyWithin: RawText?
 
   @Option(
     name: .long, help: ArgumentHelp("Keep points with this word in their comment; may be repeated.", valueName: "TEXT"))
@@ -77,21 +89,20 @@ struct PruneCommand: ParsableCommand {
       rules.drops.insert(set.point)
     }
     let counts: [(String, Int?)] = [
-      ("last", keepLast), ("hourly", keepHourly), ("daily", keepDaily), ("weekly", keepWeekly),
-      ("monthly", keepMonthly), ("yearly", keepYearly),
+      ("last", keepLast?.count), ("hourly", keepHourly?.count), ("daily", keepDaily?.count),
+      ("weekly", keepWeekly?.count), ("monthly", keepMonthly?.count), ("yearly", keepYearly?.count),
     ]
     for (name, count) in counts {
       guard let count else { continue }
       guard count >= 0 else { throw Failure(.usage, "--keep-\(name) \(count) is below zero") }
       if let period = KeepRules.Period(rawValue: name) { rules.periods[period] = count } else { rules.last = count }
     }
-    if let keepWithin {
-      guard let seconds = PointQuery.age(keepWithin.bytes.shown) else {
-        throw Failure(
-          .usage, "'\(Show.path(keepWithin.bytes))' is no age", hint: "30d, 12h, 8w, 6m (of 30 days), 1y (of 365 days)")
-      }
-      rules.within = seconds
-    }
+    rules.within = try Self.age(keepWithin)
+    let ages: [(KeepRules.Period, RawText?)] = [
+      (.hourly, keepHourlyWithin), (.daily, keepDailyWithin), (.weekly, keepWeeklyWithin),
+      (.monthly, keepMonthlyWithin), (.yearly, keepYearlyWithin),
+    ]
+    for (period, age) in ages { rules.periodsWithin[period] = try Self.age(age) }
     rules.tags = keepTag.map(\.bytes)
     if rules.keepNothing {
       throw Failure(
@@ -106,6 +117,14 @@ struct PruneCommand: ParsableCommand {
       }
     }
     return rules
+  }
+
+  private static func age(_ text: RawText?) throws -> Int64? {
+    guard let text else { return nil }
+    if let seconds = PointQuery.age(text.bytes.shown) { return seconds }
+    throw Failure(
+      .usage, "'\(Show.path(text.bytes))' is no age",
+      hint: "30d, 12h, 8w, 6m (of 30 days), 1y (of 365 days), 1m14d")
   }
 
   private func printTable(_ plan: PrunePlan) {

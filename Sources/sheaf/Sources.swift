@@ -6,6 +6,44 @@ enum Sources {
   /// Bytes of a file of patterns or of sources.
   static let listLimit = 16 << 20
 
+  /// As `absolute`, of what may be `FROM=AS` as well: then `from` is a folder that is there, and `as` an absolute path.
+  /// What is there under the whole name is taken as it is.
+  static func mapped(_ given: [Bytes]) throws -> (sources: [Bytes], mappings: [SourceMapping]) {
+    var sources: [Bytes] = []
+    var mappings: [SourceMapping] = []
+    for text in given {
+      guard let (from, recorded) = try halves(text) else {
+        sources += try absolute([text])
+        continue
+      }
+      let mapping = SourceMapping(
+        from: relative((try? Host.resolved(from)) ?? from), recorded: relative(recorded))
+      guard !mappings.contains(where: { $0.recorded == mapping.recorded }) else {
+        throw Failure(.usage, "two folders are to be saved as \(Show.path([47] + mapping.recorded))")
+      }
+      sources.append(mapping.recorded)
+      if mapping.from != mapping.recorded { mappings.append(mapping) }
+    }
+    return (sources, mappings)
+  }
+
+  private static func halves(_ text: Bytes) throws -> (Bytes, Bytes)? {
+    guard text.contains(UInt8(ascii: "=")), !isThere(try absolute([text])[0]) else { return nil }
+    let marks = text.indices.filter { index in
+      text[index] == UInt8(ascii: "=") && index > 0 && text[(index + 1)...].first == 47
+    }
+    let isFolder = { (path: Bytes) in (try? Descriptor.open(path, [.pathOnly, .directory])) != nil }
+    // Where there are several, the folder that is there decides.
+    guard let mark = marks.first(where: { isFolder(Bytes(text[..<$0])) }) ?? marks.first else { return nil }
+    let recorded = Bytes(text[(mark + 1)...])
+    let parts = recorded.split(separator: 47)
+    guard !parts.isEmpty, !parts.contains([46]), !parts.contains([46, 46]) else {
+      throw Failure(
+        .usage, "nothing can be saved as \(Show.path(recorded))", hint: "FROM=AS, as in /mnt/snapshot/home=/home")
+    }
+    return (Bytes(text[..<mark]), recorded)
+  }
+
   /// Without the leading slash. Symbolic links on the way are followed, one at the end is itself the source unless the
   /// name ends with a slash, as with tar and rsync. What is not there keeps the name it was given.
   static func absolute(_ given: [Bytes]) throws -> [Bytes] {

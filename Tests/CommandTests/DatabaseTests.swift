@@ -29,7 +29,10 @@ struct DatabaseTests {
     }
     // A database that is not there.
     try f.edit("rm app.db")
-    #expect(try f.save(["--exclude", "app.db*", "--command", "/dumps/app.db=sqlite3 -readonly '\(database)' .dump"], status: 3).unseen == 1)
+    #expect(
+      try f.save(
+        ["--exclude", "app.db*", "--command", "/dumps/app.db=sqlite3 -readonly '\(database)' .dump"], status: 3
+      ).unseen == 1)
   }
 
   /// A private cluster in memory, reached by a socket alone.
@@ -40,14 +43,21 @@ struct DatabaseTests {
     defer { cluster.stop() }
     try cluster.run("createdb", ["shop"])
     try cluster.run("psql", ["-q", "-c", "CREATE TABLE item(id int PRIMARY KEY, name text, price numeric)", "shop"])
-    try cluster.run("psql", ["-q", "-c", "INSERT INTO item SELECT n, 'item ' || n, n / 7.0 FROM generate_series(1, 20000) n", "shop"])
+    try cluster.run(
+      "psql", ["-q", "-c", "INSERT INTO item SELECT n, 'item ' || n, n / 7.0 FROM generate_series(1, 20000) n", "shop"])
     let dump: [Raw] = ["--command", "/dumps/shop.dump=\(cluster.shell("pg_dump")) -Fc -Z0 shop"]
     func rows(_ database: Raw) throws -> String {
-      try cluster.run("psql", ["-Atc", "SELECT count(*), sum(price), md5(string_agg(id || name || price, ',' ORDER BY id)) FROM item", database])
+      try cluster.run(
+        "psql",
+        [
+          "-Atc", "SELECT count(*), sum(price), md5(string_agg(id || name || price, ',' ORDER BY id)) FROM item",
+          database,
+        ])
     }
     let first = try rows("shop")
     try f.save(dump)
-    try cluster.run("psql", ["-q", "-c", "DELETE FROM item WHERE id % 3 = 0; UPDATE item SET name = 'ü' WHERE id = 1", "shop"])
+    try cluster.run(
+      "psql", ["-q", "-c", "DELETE FROM item WHERE id % 3 = 0; UPDATE item SET name = 'ü' WHERE id = 1", "shop"])
     let second = try rows("shop")
     #expect(try f.save(dump).changed == 1)
     // The server is away: the last good dump stays.

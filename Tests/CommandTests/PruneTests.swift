@@ -129,7 +129,10 @@ import Testing
     let output = try prune(f, [])
     #expect(output.text.contains("no rule was given") && output.text.contains("removed 0 sets"), "\(output)")
     #expect(try f.names() == before)
-    for wrong in [["--keep-last", "-1"], ["--keep-within", "soon"], ["--keep-daily", "x"]] as [[Raw]] {
+    for wrong in [
+      ["--keep-last", "-1"], ["--keep-within", "soon"], ["--keep-daily", "x"],
+      ["--keep-daily-within", "soon"], ["--keep-weekly-within", "0d"], ["--keep-daily", "0"],
+    ] as [[Raw]] {
       _ = try prune(f, wrong, status: 64)
     }
     #expect(try f.names() == before)

@@ -27,9 +27,10 @@ extension Fixture {
       }
       unpacked = chain
       let lines = point.tree.differences(to: try Snapshot(of: target.joined(inside.bytes)), .ignoring(.holes))
-      let left = lines.filter {
-        !isLimitOfTar($0, point.tree) && !(lagging && isOfLargeFile($0, point.tree)) && !isKnown($0)
-      } + outputDifferences(point, in: target)
+      let left =
+        lines.filter {
+          !isLimitOfTar($0, point.tree) && !(lagging && isOfLargeFile($0, point.tree)) && !isKnown($0)
+        } + outputDifferences(point, in: target)
       #expect(left == [], "tar, \(point.set), \(story)")
     }
     Scratch.remove(target)

@@ -39,6 +39,11 @@ import Testing
     #expect(kept { $0.periods[.yearly] = 5 } == ["2025-12-31T23", "2026-11-24T07"])
     #expect(
       kept { $0.within = 86400 + 6 * 3600 } == ["2026-11-23T01", "2026-11-23T09", "2026-11-24T06", "2026-11-24T07"])
+    #expect(kept { $0.periodsWithin[.daily] = 86400 + 6 * 3600 } == ["2026-11-23T09", "2026-11-24T07"])
+    #expect(
+      kept { $0.periodsWithin[.monthly] = 300 * 86400 } == ["2026-01-31T12", "2026-02-01T12", "2026-11-24T07"])
+    #expect(kept { $0.periodsWithin[.daily] = 0 } == [])
+    #expect(kept { $0.periods[.daily] = .max }.count == 10)
     // With places to spare the oldest stays, too.
     #expect(
       kept { $0.periods[.weekly] = 99 } == [
@@ -50,6 +55,17 @@ import Testing
       #expect(kept { $0.tags = [Bytes(tag)] } == ["2026-01-31T12"])
     }
     #expect(kept { $0.tags = [Bytes("mov"), Bytes("")] } == Self.times.filter { $0 != "2026-01-31T12" })
+  }
+
+  @Test(
+    arguments: [
+      ("90s", 90), ("5min", 300), ("1m14d", 44 * 86400), ("1y2m3w4d5h6min7s", 0), ("2w3d", 17 * 86400),
+      ("14d1m", nil), ("1d1d", nil), ("d", nil), ("", nil), ("1", nil), ("1x", nil), ("1d2", nil), ("-1d", nil),
+      ("9999999d", nil),
+    ] as [(String, Int64?)]) func ages(text: String, seconds: Int64?)
+  {
+    let told: Int64 = (365 + 60 + 21 + 4) * 86400 + 5 * 3600 + 6 * 60 + 7
+    #expect(PointQuery.age(text) == (seconds == 0 ? told : seconds))
   }
 
   @Test func together() {

@@ -5,7 +5,7 @@ import Tar
 
 /// Not for use from several threads.
 final class LargeReader {
-  private let root: Descriptor
+  private let root: SourceRoot
   private let look: SourceLook
   private let progress: Progress
   private let hasher = SHA256()
@@ -15,7 +15,7 @@ final class LargeReader {
   private(set) var bytesRead: Int64 = 0
 
   init(
-    root: Descriptor, owners: OwnerNames, progress: Progress, reporter: any Reporter,
+    root: SourceRoot, owners: OwnerNames, progress: Progress, reporter: any Reporter,
     clock: @escaping @Sendable () -> Timestamp
   ) {
     self.root = root
@@ -33,6 +33,10 @@ final class LargeReader {
   /// Of a directory that is to be saved; none where it is away for the moment.
   func attributes(ofDirectory name: Bytes, in parent: Bytes) throws(SystemError) -> [Attribute] {
     do throws(SystemError) {
+      if root.isMappedTop(parent.joined(name)) {
+        let top = try root.openBeneath(parent.joined(name), [.read, .directory])
+        return look.within(try top.attributes(), of: parent.joined(name))
+      }
       if directory?.path != parent { directory = (parent, try root.openBeneath(parent, [.pathOnly, .directory])) }
       return look.within(try directory!.descriptor.attributes(of: name), of: parent.joined(name))
     } catch {

@@ -3,7 +3,7 @@ import Posix
 import Tar
 
 final class Packer {
-  private let root: Descriptor
+  private let root: SourceRoot
   private let look: SourceLook
   private let compressor: Compressor
   private let reporter: any Reporter
@@ -19,7 +19,7 @@ final class Packer {
   private var directory: (path: Bytes, descriptor: Descriptor)?
 
   init(
-    root: Descriptor, owners: OwnerNames, level: Int, set: SetID, isFull: Bool, untold: UntoldContents,
+    root: SourceRoot, owners: OwnerNames, level: Int, set: SetID, isFull: Bool, untold: UntoldContents,
     reporter: any Reporter, progress: Progress, clock: @escaping @Sendable () -> Timestamp
   ) {
     self.root = root

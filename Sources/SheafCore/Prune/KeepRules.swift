@@ -11,6 +11,8 @@ public struct KeepRules: Sendable {
   public var periods: [Period: Int] = [:]
   /// Seconds, counted back from the newest point: what is not older.
   public var within: Int64?
+  /// The same of single periods: of the hours, days … that are not older, the newest point each.
+  public var periodsWithin: [Period: Int64] = [:]
   /// Words of comments.
   public var tags: [Bytes] = []
   /// Points that no rule keeps.
@@ -19,11 +21,12 @@ public struct KeepRules: Sendable {
   public init() {}
 
   /// Without any rule everything is kept, but for what is to be dropped.
-  public var isEmpty: Bool { last == nil && periods.isEmpty && within == nil && tags.isEmpty }
+  public var isEmpty: Bool { last == nil && periods.isEmpty && within == nil && periodsWithin.isEmpty && tags.isEmpty }
 
   /// Whether rules were given that keep no point, whatever there is.
   public var keepNothing: Bool {
-    !isEmpty && (last ?? 0) == 0 && periods.values.allSatisfy { $0 == 0 } && (within ?? 0) == 0 && tags.isEmpty
+    !isEmpty && (last ?? 0) == 0 && periods.values.allSatisfy { $0 == 0 } && (within ?? 0) == 0
+      && periodsWithin.values.allSatisfy { $0 == 0 } && tags.isEmpty
   }
 
   public struct Point: Sendable {
@@ -64,8 +67,20 @@ public struct KeepRules: Sendable {
         reasons[oldest.set, default: []].append("\(period.rawValue) (oldest)")
       }
     }
+    func isWithin(_ point: Point, _ age: Int64) -> Bool {
+      point.started.seconds >= newest.started.seconds.subtracting(saturating: age)
+    }
+    for period in Period.allCases {
+      guard let age = periodsWithin[period], age > 0 else { continue }
+      var seen: Set<Int64> = []
+      for point in newestFirst where isWithin(point, age) {
+        if seen.insert(Self.number(of: period, point.started)).inserted {
+          reasons[point.set, default: []].append("\(period.rawValue) within")
+        }
+      }
+    }
     for point in newestFirst {
-      if let within, point.started.seconds >= newest.started.seconds.subtracting(saturating: within) {
+      if let within, isWithin(point, within) {
         reasons[point.set, default: []].append("within")
       }
       if tags.contains(where: { point.has(tag: $0) }) { reasons[point.set, default: []].append("tag") }

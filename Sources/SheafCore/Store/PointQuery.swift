@@ -124,8 +124,25 @@ public enum PointQuery {
     return result
   }
 
-  /// Seconds of `90s`, `5min`, `12h`, `3d`, `2w`, `6m`, `1y`.
+  /// Seconds of `90s`, `5min`, `12h`, `3d`, `2w`, `6m`, `1y`, and of several in a row, the largest unit first: `1m14d`.
   public static func age(_ text: String) -> Int64? {
+    var rest = text[...]
+    var sum: Int64 = 0
+    var unit = Int64.max
+    repeat {
+      let digits = rest.prefix { $0.isASCII && $0.isNumber }
+      let letters = rest.dropFirst(digits.count).prefix { $0.isASCII && $0.isLetter }
+      guard let seconds = single(String(digits + letters)), let one = single("1" + String(letters)), one < unit else {
+        return nil
+      }
+      unit = one
+      sum += seconds
+      rest = rest.dropFirst(digits.count + letters.count)
+    } while !rest.isEmpty
+    return sum
+  }
+
+  private static func single(_ text: String) -> Int64? {
     let digits = text.prefix { $0.isASCII && $0.isNumber }
     guard let n = Int64(digits), n < 1_000_000 else { return nil }
     switch text.dropFirst(digits.count) {

@@ -28,9 +28,10 @@ struct StreamTable: Sendable {
 
   init() {}
 
-  /// `before`: what the point that is compared with tells of a path. `now`: of directories that are made anew.
+  /// `before`: what the point that is compared with tells of a path. `now`: of directories that are made anew. `mapped`: what is read from another
+  /// place; the folders above need not be there.
   init(
-    _ streams: [Bytes: State], now: Timestamp, before: (Bytes) throws(Failure) -> Entry?
+    _ streams: [Bytes: State], mapped: [Bytes] = [], now: Timestamp, before: (Bytes) throws(Failure) -> Entry?
   ) throws(Failure) {
     for (path, state) in streams.sorted(by: { $0.key.lexicographicallyPrecedes($1.key) }) {
       switch state {
@@ -40,11 +41,18 @@ struct StreamTable: Sendable {
       case .lost: put(.unseen(yields: false), at: path)
       case .notGiven: put(.unseen(yields: true), at: path)
       }
-      var parent = path.splitAtName.parent
-      while !parent.isEmpty, self[parent.splitAtName.parent]?[parent.splitAtName.name] == nil {
-        put(.directory(try Self.status(ofDirectory: before(parent), now)), at: parent)
-        parent = parent.splitAtName.parent
-      }
+      try putParents(of: path, now, before)
+    }
+    for path in mapped { try putParents(of: path, now, before) }
+  }
+
+  private mutating func putParents(
+    of path: Bytes, _ now: Timestamp, _ before: (Bytes) throws(Failure) -> Entry?
+  ) throws(Failure) {
+    var parent = path.splitAtName.parent
+    while !parent.isEmpty, self[parent.splitAtName.parent]?[parent.splitAtName.name] == nil {
+      put(.directory(try Self.status(ofDirectory: before(parent), now)), at: parent)
+      parent = parent.splitAtName.parent
     }
   }
 

@@ -6,6 +6,8 @@ import Tar
 public struct BackupOptions: Sendable {
   /// Absolute paths without the leading slash; empty: those the series remembers.
   public var sources: [Bytes] = []
+  /// Of the sources, those that are read from another place.
+  public var mappings: [SourceMapping] = []
   /// Files that are made of what commands or standard input give.
   public var streams: [StreamSource] = []
   /// Where these lie until their ends are known.
@@ -18,6 +20,8 @@ public struct BackupOptions: Sendable {
   /// Paths, written as the sources are, whose contents are deleted and not only unmounted.
   public var gone: [Bytes] = []
   public var isFull = false
+  /// Seconds, after which a new chain is begun.
+  public var fullEvery: Int64?
   /// Build on the last full set; only where everything can be looked at.
   public var isDifferential = false
   public var series: Bytes?
@@ -173,6 +177,7 @@ public struct Backup {
       try checkMachine(last)
       if let why = try sourcesReason(last), reason == nil { reason = why }
     }
+    if reason == nil, let newest { reason = try ageReason(series, newest) }
     let streams = try takeStreams(remembered: series.newestHead()?.streams ?? [])
     let run = Run(self, series: series, lock: lock, name: name, host: host, rules: rules, streams: streams)
     guard let newest else {
@@ -307,6 +312,13 @@ public struct Backup {
     } else {
       reporter.note("'sheaf verify' found damage in older sets on \(day): see 'sheaf points'")
     }
+  }
+
+  /// Where the newest chain has become too long for what the user wants.
+  private func ageReason(_ series: Series, _ newest: SetName) throws(Failure) -> String? {
+    guard let every = options.fullEvery, let full = try? series.chain(of: newest).last else { return nil }
+    let age = clock().seconds.subtracting(saturating: try series.head(full).started.seconds)
+    return age >= every ? "the last one is \(age / 86400) days old" : nil
   }
 
   /// In a store that was not encrypted before, the first set that is stands by itself; the others go on being read.
@@ -448,7 +460,7 @@ private struct Run {
         "the clock was set back: it says \(PointName.text(started)), the newest point \(PointName.text(before))"
       )
     }
-    let root = try system { () throws(SystemError) in try Descriptor.open(Bytes("/"), [.pathOnly, .directory]) }
+    let root = try system { () throws(SystemError) in try SourceRoot(options.mappings) }
     let missing = try missingSources(sources, root)
     try refuseStore(sources, root)
 
@@ -458,7 +470,9 @@ private struct Run {
     let reader = LargeReader(
       root: root, owners: owners, progress: task.progress, reporter: task.reporter, clock: task.clock)
     let before = previous.flatMap { previous in series.map { PointBefore(series: $0, chain: previous.chain) } }
-    let table = try StreamTable(streams, now: started) { (path) throws(Failure) in try before?.entry(path) }
+    let table = try StreamTable(streams, mapped: root.mapped, now: started) { (path) throws(Failure) in
+      try before?.entry(path)
+    }
     let lister = Lister(root: root, rules: rules, sources: sources, streams: table, clock: task.clock)
 
     if kind == .differential, try isSomethingAway(lister) { return nil }
@@ -727,14 +741,15 @@ private struct Run {
   }
 
   /// The store is never saved, so a source inside it is refused.
-  private func refuseStore(_ sources: SourceTree, _ root: Descriptor) throws(Failure) {
+  private func refuseStore(_ sources: SourceTree, _ root: SourceRoot) throws(Failure) {
     guard let store = rules.store else { return }
     for source in sources.sources {
-      var path = source
+      let place = root.place(of: source)
+      var path = place
       while !path.isEmpty {
-        let status = try? root.openBeneath(path, [.pathOnly, .noFollow]).status()
+        let status = try? root.unmapped(path, [.pathOnly, .noFollow]).status()
         if let status, status.device == store.device, status.inode == store.inode {
-          let what = path == source ? "is the store itself" : "lies in the store"
+          let what = path == place ? "is the store itself" : "lies in the store"
           throw Failure(.usage, "the source \(Show.path([47] + source)) \(what), which is not backed up into itself")
         }
         path = path.splitAtName.parent
@@ -743,12 +758,9 @@ private struct Run {
   }
 
   /// Throws where none is there.
-  private func missingSources(_ sources: SourceTree, _ root: Descriptor) throws(Failure) -> [Bytes] {
+  private func missingSources(_ sources: SourceTree, _ root: SourceRoot) throws(Failure) -> [Bytes] {
     let missing = sources.sources.filter { path in
-      let (parent, name) = path.splitAtName
-      if path.isEmpty { return false }
-      guard let directory = try? root.openBeneath(parent, [.pathOnly, .directory]) else { return true }
-      return (try? directory.status(of: name)) == nil
+      !path.isEmpty && (try? root.status(of: path)) == nil
     }
     if missing.count == sources.sources.count, !missing.isEmpty, streams.isEmpty {
       let names = missing.map { Show.path([47] + $0) }.joined(separator: ", ")

@@ -16,7 +16,7 @@ final class Room {
   }
 
   /// Whether the sources' file systems hold more than there is room for: only then it is worth a look at each file.
-  func mayBeShort(of sources: SourceTree, _ root: Descriptor) -> Bool {
+  func mayBeShort(of sources: SourceTree, _ root: SourceRoot) -> Bool {
     guard let free else { return false }
     var devices: Set<UInt64> = []
     var used: Int64 = 0

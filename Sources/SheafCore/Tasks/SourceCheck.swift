@@ -46,7 +46,15 @@ struct SourceCheck {
 
   /// Those that were named, where the series remembers others.
   func check(remembered: [Bytes]) throws(Failure) {
-    for source in options.sources {
+    for mapping in options.mappings {
+      guard (try? Descriptor.open([47] + mapping.from, [.pathOnly, .directory])) != nil else {
+        throw Failure(
+          .usage,
+          "\(Show.path([47] + mapping.from)), which is to be saved as \(Show.path([47] + mapping.recorded)), "
+            + "is no folder", hint: "is it mounted?")
+      }
+    }
+    for source in options.sources where !options.mappings.contains(where: { source == $0.recorded }) {
       let (parent, name) = source.splitAtName
       let folder = try? Descriptor.open([47] + parent, [.pathOnly, .directory])
       guard let folder, !source.isEmpty, let status = try? folder.status(of: name) else {

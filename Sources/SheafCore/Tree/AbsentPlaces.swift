@@ -47,7 +47,7 @@ final class AbsentPlaces {
   /// Whether names in this directory may have to be looked at more closely: sources or mount points are among them.
   func mayHoldPlaces(_ listing: Listing) -> Bool {
     listing.isAboveSource || !lister.sources.names(inside: listing.path).isEmpty
-      || (mounts.map { $0.hasMounts(in: listing.path) } ?? true)
+      || (mounts.map { $0.hasMounts(in: lister.root.place(of: listing.path)) } ?? true)
   }
 
   /// Whether what is gone from a directory, at whatever depth below one that is held, is to be kept.
@@ -62,18 +62,22 @@ final class AbsentPlaces {
   /// Which file system begins at an entry of a directory, or holds it where it is a source; nil where there is nothing
   /// to be said. `around`: the device of the directory it is in.
   func mark(_ path: Bytes, _ item: Listing.Item, around device: UInt64?) -> FileSystemMark? {
-    guard item.failure == 0, item.status.kind == .directory, !item.isAbove else { return nil }
+    guard item.failure == 0, item.status.kind == .directory, !item.isAbove, !lister.root.isMappedTop(path) else {
+      // Each snapshot is another file system.
+      return nil
+    }
     return mark(path, on: item.status.device, around: device)
   }
 
   private func mark(_ path: Bytes, on own: UInt64, around device: UInt64?) -> FileSystemMark? {
     // Subvolumes of btrfs have devices of their own and are no mount points: they come and go with their data.
-    let isTop = mounts.map { $0.mount(at: path) != nil } ?? (device.map { $0 != own } ?? false)
+    let place = lister.root.place(of: path)
+    let isTop = mounts.map { $0.mount(at: place) != nil } ?? (device.map { $0 != own } ?? false)
     let isElsewhere = lister.sources.isSource(path) && own != rootDevice
     guard isTop || isElsewhere, let here = try? lister.root.openBeneath(path, [.pathOnly, .directory]) else {
       return nil
     }
-    let mount = mounts?.mount(of: path)
+    let mount = mounts?.mount(of: place)
     var identity = here.fileSystemIdentity(mount?.0)
     // Where only the type is known, what lies on the next mount point below would look the same.
     if !isTop, !identity.contains(UInt8(ascii: "-")), let mount { identity += Bytes("@/") + mount.at }
@@ -127,7 +131,9 @@ final class AbsentPlaces {
   private func reason(
     _ path: Bytes, _ now: FileSystemMark?, _ before: FileSystemMark?, _ wasUnseen: Bool
   ) throws(Failure) -> String? {
-    if let before, now?.identity != before.identity || before.isTop && now?.isTop == false {
+    if let before, !lister.root.isMappedTop(path),
+      now?.identity != before.identity || before.isTop && now?.isTop == false
+    {
       // What was a source and is part of another one now.
       if !before.isTop, !lister.sources.isSource(path) { return nil }
       let known = try names(path)
@@ -239,6 +245,6 @@ final class AbsentPlaces {
   /// unmounted, meanwhile.
   func isMounted(_ path: Bytes) -> Bool {
     mounts = MountTable.current()
-    return mounts.map { $0.mount(at: path) != nil } ?? true
+    return mounts.map { $0.mount(at: lister.root.place(of: path)) != nil } ?? true
   }
 }

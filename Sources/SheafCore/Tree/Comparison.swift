@@ -90,7 +90,7 @@ final class Comparison {
   private var hasOwnEntry = false
   private var stores = false
   private var stableInodes: [UInt64: Bool] = [:]
-  private let root: Descriptor
+  private let root: SourceRoot
 
   private struct FileIdentity: Hashable {
     var device: UInt64
@@ -388,6 +388,8 @@ final class Comparison {
   }
 
   private func hasStableInodes(_ device: UInt64, _ directory: Bytes) -> Bool {
+    // Each snapshot may have others.
+    if root.isMapped(directory) { return false }
     if let known = stableInodes[device] { return known }
     guard let here = try? root.openBeneath(directory, [.pathOnly, .directory]), (try? here.status().device) == device
     else { return false }

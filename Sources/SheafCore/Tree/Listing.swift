@@ -68,7 +68,7 @@ struct WalkRules: Sendable {
 
 /// Lists one directory by the rules.
 struct Lister: Sendable {
-  let root: Descriptor
+  let root: SourceRoot
   let rules: WalkRules
   let sources: SourceTree
   var streams = StreamTable()
@@ -140,6 +140,7 @@ struct Lister: Sendable {
       listing.names = names.bytes
       if rules.exclusions.oneFileSystem { listing.device = try directory.status().device }
       var starts = names.starts.map { Int32($0) }
+      starts += append(root.mappedNames(in: path), to: listing)
       if !streams.isEmpty, let made = streams[path] { starts += append(Array(made.keys), to: listing) }
       fill(listing, starts, directory)
       let after = try directory.status()
@@ -148,9 +149,11 @@ struct Lister: Sendable {
       if after.inode == 2, listing.names.isEmpty, directory.isBtrfs { return (listing, nil) }
       return (listing, after)
     } catch {
-      if error.isMissing, let made = streams[path] {
+      let names = Set((streams[path] ?? [:]).keys).union(root.mappedNames(in: path))
+      if error.isMissing, !names.isEmpty {
         listing.isAboveSource = true
-        fill(listing, append(Array(made.keys), to: listing), nil)
+        listing.names = []
+        fill(listing, append(Array(names), to: listing), nil)
       } else {
         listing.failure = error
       }
@@ -169,6 +172,7 @@ struct Lister: Sendable {
   /// `directory`: nil where it is not there.
   private func fill(_ listing: Listing, _ starts: [Int32], _ directory: Descriptor?, isWay: Bool = false) {
     let made = streams.isEmpty ? nil : streams[listing.path]
+    let mapped = root.mappedNames(in: listing.path)
     listing.names.withUnsafeBytes { raw in
       guard let base = raw.baseAddress?.assumingMemoryBound(to: CChar.self) else { return }
       let bytes = raw.bindMemory(to: UInt8.self)
@@ -213,8 +217,13 @@ struct Lister: Sendable {
           }
         }
         var item = Listing.Item(nameStart: start, nameLength: length, failure: 0, status: .unknown)
-        let found = directory?.status(of: base + Int(start))
-        let failure = directory == nil ? ENOENT : errno
+        var found = directory?.status(of: base + Int(start))
+        var failure = directory == nil ? ENOENT : errno
+        if !mapped.isEmpty, mapped.contains(where: { $0.elementsEqual(name) }) {
+          do throws(SystemError) { found = try root.status(of: listing.path.joined(Bytes(name))) } catch {
+            (found, failure) = (nil, error.code)
+          }
+        }
         if let place = made?[Bytes(name)], make(&item, place, found, failure, in: listing) {
           listing.items.append(item)
           continue

@@ -4,7 +4,7 @@ import Tar
 
 /// Not for use from several threads.
 final class LiveTree {
-  private let root: Descriptor
+  private let root: SourceRoot
   private let walk: Walk
   private let top: Bytes
   private let sources: [Bytes]
@@ -45,7 +45,7 @@ final class LiveTree {
     before: PointBefore, reporter: any Reporter, progress: Progress,
     clock: @escaping @Sendable () -> Timestamp
   ) throws(Failure) {
-    root = try system { () throws(SystemError) in try Descriptor.open(Bytes("/"), [.pathOnly, .directory]) }
+    root = try system { () throws(SystemError) in try SourceRoot() }
     self.top = top
     self.readsContents = readsContents
     self.reporter = reporter

@@ -8,7 +8,7 @@ import Posix
 import Tar
 
 struct MoveFinder {
-  let root: Descriptor
+  let root: SourceRoot
   /// Of the source, once more.
   let walk: () -> Walk
   /// The point, once more.
@@ -89,7 +89,7 @@ struct MoveFinder {
     init(_ streams: StreamTable) { self.streams = streams }
 
     func run(
-      _ walk: Walk, _ old: PointReader, _ root: Descriptor, _ progress: Progress, _ places: AbsentPlaces
+      _ walk: Walk, _ old: PointReader, _ root: SourceRoot, _ progress: Progress, _ places: AbsentPlaces
     ) throws(Failure) {
       var hasOld = try old.next()
       func lose() throws(Failure) {
@@ -161,7 +161,7 @@ struct MoveFinder {
     }
 
     /// Whether what has the same name is the same, as far as one can tell without looking into it.
-    private func isSame(_ item: Listing.Item, _ line: Line, _ listing: Listing, _ root: Descriptor) -> Bool {
+    private func isSame(_ item: Listing.Item, _ line: Line, _ listing: Listing, _ root: SourceRoot) -> Bool {
       let status = item.status
       if status.kind != line.kind { return false }
       if status.inode == line.inode { return true }
@@ -169,7 +169,8 @@ struct MoveFinder {
       return line.inode == 0 || item.isAbove
     }
 
-    private func isStable(_ device: UInt64, _ directory: Bytes, _ root: Descriptor) -> Bool {
+    private func isStable(_ device: UInt64, _ directory: Bytes, _ root: SourceRoot) -> Bool {
+      if root.isMapped(directory) { return false }
       if let known = stableInodes[device] { return known }
       guard let here = try? root.openBeneath(directory, [.pathOnly, .directory]),
         (try? here.status().device) == device
@@ -195,7 +196,7 @@ struct MoveFinder {
         }, isDirectory: line.kind == .directory)
     }
 
-    private func add(new item: Listing.Item, _ listing: Listing, _ root: Descriptor) {
+    private func add(new item: Listing.Item, _ listing: Listing, _ root: SourceRoot) {
       let status = item.status
       let isDirectory = status.kind == .directory
       // Nothing next to a source is ours to move.
@@ -216,7 +217,7 @@ struct MoveFinder {
     }
 
     /// The tops of what was moved.
-    func moves(_ root: Descriptor) -> [Move] {
+    func moves(_ root: SourceRoot) -> [Move] {
       let pairs = pairs()
       let matched = new.candidates.indices.filter { pairs[$0] >= 0 }
       if matched.isEmpty { return [] }
@@ -301,7 +302,7 @@ struct MoveFinder {
     }
 
     /// Whether the nearest directory above that still exists is on this file system. (Inode numbers are told without.)
-    private func isOn(_ device: UInt64, _ path: Bytes, _ root: Descriptor) -> Bool {
+    private func isOn(_ device: UInt64, _ path: Bytes, _ root: SourceRoot) -> Bool {
       var path = path.splitAtName.parent
       while true {
         if let there = try? root.openBeneath(path, [.pathOnly, .directory, .noFollow]).status() {
