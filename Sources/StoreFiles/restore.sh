@@ -42,7 +42,21 @@ export LC_ALL TZ
 users_mask=$(umask)
 umask 077
 
-say() { printf '%s\n' "restore.sh: $*" | tr '\001-\011\013-\037\177-\377' '?' >&2; }
+# On a terminal, lines end between words.
+columns=
+if [ -t 2 ]; then columns=$(stty size <&2 2>/dev/null) && columns=${columns#* } || columns=; fi
+say() {
+  printf '%s\n' "restore.sh: $*" | tr '\001-\011\013-\037\177-\377' '?' |
+    if [ "${columns:-0}" -lt 20 ]; then cat; else
+      awk -v width="$columns" '{
+        count = split($0, word, / /)
+        line = word[1]
+        for (i = 2; i <= count; i++)
+          if (length(line " " word[i]) > width) { print line; line = word[i] } else line = line " " word[i]
+        print line
+      }'
+    fi >&2
+}
 die() { status=$1; shift; say "$*"; exit "$status"; }
 usage() { die 64 "$1 (sh restore.sh --help tells how it is used)"; }
 have() { command -v "$1" >/dev/null 2>&1; }
@@ -590,10 +604,13 @@ END
       /^\.\// && $2 == "type=file" {
         p = path(substr($1, 3))
         read_tags()
-        if (key == "" || !(key in sought) || place_part[1] != id || names != "" || local ~ /,m,/) next
+        if (key == "" || !(key in sought) || place_part[1] != id || local ~ /,m,/) next
+        if (names != "") { alone[key] = p; next }
         print key, p, $3 $4 $5 $7, (canon == "" ? "-" : canon) >"found"
         delete sought[key]
-      }' && cat found >>founds && : >found)
+      }
+      # What was another name of a file that has changed since is stored by itself.
+      END { for (key in alone) if (key in sought) print key, alone[key], "-", "-" >"found" }' && cat found >>founds && : >found)
     [ ! -s "$tmp/error" ] || die 4 "$(head -n 1 "$tmp/error")"
   done <"$tmp/wanted"
 fi
@@ -778,6 +795,10 @@ fi
           like = 0
           name = ""
         } else taken[key] = p
+      } else if (part[1] == id[n] && local !~ /,m,/) {
+        # It was another name of a file that has changed since, and is stored by itself.
+        name = p
+        like = 0
       } else { print $2 >"lost"; return }
       if (name != "") {
         print key, name, p >"contents"

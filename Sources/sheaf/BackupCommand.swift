@@ -228,7 +228,8 @@ struct BackupCommand: ParsableCommand {
     json.add("files_changed", s.counts.changed)
     json.add("files_unchanged", s.unchanged)
     json.add("files_moved", s.moved)
-    json.add("files_deleted", s.counts.deleted)
+    json.add("files_deleted", s.counts.deleted - s.newlyLeftOut)
+    json.add("files_newly_left_out", s.newlyLeftOut)
     json.add("files_unseen", s.counts.unseen)
     json.add("excluded", s.excluded)
     json.add("file_systems_left_out", s.fileSystemsLeftOut)
@@ -246,9 +247,11 @@ struct BackupCommand: ParsableCommand {
     let c = s.counts
     let console = Console.shared
     if let reason = s.fullBecause, reason != "asked for" { console.note("a full set, because \(reason)") }
+    let deleted = c.deleted - s.newlyLeftOut
     var changes = [
-      "\(Words.count(c.new)) new", "\(Words.count(c.changed)) changed", "\(Words.count(c.deleted)) deleted",
+      "\(Words.count(c.new)) new", "\(Words.count(c.changed)) changed", "\(Words.count(deleted)) deleted",
     ]
+    if s.newlyLeftOut > 0 { changes.append("\(Words.count(s.newlyLeftOut)) left out from now on") }
     if s.moved > 0 { changes.append("\(Words.count(s.moved)) moved") }
     changes.append("\(Words.count(s.unchanged)) unchanged")
     if c.unseen > 0 { changes.append(console.styled("\(Words.count(c.unseen)) unseen", .yellow)) }

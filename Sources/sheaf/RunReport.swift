@@ -89,6 +89,7 @@ final class RunReport: Reporter {
       case .metadata: ".\(letter)..."
       case .moved: "=\(letter)mov"
       case .deleted: "*\(letter)del"
+      case .leftOut: "*\(letter)out"
       case .unseen: "?\(letter)..."
       case .restored: "<\(letter)..."
       }
@@ -102,6 +103,7 @@ final class RunReport: Reporter {
     case .metadata: "unchanged"
     case .moved: "moved"
     case .deleted: "deleted"
+    case .leftOut: "left_out"
     case .unseen: "unseen"
     case .restored: "restored"
     }

@@ -71,6 +71,15 @@ enum UsageMistake {
         .usage, "unknown option '\(Show.path(Arguments.unescape(word)))'",
         hint: meant.isEmpty ? help : "did you mean \(meant.joined(separator: " or "))?")
     }
+    // The store is the one thing that a command cannot do without, and other programs take it as an argument.
+    if first.hasPrefix("Unexpected argument"), let command, let name, let word = arguments.dropFirst().first,
+      !word.hasPrefix("-"), !arguments.contains(where: { $0.hasPrefix("-s") || $0.hasPrefix("--store") }),
+      options(of: command).contains("-s")
+    {
+      return Failure(
+        .usage, "no store is given: it comes after -s",
+        hint: "did you mean 'sheaf \(name) -s \(Show.word(Arguments.unescape(word)))'?")
+    }
     // It repeats words of the command line, which a shell may have made of files' names.
     let text = Show.path(Arguments.unescape(first.prefix(1).lowercased() + first.dropFirst()))
     let sentence = text.hasSuffix(".") ? text.dropLast() : text[...]

@@ -266,6 +266,25 @@ import Testing
     let byScript = try Command("sh", words).run()
     #expect(byScript.status == attack.restoreScript, "\(byScript)")
     try expectSaved(other, byScript.status)
+    for name in ["small", "mid1", "large"] as [Raw] {
+      let read = try Command.sheaf(["cat", "-s", Raw(f.store), "\(f.inside)/quaint-name/\(name)"]).run()
+      let saved = try Bytes.read(f.source.joined(Bytes("quaint-name")).joined(name.bytes))
+      #expect(saved.starts(with: read.stdout), "\(name): \(read.errorText)")
+      #expect(read.status != 0 || read.stdout == saved, "\(name): \(read.errorText)")
+    }
+    try expectNoLies(f)
+  }
+
+  /// Whatever can be made of what is left: no file is another one than it was.
+  private func expectNoLies(_ f: Fixture) throws {
+    let rebuilt = try Command.sheaf(["rebuild", "-s", Raw(f.store)]).run()
+    #expect(rebuilt.signal == 0 && [0, 1, 3, 4].contains(rebuilt.status), "\(rebuilt)")
+    let target = f.scratch.path("rebuilt")
+    let restored = try Command.sheaf(["restore", "-s", Raw(f.store), "--to", Raw(target)]).run()
+    guard restored.status == 0 else { return }
+    let tree = try Snapshot(of: target.joined(f.inside.bytes))
+    let trees = f.points.map { $0.tree.differences(to: tree).filter { $0.contains(": contents is ") } }
+    #expect(trees.contains([]), "\(rebuilt)\n\(restored)\n\(trees)")
   }
 
   // MARK: - A store that was plain

@@ -192,6 +192,28 @@ import Testing
     #expect(try run(["--exclude-from", Raw(f.scratch.path("rules"))]).errorText.contains("no longer left out"))
   }
 
+  /// What was saved before and is newly left out is still there: it is not counted as deleted.
+  @Test func whatIsNewlyLeftOutIsNotDeleted() throws {
+    let f = try Fixture(
+      TestTree([
+        "b c": .directory(["x": .file("x"), "deep": .directory(["y": .file("y")])]), "k.log": .file("k"),
+        "gone": .directory(["z": .file("z")]), "stays": .file("s"),
+      ]))
+    try f.save()
+    try f.edit("rm -r gone")
+    let words: [Raw] = ["backup", "-s", Raw(f.store), "--exclude", "*.log", "--exclude", "b c"]
+    let dry = try f.sheaf(words + ["-n", "-v"])
+    // The folder with three entries and the log; the other folder with its file.
+    #expect(dry.text.contains("2 deleted, 5 left out from now on"), "\(dry)")
+    #expect(dry.text.contains("*fout ") && dry.text.contains("*ddel "), "\(dry)")
+    #expect(dry.errorText.contains("newly left out: --exclude=*.log --exclude='b c'"), "\(dry)")
+    let summary = try f.sheaf(words + ["--json"]).json().last
+    #expect(summary?["files_deleted"] as? Int == 2 && summary?["files_newly_left_out"] as? Int == 5)
+    let next = try f.sheaf(["backup", "-s", Raw(f.store)])
+    #expect(next.text.contains("0 deleted") && !next.text.contains("from now on"), "\(next)")
+    try f.sheaf(["verify", "-q", "-s", Raw(f.store)])
+  }
+
   /// What it left is taken over by a run that was told nothing, which goes on by its rules, and says so.
   @Test(
     .enabled(if: Command.canTrace, "needs strace"),

@@ -75,4 +75,22 @@ import Testing
     let output = try f.sheaf(["prune", "-n", "-s", Raw(f.store), "--keep-tag", "mvoe", "--keep-tag", "move"])
     #expect(output.errorText.contains("'mvoe'") && !output.errorText.contains("'move'"), "\(output)")
   }
+
+  /// A store that lies right above or below what was given is named; one that is given without `-s` is understood.
+  @Test func whereTheStoreWasMeant() throws {
+    let f = try Fixture(TestTree(["a": .file("a")]))
+    try f.save()
+    let series = try f.series()
+    let name = series.splitAtName.name
+    for command in ["points", "backup", "verify"] as [Raw] {
+      let above = try f.sheaf([command, "-s", Raw(f.scratch.path)], status: 10)
+      #expect(above.errorText.contains("did you mean -s \(f.store.shown)?"), "\(above)")
+      let below = try f.sheaf([command, "-s", Raw(series)], status: 10)
+      #expect(below.errorText.contains("-s \(f.store.shown) --series \(name.shown)"), "\(below)")
+      let nowhere = try f.sheaf([command, "-s", Raw(f.scratch.path("nowhere"))], status: 10)
+      #expect(nowhere.errorText.contains("sheaf init -s"), "\(nowhere)")
+    }
+    let bare = try f.sheaf(["init", Raw(f.scratch.path("new"))], status: 64)
+    #expect(bare.errorText.contains("did you mean 'sheaf init -s \(f.scratch.path("new").shown)'?"), "\(bare)")
+  }
 }

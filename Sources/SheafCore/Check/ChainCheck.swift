@@ -42,6 +42,8 @@ private final class Family {
   /// Directories that went away or became something else, and the place of the set that says so.
   private var hidden = DirectoryTable<Int>()
   private var directory: Bytes?
+  /// The directories of each member's point.
+  private var directories: OpenDirectories
   private let foots: [SetName: Digest]
 
   private struct Member {
@@ -55,6 +57,8 @@ private final class Family {
     var failure: Failure?
     /// A set that is not in the store and holds files of the point.
     var missing: SetID?
+    /// A path of the point whose directory the point does not have.
+    var stray: Bytes?
 
     // Of the path at hand.
     var told: Told?
@@ -104,6 +108,7 @@ private final class Family {
       family.append(member)
     }
     members = family
+    directories = OpenDirectories(count: family.count)
     self.foots = foots
     self.places = places.reversed()
     merge = ManifestMerge(readers.reversed())
@@ -136,6 +141,7 @@ private final class Family {
     if let directory, line.parent.elementsEqual(directory) { return }
     let path = Bytes(line.parent)
     directory = path
+    directories.enter(path)
     var hiders: Set<Int> = []
     let _: Bool? = hidden.first(above: path) { _, place in
       hiders.insert(place)
@@ -169,6 +175,10 @@ private final class Family {
         let told = members[winner].told
       else { continue }
       digest.add(told.canonical)
+      if !directories.holds(place), members[place].stray == nil {
+        members[place].stray = Bytes(merge.readers[merge.here[0]].line.path)
+      }
+      if told.isDirectory { directories.add(Bytes(merge.readers[merge.here[0]].line.name), of: place) }
       if let id = told.missing { members[place].missing = id }
     }
   }
@@ -187,6 +197,9 @@ private final class Family {
       } else if let id = member.missing {
         let what = "files of it lie in the set with the identity \(id.text), which is not in the store"
         wrong.append((member.set, .damaged("\(member.set.text): \(what)")))
+      } else if let stray = member.stray {
+        let what = "\(Show.path([47] + stray)) has no folder to lie in"
+        wrong.append((member.set, .damaged("the manifests up to \(member.set.text) do not add up: \(what)")))
       } else if digest.finish() != foots[member.set] {
         let what = "do not add up to the point it was written for"
         wrong.append((member.set, .damaged("the manifests up to \(member.set.text) \(what)")))

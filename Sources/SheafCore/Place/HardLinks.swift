@@ -9,8 +9,9 @@ final class HardLinks: Sendable {
   private let progress: Progress
 
   private struct State {
-    /// First names that this run wrote, as called in the target. Grows with the number of inodes that have several.
-    var written: Set<Bytes> = []
+    /// First names that this run wrote, as called in the target, and what they hold. Grows with the number of inodes
+    /// that have several.
+    var written: [Bytes: Digest?] = [:]
     /// Where the first name of an inode is not restored: the first of its other names, as called in the target.
     var standIns: [Bytes: Bytes] = [:]
   }
@@ -22,8 +23,8 @@ final class HardLinks: Sendable {
     self.progress = progress
   }
 
-  /// A file that has other names was written.
-  func wrote(_ path: Bytes) { state.look { _ = $0.written.insert(path) } }
+  /// A file that has other names was written, with the contents of `digest`.
+  func wrote(_ path: Bytes, _ digest: Digest?) { state.look { $0.written[path] = .some(digest) } }
 
   func standIn(for first: Bytes) -> Bytes? { state.look { $0.standIns[first] } }
   func add(standIn path: Bytes, for first: Bytes) { state.look { $0.standIns[first] = path } }
@@ -54,7 +55,8 @@ final class HardLinks: Sendable {
     _ there: Status, _ entry: Entry, _ name: Bytes, _ path: Bytes, _ directory: TargetDirectory
   ) -> Bool {
     guard Placer.isWhole(there, entry, name, in: directory) else { return false }
-    if entry.kind != .file || state.look({ $0.written.contains(path) }) { return true }
+    if entry.kind != .file { return true }
+    if let written = state.look({ $0.written[path] }) { return written == entry.digest }
     guard let wanted = entry.digest,
       let file = try? directory.descriptor.open(name, [.read, .noFollow, .nonBlocking]),
       let status = try? file.status(), status.inode == there.inode, status.device == there.device

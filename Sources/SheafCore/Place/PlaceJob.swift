@@ -91,7 +91,7 @@ final class Unpacker {
         if failure != nil { throw SystemError.unfit("restore", file.name) }
         try placer.metadata.finish(entry, target, in: file.directory)
       }
-      if entry.links > 1, let path = options.stripped(entry.path) { links.wrote(path) }
+      if entry.links > 1, let path = options.stripped(entry.path) { links.wrote(path, entry.digest) }
     } catch {
       if let failure {
         if failure.kind == .failed { placer.lookAfter(file.directory) }

@@ -331,7 +331,7 @@ final class PlaceLine: Placing {
       try placer.placeFile(name, in: directory) { file throws(SystemError) in
         try placer.metadata.finish(entry, file, in: directory)
       }
-      if entry.links > 1, let path = stripped(entry.path) { links.wrote(path) }
+      if entry.links > 1, let path = stripped(entry.path) { links.wrote(path, entry.digest) }
       progress.add(files: 1)
       if reporter.wantsItems { reporter.item(.restored, entry.path, .file) }
     } catch { miss(entry, error, name, directory) }

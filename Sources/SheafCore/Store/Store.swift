@@ -103,8 +103,6 @@ public final class Store: Sendable {
     at path: Bytes, _ cache: ManifestCache?, _ keys: Keys?, _ series: Bytes?,
     hint advice: (StoreError) -> String? = { _ in nil }, _ folder: () throws(StoreError) -> any StoreFolder
   ) throws(Failure) -> Store {
-    let isRemote = StoreLocation.isRemote(path)
-    let hint = "\(isRemote ? "" : "is the drive mounted? ")'sheaf init -s \(Show.word(path))' makes a new store"
     let top: any StoreFolder
     let text: Bytes
     var listing: Ahead<CachedFolder.Listed>?
@@ -120,7 +118,9 @@ public final class Store: Sendable {
       }
       text = try top.contents(marker, atMost: 65536)
     } catch {
-      if error.kind == .missing { throw Failure(.noStore, "no store at \(Show.path(path))", hint: hint) }
+      if error.kind == .missing {
+        throw Failure(.noStore, "no store at \(Show.path(path))", hint: StoreLocation.hint(missing: path))
+      }
       throw Failure(
         .noStore, "cannot open the store at \(Show.path(path)): \(error.cause)", hint: advice(error), cause: error)
     }

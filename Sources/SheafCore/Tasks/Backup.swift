@@ -61,6 +61,8 @@ public struct BackupSummary: Sendable {
   /// What lies under another path than before and was not stored again.
   public var moved: Int64 = 0
   public var excluded = 0
+  /// Of what the set counts as deleted: it is still there, and the exclusions leave it out now.
+  public var newlyLeftOut: Int64 = 0
   /// Mount points whose file systems were left out.
   public var fileSystemsLeftOut = 0
   /// The options that say what is left out.
@@ -536,6 +538,7 @@ private struct Run {
       summary.unchanged = comparison.unchanged + sink.unchanged
       summary.moved = comparison.moved
       summary.excluded = comparison.excluded
+      summary.newlyLeftOut = comparison.newlyLeftOut
       summary.fileSystemsLeftOut = comparison.fileSystemsLeftOut
       if kind == .differential, summary.counts.unseen > 0 || comparison.sawUnseen { return nil }
       return summary
@@ -596,6 +599,7 @@ private struct Run {
       summary.unchanged = comparison.unchanged + writer.unchanged
       summary.moved = comparison.moved + writer.moved
       summary.excluded = comparison.excluded
+      summary.newlyLeftOut = comparison.newlyLeftOut
       summary.fileSystemsLeftOut = comparison.fileSystemsLeftOut
       summary.bytesRead = writer.bytesRead + reader.bytesRead
       if kind == .differential, summary.counts.unseen > 0 || comparison.sawUnseen {
@@ -696,7 +700,11 @@ private struct Run {
     do throws(Failure) {
       let tree = try series!.tree(writer.reread(), on: chain)
       let digest = PointDigest()
-      while try tree.next() { digest.add(tree.line.canonical) }
+      var directories = OpenDirectories()
+      while try tree.next() {
+        guard directories.pass(tree.line) else { return false }
+        digest.add(tree.line.canonical)
+      }
       return digest.finish() == foot.point
     } catch {
       guard error.kind == .damaged else { throw error }

@@ -4,7 +4,7 @@ import Synchronization
 
 /// How an entry fared, for `--verbose`.
 public enum Mark: Sendable {
-  case new, changed, metadata, moved, deleted, unseen, restored
+  case new, changed, metadata, moved, deleted, leftOut, unseen, restored
 }
 
 /// Called from several threads.

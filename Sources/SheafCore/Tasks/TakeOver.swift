@@ -147,14 +147,12 @@ struct TakeOver {
       try addUnlisted(&unlisted, upTo: nil, chain, to: writer)
       let reached = writer.last
       if moves.all.isEmpty { try addLost(cut, chain, to: writer) } else { try addMoved(moves, cut, chain, to: writer) }
-      guard let reached, let last = writer.last, let measured = try measure(writer, upTo: last, chain, moves) else {
+      guard let reached, let last = writer.last, let measure = try measured(writer, head, upTo: last, chain, moves)
+      else {
         writer.discard()
         return nil
       }
-      let digest = measured.0
-      var counts = measured.1
-      if head.kind == .full { try carry(before: head, after: last, writer, digest, &counts) }
-      let foot = try writer.finish((digest.finish(), counts), incompleteAfter: reached)
+      let foot = try writer.finish((measure.digest.finish(), measure.counts), incompleteAfter: reached)
       return TakeOverSummary(
         set: left.set, files: foot.counts.new + foot.counts.changed, storedBytes: foot.storedBytes, isComplete: false,
         unfinished: unfinished)
@@ -255,31 +253,46 @@ struct TakeOver {
     }
   }
 
-  /// The digest, to be gone on with, and the counts of what was kept and of what the older sets tell of the rest. nil:
-  /// something was moved into a directory that was not reached.
-  private func measure(
-    _ writer: KeptSetWriter, upTo last: Bytes, _ chain: [SetName], _ moves: Moves
-  ) throws(Failure) -> (PointDigest, SetFoot.Counts)? {
+  /// What was kept and what the older sets tell of the rest come to, to be gone on with.
+  private struct Measure {
     let digest = PointDigest()
     var counts = SetFoot.Counts()
+    var directories = OpenDirectories()
+  }
+
+  /// nil: they do not come to a tree.
+  private func measured(
+    _ writer: KeptSetWriter, _ head: SetHead, upTo last: Bytes, _ chain: [SetName], _ moves: Moves
+  ) throws(Failure) -> Measure? {
+    guard var measure = try measure(writer, upTo: last, chain, moves) else { return nil }
+    if head.kind == .full, try !carry(before: head, after: last, writer, &measure) { return nil }
+    return measure
+  }
+
+  /// nil as well where something was moved into a directory that was not reached.
+  private func measure(
+    _ writer: KeptSetWriter, upTo last: Bytes, _ chain: [SetName], _ moves: Moves
+  ) throws(Failure) -> Measure? {
+    var measure = Measure()
     var parents = Set(moves.all.map { $0.new.splitAtName.parent }).subtracting([[]])
     let tree = try series.tree(writer.reread(upTo: last), on: chain)
     while try tree.next() {
-      digest.add(tree.line.canonical)
-      counts.count(entryOf: tree)
+      guard measure.directories.pass(tree.line) else { return nil }
+      measure.digest.add(tree.line.canonical)
+      measure.counts.count(entryOf: tree)
       if !parents.isEmpty, tree.line.kind == .directory { parents.remove(Bytes(tree.line.path)) }
     }
-    return parents.isEmpty ? (digest, counts) : nil
+    return parents.isEmpty ? measure : nil
   }
 
-  /// A full set has no older one that would tell what it did not reach, so it carries those lines.
+  /// A full set has no older one that would tell what it did not reach, so it carries those lines. False: they have no
+  /// place in the tree that was kept.
   private func carry(
-    before head: SetHead, after last: Bytes, _ writer: KeptSetWriter, _ digest: PointDigest,
-    _ counts: inout SetFoot.Counts
-  ) throws(Failure) {
+    before head: SetHead, after last: Bytes, _ writer: KeptSetWriter, _ measure: inout Measure
+  ) throws(Failure) -> Bool {
     guard let before = try series.sets().last(where: { $0.time < head.time }),
       let chain = try? series.chain(of: before)
-    else { return }
+    else { return true }
     var gone = GonePaths(told: try writer.reread(upTo: last))
     let old = try series.tree(chain)
     while try old.next() {
@@ -289,12 +302,14 @@ struct TakeOver {
         continue
       }
       guard !gone.holds(above: path), var entry = old.line.entry() else { continue }
+      guard measure.directories.pass(old.line) else { return false }
       entry.isCarried = true
-      digest.add(old.line.canonical)
-      counts.count(old.line)
-      counts.unseen += 1
+      measure.digest.add(old.line.canonical)
+      measure.counts.count(old.line)
+      measure.counts.unseen += 1
       try writer.add(carried: entry)
     }
+    return true
   }
 }
 

@@ -45,6 +45,8 @@ final class Comparison {
   private(set) var unchanged: Int64 = 0
   private(set) var moved: Int64 = 0
   private(set) var excluded = 0
+  /// Of what counts as deleted: it is still there, and the exclusions leave it out now.
+  private(set) var newlyLeftOut: Int64 = 0
   /// Mount points whose file systems were left out.
   private(set) var fileSystemsLeftOut = 0
   /// Directories whose deletions stock GNU tar cannot replay.
@@ -57,6 +59,8 @@ final class Comparison {
   /// What makes GNU tar move what was moved; comes before the entries of the directory at hand.
   private var records: [PackItem] = []
   private let scratch = Buffer()
+  /// The last directory that was found to be left out now. What was known below it comes right after.
+  private var directoryLeftOut: Bytes?
   /// Directories that could not be looked at: what is known of them stays.
   private var unseenDirectories: [Bytes] = []
   /// Those of them that have lines of their own, which came before it was known that they could not be listed.
@@ -170,10 +174,15 @@ final class Comparison {
       keepUnseen()
     } else {
       diverge()
-      counts.deleted += 1
-      if reporter.wantsItems { reporter.item(.deleted, Bytes(old!.line.path), old!.line.kind) }
+      countLost(Bytes(old!.line.path), old!.line.kind, isLeftOut: directoryLeftOut.map(parent.isAtOrBelow) ?? false)
     }
     try advance()
+  }
+
+  private func countLost(_ path: Bytes, _ kind: FileKind, isLeftOut: Bool) {
+    counts.deleted += 1
+    if isLeftOut { newlyLeftOut += 1 }
+    if reporter.wantsItems { reporter.item(isLeftOut ? .leftOut : .deleted, path, kind) }
   }
 
   /// What is known of something below a directory that could not be looked at stays.
@@ -307,9 +316,10 @@ final class Comparison {
     if old!.isVacated {
       lostToMove = true
     } else {
+      let isLeftOut = listing.leavesOut(line.name)
+      if isLeftOut, line.kind == .directory { directoryLeftOut = path }
       lost.append(Bytes(line.name))
-      counts.deleted += 1
-      if reporter.wantsItems { reporter.item(.deleted, path, line.kind) }
+      countLost(path, line.kind, isLeftOut: isLeftOut)
     }
     try advance()
     oldIsHere = isIn(listing.path)

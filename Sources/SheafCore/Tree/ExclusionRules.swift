@@ -86,7 +86,7 @@ public struct ExclusionRules: Sendable {
     if before == now { return nil }
     func only(_ some: [Bytes], in others: [Bytes]) -> String? {
       let others = Set(others)
-      let shown = some.filter { !others.contains($0) }.map(Show.path)
+      let shown = some.filter { !others.contains($0) }.map(Self.shown)
       let most = 8
       let more = shown.count > most ? ["and \(shown.count - most) more"] : []
       return shown.isEmpty ? nil : (shown.prefix(most) + more).joined(separator: " ")
@@ -95,6 +95,13 @@ public struct ExclusionRules: Sendable {
       only(now, in: before).map { "newly left out: \($0)" }, only(before, in: now).map { "no longer left out: \($0)" },
     ].compactMap { $0 }
     return parts.isEmpty ? "the patterns of what is left out come in another order now" : parts.joined(separator: "; ")
+  }
+
+  /// A line as it would be written in a command; stars and the like alone are left without quotes, to be read easily.
+  private static func shown(_ line: Bytes) -> String {
+    let needsQuotes = line.contains { $0 <= 32 || $0 == UInt8(ascii: "'") || $0 == UInt8(ascii: "\"") }
+    guard needsQuotes, let equals = line.firstIndex(of: UInt8(ascii: "=")) else { return Show.path(line) }
+    return Show.path(Bytes(line[...equals])) + Show.word(Bytes(line[(equals + 1)...]))
   }
 
   // MARK: Applied

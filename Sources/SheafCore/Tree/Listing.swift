@@ -56,6 +56,18 @@ final class Listing: @unchecked Sendable {
     return try result!.get()
   }
 
+  /// Whether `name` is there and is not saved.
+  func leavesOut(_ name: UnsafeBufferPointer<UInt8>) -> Bool {
+    var (low, high) = (0, leftOut.count)
+    while low < high {
+      let middle = (low + high) / 2
+      let order = leftOut[middle].withUnsafeBufferPointer { PathOrder.compareNames($0, name) }
+      if order == 0 { return true }
+      if order < 0 { low = middle + 1 } else { high = middle }
+    }
+    return false
+  }
+
   func name(_ item: Item) -> Bytes { Bytes(names[Int(item.nameStart)..<Int(item.nameStart + item.nameLength)]) }
 }
 

@@ -1,0 +1,36 @@
+/// What was meant where there is no store: the folder of a series in one, or the drive that one lies on.
+import Posix
+import Storage
+
+extension StoreLocation {
+  /// What to do where no store is at `path`.
+  static func hint(missing path: Bytes) -> String {
+    let new = "'sheaf init -s \(Show.word(path))' makes a new store"
+    if isRemote(path) { return new }
+    if let (store, series) = storeAbove(path) {
+      return "it is a folder of the store at \(Show.path(store)): -s \(Show.word(store)) --series \(Show.word(series))"
+    }
+    let below = storesBelow(path)
+    if !below.isEmpty { return "did you mean \(below.map { "-s \(Show.word($0))" }.joined(separator: " or "))?" }
+    return "is the drive mounted? \(new)"
+  }
+
+  /// The store that `path` lies in, and the series there.
+  private static func storeAbove(_ path: Bytes) -> (store: Bytes, series: Bytes)? {
+    guard var folder = try? Host.resolved(path) else { return nil }
+    while !folder.isEmpty, folder != Bytes("/") {
+      let (parent, name) = folder.splitAtName
+      if Store.isMade(in: parent) { return (parent, name) }
+      folder = parent
+    }
+    return nil
+  }
+
+  /// Up to three stores among the folders that lie right in `path`.
+  private static func storesBelow(_ path: Bytes) -> [Bytes] {
+    guard let names = try? LocalFolder(path).names() else { return [] }
+    let folder = path.last == 47 ? Bytes(path.dropLast()) : path
+    return names.sorted { $0.lexicographicallyPrecedes($1) }.prefix(200).map { folder.joined($0) }
+      .lazy.filter { Store.isMade(in: $0) }.prefix(3).map { $0 }
+  }
+}
