@@ -32,7 +32,7 @@ enum UsageMistake {
     "--numeric-ids": ["--numeric-owner"], "--snapshot": ["--at POINT"], "--archive": ["--at POINT"],
     "--revision": ["--at POINT"], "--time": ["--at POINT"], "--read-data": ["nothing: every byte is read anyway"],
     "--verify-data": ["nothing: every byte is read anyway"], "--prune": ["nothing: space is freed at once"],
-    "--stdin": ["a file: write the stream to one, and back that up"], "-a": ["nothing: everything is kept anyway"],
+    "--stdin": ["--stdin-name PATH"], "-a": ["nothing: everything is kept anyway"],
   ]
 
   private static func otherOption(_ word: String, _ known: [String]) -> String? {

@@ -47,7 +47,11 @@ import Testing
   /// Incompressible files all over the tree: there the archive has gzip members that end.
   private func fill(_ f: Fixture) throws {
     try f.edit(
-      "find . -type d | while read -r d; do head -c 150000 /dev/urandom >\"$d/~big\"; done 2>/dev/null || true")
+      """
+      find . -type d | while read -r d; do
+        rm -rf "$d/~big"; head -c 150000 /dev/urandom >"$d/~big"
+      done 2>/dev/null || true
+      """)
   }
 
   /// One name of a file was reached with its new contents, the other was not: it is a file of its own then, with the
