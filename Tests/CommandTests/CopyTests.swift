@@ -108,7 +108,9 @@ struct CopyWay: Sendable, CustomTestStringConvertible {
     }
     let before = try files()
     let output = try copy(f, to: store, status: 3)
-    #expect(output.errorText.contains("goes on with points of its own"), "\(output)")
+    // Its point may have the very name of the one that comes.
+    let isSaid = ["goes on with points of its own", "nothing is replaced"].contains { output.errorText.contains($0) }
+    #expect(isSaid, "\(output)")
     #expect(try files() == before)
   }
 

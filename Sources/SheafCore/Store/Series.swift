@@ -19,15 +19,15 @@ public final class Series {
   init(_ name: Bytes, in store: Store) throws(Failure) {
     self.name = name
     self.store = store
-    folder = try store.folder(of: name)
-    // On FAT, exFAT and others a name is found in other letters, too.
     let names = try stored { () throws(StoreError) in try store.folder.names() }
-    guard names.contains(name) else {
+    // On FAT, exFAT and others a name is found in other letters, too.
+    let alike = names.contains(name) ? [] : names.filter { Names.folded($0) == Names.folded(name) }
+    guard alike.isEmpty else {
       throw Failure(
         .usage, "the store's file system takes '\(Show.path(name))' for the name of a series that is there already",
-        hint:
-          "there is: \(names.filter { Names.folded($0) == Names.folded(name) }.map(Show.path).joined(separator: ", "))")
+        hint: "there is: \(alike.map(Show.path).joined(separator: ", "))")
     }
+    folder = try store.folder(of: name)
   }
 
   /// Makes the directory where it is missing.
