@@ -98,7 +98,7 @@ struct InitCommand: ParsableCommand {
         .usage, "\(Show.path(path)) is no address of a store on another machine",
         hint: "write \(Show.word(Self.address(path, colon))); for a folder of that name, write ./\(Show.word(path))")
     }
-    var folder: Bytes
+    let folder: Bytes
     if let there = try? Host.resolved(path) {
       folder = there.splitAtName.parent
     } else {
@@ -106,12 +106,7 @@ struct InitCommand: ParsableCommand {
       let parent = name.lastIndex(of: 47).map { Bytes(name[...$0]) } ?? Bytes(".")
       folder = (try? Host.resolved(parent)) ?? []
     }
-    while !folder.isEmpty, folder != Bytes("/") {
-      if Store.isMade(in: folder) {
-        throw Store.isInside(path, folder)
-      }
-      folder = folder.splitAtName.parent
-    }
+    if let outer = Store.nearest(above: folder) { throw Store.isInside(path, outer) }
   }
 
   /// What `USER@HOST:PATH` would be, as scp(1) and rsync(1) write it; of other schemes the form alone.

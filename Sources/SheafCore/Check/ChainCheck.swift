@@ -155,6 +155,7 @@ private final class Family {
 
   /// As `PointReader` does it for one point: what the lines at hand, all of one path, come to for each.
   private func settle() {
+    let line = merge.readers[merge.here[0]].line
     for place in members.indices {
       var winner: Int?
       var hasDirectory = false
@@ -164,7 +165,7 @@ private final class Family {
       if let told = members[place].told, told.what != .unseen {
         // What was a directory and went away, or became something else or another one, takes all below it along.
         if hasDirectory, !told.isDirectory || told.isFresh {
-          hidden.add(Bytes(merge.readers[merge.here[0]].line.path), place)
+          hidden.add(Bytes(line.path), place)
         }
         winner = told.what == .entry ? place : nil
         hasDirectory = hasDirectory || told.isDirectory
@@ -175,10 +176,8 @@ private final class Family {
         let told = members[winner].told
       else { continue }
       digest.add(told.canonical)
-      if !directories.holds(place), members[place].stray == nil {
-        members[place].stray = Bytes(merge.readers[merge.here[0]].line.path)
-      }
-      if told.isDirectory { directories.add(Bytes(merge.readers[merge.here[0]].line.name), of: place) }
+      if !directories.holds(place), members[place].stray == nil { members[place].stray = Bytes(line.path) }
+      if told.isDirectory { directories.add(line.name, of: place) }
       if let id = told.missing { members[place].missing = id }
     }
   }

@@ -17,7 +17,7 @@ struct OpenDirectories {
   private let none: Trees
   private let all: Trees
   /// Those that have the directory at hand.
-  private(set) var trees: Trees
+  private var trees: Trees
   /// The one at hand.
   var directory: Bytes { levels.last?.path ?? [] }
 
@@ -57,9 +57,11 @@ struct OpenDirectories {
   }
 
   /// A directory in the one at hand, which the tree of this number has.
-  mutating func add(_ name: Bytes, of tree: Int) {
+  mutating func add(_ name: UnsafeBufferPointer<UInt8>, of tree: Int) {
     let last = levels.count - 1
-    if levels[last].names.last?.name != name { levels[last].names.append((name, none)) }
+    if levels[last].names.last.map({ $0.name.elementsEqual(name) }) != true {
+      levels[last].names.append((Bytes(name), none))
+    }
     levels[last].names[levels[last].names.count - 1].trees[tree / 64] |= 1 << UInt64(tree % 64)
   }
 
@@ -73,7 +75,7 @@ extension OpenDirectories {
   /// Passes the next line of one tree. False: its directory did not come.
   mutating func pass(_ line: Line) -> Bool {
     if !line.parent.elementsEqual(directory) { enter(Bytes(line.parent)) }
-    if line.kind == .directory { add(Bytes(line.name), of: 0) }
+    if line.kind == .directory { add(line.name, of: 0) }
     return holds(0)
   }
 }

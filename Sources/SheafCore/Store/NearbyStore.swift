@@ -17,13 +17,10 @@ extension StoreLocation {
 
   /// The store that `path` lies in, and the series there.
   private static func storeAbove(_ path: Bytes) -> (store: Bytes, series: Bytes)? {
-    guard var folder = try? Host.resolved(path) else { return nil }
-    while !folder.isEmpty, folder != Bytes("/") {
-      let (parent, name) = folder.splitAtName
-      if Store.isMade(in: parent) { return (parent, name) }
-      folder = parent
+    guard let whole = try? Host.resolved(path), let store = Store.nearest(above: whole.splitAtName.parent) else {
+      return nil
     }
-    return nil
+    return (store, Bytes(whole.dropFirst(store.count + 1).prefix { $0 != 47 }))
   }
 
   /// Up to three stores among the folders that lie right in `path`.

@@ -52,6 +52,16 @@ public final class Store: Sendable {
     (try? LocalFolder(folder))?.has(marker) == true
   }
 
+  /// The nearest store at or above a folder, which is named by its whole path.
+  public static func nearest(above folder: Bytes) -> Bytes? {
+    var folder = folder
+    while !folder.isEmpty, folder != Bytes("/") {
+      if isMade(in: folder) { return folder }
+      folder = folder.splitAtName.parent
+    }
+    return nil
+  }
+
   /// Whether what was saved is known to be on a disk, and not only on its way.
   public var isKnownDurable: Bool { folder.traits.syncs }
 
@@ -94,9 +104,7 @@ public final class Store: Sendable {
 
   /// Has a folder of a far store listed.
   private static func list(_ folder: any StoreFolder) -> Ahead<CachedFolder.Listed> {
-    Ahead { () -> CachedFolder.Listed in
-      do throws(StoreError) { return .success(try folder.list()) } catch { return .failure(error) }
-    }
+    Ahead { Result { () throws(StoreError) in try folder.list() } }
   }
 
   private static func open(

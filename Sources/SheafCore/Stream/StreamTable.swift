@@ -28,8 +28,8 @@ struct StreamTable: Sendable {
 
   init() {}
 
-  /// `before`: what the point that is compared with tells of a path. `now`: of directories that are made anew. `mapped`: what is read from another
-  /// place; the folders above need not be there.
+  /// `before`: what the point that is compared with tells of a path. `now`: of directories that are made anew. `mapped`:
+  /// what is read from another place; the folders above need not be there.
   init(
     _ streams: [Bytes: State], mapped: [Bytes] = [], now: Timestamp, before: (Bytes) throws(Failure) -> Entry?
   ) throws(Failure) {

@@ -151,11 +151,7 @@ struct SetCopy {
     func ask(_ offset: Int64) -> Ahead<Result<Bytes, StoreError>>? {
       let count = Int(min(Int64(Self.pieceSize), range.upperBound - offset))
       guard count > 0 else { return nil }
-      return Ahead {
-        do throws(StoreError) { return .success(try file.read(count: count, at: offset)) } catch {
-          return .failure(error)
-        }
-      }
+      return Ahead { Result { () throws(StoreError) in try file.read(count: count, at: offset) } }
     }
     var offset = range.lowerBound
     var next = ask(offset)
