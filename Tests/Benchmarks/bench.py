@@ -150,6 +150,35 @@ def make_hundred(bench, path):
     make_tiny(path, bench.scaled(100))
 
 
+def make_twenty(bench, path):
+    """20,000 of them."""
+    make_tiny(path, bench.scaled(20))
+
+
+def make_crowd(bench, path):
+    """A directory of a million names."""
+    path.mkdir()
+    handle = os.open(path, os.O_RDONLY)
+    for index in range(bench.scaled(1_000_000)):
+        write_at(handle, f"f{index:06}.txt", b"")
+    os.close(handle)
+
+
+def make_deep(bench, path):
+    """Directories 1000 deep, a file in each; deeper ones exceed what a path may be long for other programs."""
+    path.mkdir()
+    top = path / "a"
+    top.mkdir()
+    handle = os.open(top, os.O_RDONLY)
+    for level in range(bench.scaled(1000)):
+        write_at(handle, "f", b"level %d\n" % level)
+        os.mkdir("d", dir_fd=handle)
+        deeper = os.open("d", os.O_RDONLY, dir_fd=handle)
+        os.close(handle)
+        handle = deeper
+    os.close(handle)
+
+
 def make_tiny(path, directories):
     for number in range(directories):
         directory = path / f"d{number:03}"
@@ -161,18 +190,26 @@ def make_tiny(path, directories):
 
 
 def make_year(bench, path):
+    age(bench, "year", "hundred")
+
+
+def make_small_year(bench, path):
+    age(bench, "small_year", "twenty")
+
+
+def age(bench, name, tree):
     """A chain of a full backup and 364 incremental ones, a few files new, changed and gone in each."""
     rng = random.Random(6)
-    source = bench.path("hundred")
+    source = bench.path(tree)
     directories = sorted(source.iterdir())
-    bench.shell("cp -a {year_full} {year}")
+    bench.shell(f"cp -a {{{name}_full}} {{{name}}}")
     for day in range(364):
         for _ in range(5):
             with open(rng.choice(directories) / f"f{rng.randrange(1000):03}.txt", "ab") as file:
                 file.write(b"day %d\n" % day)
         (rng.choice(directories) / f"n{day:03}.txt").write_bytes(b"new %d\n" % day)
         (rng.choice(directories) / f"f{rng.randrange(1000):03}.txt").unlink(missing_ok=True)
-        bench.shell("{sheaf} backup -s {year} -q")
+        bench.shell(f"{{sheaf}} backup -s {{{name}}} -q")
 
 
 def make_hourly(bench, path):
@@ -271,6 +308,17 @@ FIXTURES = {
     "million_chain": Fixture(full_store("million_chain", "million"), needs=("million",), gb=0.3),
     "year_full": Fixture(full_store("year_full", "hundred"), needs=("hundred",), gb=0.1),
     "year": Fixture(make_year, needs=("hundred", "year_full"), gb=0.1),
+    "sealed_year": Fixture(
+        (SEALED_INIT + " -s {sealed_year}", SEALED + "{sheaf} copy -q -s {year} --to {sealed_year}"),
+        needs=("year", "keys"), gb=0.1,
+    ),
+    "twenty": Fixture(make_twenty, gb=0.1, files=21_000, settle=True),
+    "small_year_full": Fixture(full_store("small_year_full", "twenty"), needs=("twenty",), gb=0.1),
+    "small_year": Fixture(make_small_year, needs=("twenty", "small_year_full"), gb=0.1),
+    "crowd": Fixture(make_crowd, gb=1.0, files=1_000_000, settle=True),
+    "crowd_chain": Fixture(full_store("crowd_chain", "crowd"), needs=("crowd",), gb=0.1),
+    "deep": Fixture(make_deep, files=2000, settle=True),
+    "deep_chain": Fixture(full_store("deep_chain", "deep"), needs=("deep",)),
     "few": Fixture(("mkdir {few}",), settle=True),
     "hourly": Fixture(make_hourly, needs=("few",), gb=0.2, files=25_000),
     # A chain whose last set changed a tenth of the tree, and two full sets of one large file.
@@ -387,6 +435,18 @@ ROWS = [
         needs=("store",),
         goals=[Goal("verify, Linux tree; igzip -d, sha256", limit=0.6, aim=0.45)],
     ),
+    Row(
+        sheaf="{sheaf} verify -q -s {small_year}",
+        peer="{sheaf} verify -q -s {small_year_full}",
+        needs=("small_year", "small_year_full"),
+        goals=[Goal("verify, 365 sets of 20 k files", "seconds", 1.0, 0.7)],
+    ),
+    Row(
+        sheaf="{sheaf} verify -q -s {million_chain}",
+        needs=("million_chain",),
+        rounds=3,
+        goals=[Goal("verify, 1 M tiny files", "seconds", 2.6, 2.2)],
+    ),
     # What encryption costs: the same command on the same data, with and without.
     Row(
         before_sheaf=("rm -rf {scratch}/sealed", SEALED_INIT + " -s {scratch}/sealed"),
@@ -444,6 +504,25 @@ ROWS = [
         peer="{sheaf} restore -n -s {year_full} --to {scratch}/none",
         needs=("year", "year_full"),
         goals=[Goal("planning a restore of them; of the full alone", limit=1.5)],
+    ),
+    Row(
+        sheaf=SEALED + "{sheaf} restore -n -s {sealed_year} --to {scratch}/none",
+        peer="{sheaf} restore -n -s {year} --to {scratch}/none",
+        needs=("year", "keys", "sealed_year"),
+        goals=[Goal("planning a restore of 365 sets, encrypted; not encrypted", limit=1.2)],
+    ),
+    Row(
+        before_sheaf=("touch {crowd}/n$(date +%s%N)",),
+        sheaf="{sheaf} backup -q -s {crowd_chain}",
+        needs=("crowd", "crowd_chain"),
+        rounds=3,
+        goals=[Goal("one new name in a directory of a million", "seconds"), Goal("peak memory of that", "peak", 300, 150)],
+    ),
+    Row(
+        before_sheaf=("cd {deep} && if [ -e b ]; then mv b a; else mv a b; fi",),
+        sheaf="{sheaf} backup -q -s {deep_chain}",
+        needs=("deep", "deep_chain"),
+        goals=[Goal("rename of a tree 1,000 deep", "seconds", 0.2, 0.1)],
     ),
     Row(
         sheaf="{sheaf} find -s {year} f*5.txt",
