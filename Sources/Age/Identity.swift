@@ -46,7 +46,7 @@ public struct X25519Recipient: Recipient, Equatable {
   /// nil where it is none.
   public init?(_ text: Bytes) {
     guard let (prefix, data) = text.withUnsafeBytes({ Bech32.decoded($0) }), prefix == Bytes("age"),
-      data.count == X25519.length
+      data.count == X25519Key.length
     else { return nil }
     share = data.copy
   }
@@ -56,11 +56,10 @@ public struct X25519Recipient: Recipient, Equatable {
   public var text: Bytes { share.withUnsafeBytes { Bech32.encoded("age", $0) } }
 
   public func stanza(for fileKey: Secret) throws(AgeFailure) -> Stanza {
-    let own = Secret.random(X25519.length)
-    let ownShare = X25519.share(of: own)
-    guard let shared = X25519.shared(own, with: share) else { throw .key("it is no key that can be written for") }
-    let key = Self.wrapKey(shared, ownShare, share)
-    return Stanza(arguments: [Bytes("X25519"), Base64.encoded(ownShare)], body: FileKey.seal(fileKey, key))
+    let own = X25519Key()
+    guard let shared = own.shared(with: share) else { throw .key("it is no key that can be written for") }
+    let key = Self.wrapKey(shared, own.share, share)
+    return Stanza(arguments: [Bytes("X25519"), Base64.encoded(own.share)], body: FileKey.seal(fileKey, key))
   }
 
   static func wrapKey(_ shared: Secret, _ ephemeral: Bytes, _ share: Bytes) -> Secret {
@@ -70,16 +69,11 @@ public struct X25519Recipient: Recipient, Equatable {
 
 /// `AGE-SECRET-KEY-1…`.
 public struct X25519Identity: Identity {
-  private let key: Secret
-  public let recipient: X25519Recipient
+  private let key: X25519Key
+  public var recipient: X25519Recipient { X25519Recipient(share: key.share) }
 
   /// A new one.
-  public init() { self.init(key: .random(X25519.length)) }
-
-  private init(key: Secret) {
-    self.key = key
-    recipient = X25519Recipient(share: X25519.share(of: key))
-  }
+  public init() { key = X25519Key() }
 
   /// nil where it is none.
   public init?(_ text: Secret) {
@@ -89,24 +83,24 @@ public struct X25519Identity: Identity {
 
   init?(_ text: UnsafeRawBufferPointer) {
     guard text.first == UInt8(ascii: "A"), let (prefix, data) = Bech32.decoded(text),
-      prefix == Bytes("age-secret-key-"), data.count == X25519.length
+      prefix == Bytes("age-secret-key-"), data.count == X25519Key.length
     else { return nil }
-    self.init(key: data)
+    key = X25519Key(data)
   }
 
   /// As a key file has it.
   public var text: Secret {
-    var text = Bech32.encoded("age-secret-key-", key.bytes).map { (97...122).contains($0) ? $0 - 32 : $0 }
+    var text = Bech32.encoded("age-secret-key-", key.secret.bytes).map { (97...122).contains($0) ? $0 - 32 : $0 }
     return Secret(moving: &text)
   }
 
   public func open(_ stanzas: [Stanza]) throws(AgeFailure) -> Secret? {
     for stanza in stanzas where stanza.type == Bytes("X25519") {
       guard stanza.arguments.count == 2, let ephemeral = Base64.canonical(stanza.arguments[1][...]),
-        ephemeral.count == X25519.length, stanza.body.count == FileKey.length + Chunk.tag,
-        let shared = X25519.shared(key, with: ephemeral)
+        ephemeral.count == X25519Key.length, stanza.body.count == FileKey.length + Chunk.tag,
+        let shared = key.shared(with: ephemeral)
       else { throw .header("an X25519 stanza is none") }
-      let wrapKey = X25519Recipient.wrapKey(shared, ephemeral, recipient.share)
+      let wrapKey = X25519Recipient.wrapKey(shared, ephemeral, key.share)
       if let fileKey = FileKey.open(stanza.body, wrapKey) { return fileKey }
     }
     return nil
