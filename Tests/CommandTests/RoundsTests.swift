@@ -48,4 +48,20 @@ import Testing
     let saved = try rounds(f, ["backup", "-q"], [Raw(f.source)])
     #expect(saved.count <= 26, "\(saved.joined(separator: "\n"))")
   }
+
+  /// Where this machine has no copies of manifests, many are fetched at a time.
+  @Test func manifestsThatAreNewHereComeTogether() throws {
+    let f = try store()
+    for day in 6..<40 {
+      try f.edit("echo \(day) >>letters/june")
+      try f.sheaf(["backup", "-q", "-s", Raw(f.store), "--series", "me"])
+    }
+    let local = try f.sheaf(["points", "-s", Raw(f.store), "--series", "me"])
+    f.remote?.environment["XDG_CACHE_HOME"] = Raw(f.scratch.path("other"))
+    let first = try rounds(f, ["points"])
+    #expect(first.count <= 12, "\(first.joined(separator: "\n"))")
+    #expect(try rounds(f, ["points"]).count <= 3)
+    f.remote?.options = ["--sftp-command", "/usr/lib/openssh/sftp-server"]
+    #expect(try f.sheaf(["points", "-s", f.named, "--series", "me"]).lines.count == local.lines.count)
+  }
 }

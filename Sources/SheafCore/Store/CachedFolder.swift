@@ -117,13 +117,22 @@ final class CachedFolder: StoreFolder {
 
   func open(_ name: Bytes) throws(StoreError) -> any StoredFile {
     var item = try listedFar(name)
-    let isManifest = name.hasSuffix(".mtree.gz") || name.hasSuffix(".mtree.gz.age")
+    let isManifest = Self.isManifest(name)
     // What this run wrote was not listed.
     if item == nil, isManifest, copies != nil { item = try inner.item(name) }
     guard let item else { return try inner.open(name) }
     guard let copies, isManifest, item.kind == .file else { return try inner.open(listed: item) }
     if let copy = copies.copy(of: item, path: path.joined(name)) { return copy }
-    return copies.keep(item, try inner.open(listed: item), known: Set(try names()))
+    let copy = copies.keep(item, try inner.open(listed: item), known: Set(try names()))
+    // Where one is missing others may be, all of them where this machine has never seen the store.
+    copies.keepAll(try listed().items.values.filter { Self.isManifest($0.name) && $0.kind == .file }) {
+      [inner] (item) throws(StoreError) in try inner.open(listed: item)
+    }
+    return copy
+  }
+
+  private static func isManifest(_ name: Bytes) -> Bool {
+    name.hasSuffix(".mtree.gz") || name.hasSuffix(".mtree.gz.age")
   }
 
   func contents(_ name: Bytes, atMost limit: Int) throws(StoreError) -> Bytes {

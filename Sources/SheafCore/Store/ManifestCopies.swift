@@ -19,6 +19,7 @@ public struct ManifestCache: Sendable {
 final class ManifestCopies: Sendable {
   private let directory: Bytes
   private let isTrimmed = Monitor(false)
+  private let isFetched = Monitor(false)
 
   /// Bytes of all copies of a series; the oldest go first.
   private static let limit: Int64 = 2 << 30
@@ -48,17 +49,7 @@ final class ManifestCopies: Sendable {
   func keep(_ item: StoreItem, _ file: any StoredFile, known: Set<Bytes>) -> any StoredFile {
     guard file.size == item.size, let folder = try? Self.made(directory) else { return file }
     do {
-      let new = try NewFile(name(item), in: folder)
-      do {
-        try new.descriptor.setMode(0o600)
-        let digest = try file.digest(copying: LocalOutput(new.descriptor))
-        try new.descriptor.write(digest.bytes)
-        try new.descriptor.close()
-        try folder.rename(name(item) + NewFile.partialSuffix, to: name(item))
-      } catch {
-        new.discard()
-        throw error
-      }
+      try write(item, file, in: folder)
       let isFirst = isTrimmed.look { isTrimmed in
         defer { isTrimmed = true }
         return !isTrimmed
@@ -67,6 +58,51 @@ final class ManifestCopies: Sendable {
       return copy(of: item, path: file.path) ?? file
     } catch { return file }
   }
+
+  private func write(_ item: StoreItem, _ file: any StoredFile, in folder: Descriptor) throws {
+    let new = try NewFile(name(item), in: folder)
+    do {
+      try new.descriptor.setMode(0o600)
+      let digest = try file.digest(copying: LocalOutput(new.descriptor))
+      try new.descriptor.write(digest.bytes)
+      try new.descriptor.close()
+      try folder.rename(name(item) + NewFile.partialSuffix, to: name(item))
+    } catch {
+      new.discard()
+      throw error
+    }
+  }
+
+  /// Keeps those that there are no copies of and that are small, many at a time: each waits for the store's answers. What
+  /// cannot be read is read again by whoever needs it.
+  func keepAll(_ items: [StoreItem], open: @escaping @Sendable (StoreItem) throws(StoreError) -> any StoredFile) {
+    let isFirst = isFetched.look { isFetched in
+      defer { isFetched = true }
+      return !isFetched
+    }
+    guard isFirst, let folder = try? Self.made(directory) else { return }
+    let kept = Set((try? folder.sortedNames()) ?? [])
+    let wanted = items.filter { $0.size <= 1 << 20 && !kept.contains(name($0)) }.sorted {
+      $0.name.lexicographicallyPrecedes($1.name)
+    }
+    let next = Monitor(wanted.makeIterator())
+    let threads = (0..<min(Self.atATime, wanted.count)).map { _ in
+      Thread { [self] in
+        while let item = next.look({ $0.next() }) {
+          do throws(StoreError) {
+            let file = try open(item)
+            if file.size == item.size { try? write(item, file, in: folder) }
+          } catch {
+            // The store may not answer any more.
+            guard error.kind == .missing || error.kind == .denied else { return }
+          }
+        }
+      }
+    }
+    for thread in threads { thread.join() }
+  }
+
+  private static let atATime = 32
 
   private static func made(_ directory: Bytes) throws -> Descriptor {
     try Descriptor.makeDirectories(directory)
