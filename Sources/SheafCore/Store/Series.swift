@@ -13,6 +13,7 @@ public final class Series {
   private var volumeFolders: [CachedFolder] = []
   private var feet: [SetName: SetFoot] = [:]
   private var indexes: [SetName: ManifestIndex] = [:]
+  private var held = HeldManifests()
   /// Locked for as long as sets are read.
   var reading: (any StoreLock)?
 
@@ -161,7 +162,8 @@ public final class Series {
   }
 
   func manifestFile(_ set: SetName) throws(Failure) -> any StoredFile {
-    do throws(StoreError) { return try folder.open(Bytes(set.manifest.utf8)) } catch {
+    if let known = held.file(of: set) { return known }
+    do throws(StoreError) { return held.keep(try folder.open(Bytes(set.manifest.utf8)), of: set) } catch {
       throw error.kind == .unfit ? .damaged("\(set.manifest) is no file") : Failure(error)
     }
   }
@@ -225,6 +227,7 @@ public final class Series {
     heads[set] = nil
     feet[set] = nil
     indexes[set] = nil
+    held.forget(set)
   }
 
   private func check(_ head: SetHead, _ set: SetName) throws(Failure) {
