@@ -1,5 +1,6 @@
 /// Threads of our own and the two ways they talk: a monitor (a lock with a condition) and a bounded queue.
 import Glibc
+import Synchronization
 
 /// A lock and its condition around a value. `wait` must be called in a loop that looks at the value again.
 public final class Monitor<Value>: @unchecked Sendable {
@@ -157,4 +158,13 @@ public final class BoundedQueue<Element>: @unchecked Sendable {
   public func close() { state.change { $0.closed = true } }
 }
 
-public func processorCount() -> Int { max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN))) }
+/// How many threads a command gives its work to: the processors there are, unless `limitProcessors` told otherwise.
+public func processorCount() -> Int {
+  let limit = processorLimit.load(ordering: .relaxed)
+  return limit > 0 ? limit : max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN)))
+}
+
+private let processorLimit = Atomic(0)
+
+/// From here on `processorCount` gives this: what the user wants to be used, at least 1.
+public func limitProcessors(to count: Int) { processorLimit.store(max(1, count), ordering: .relaxed) }

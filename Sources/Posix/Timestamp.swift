@@ -25,6 +25,13 @@ public struct Timestamp: Equatable, Comparable, Hashable, Sendable {
     (a.seconds, a.nanoseconds) < (b.seconds, b.nanoseconds)
   }
 
+  /// Whether they are at most so many seconds apart.
+  public func isWithin(_ seconds: Int64, of other: Timestamp) -> Bool {
+    let (early, late) = self < other ? (self, other) : (other, self)
+    let apart = late.seconds.subtracting(saturating: early.seconds)
+    return apart < seconds || apart == seconds && late.nanoseconds <= early.nanoseconds
+  }
+
   /// The wall clock.
   public static func now() -> Timestamp {
     var time = Glibc.timespec()

@@ -87,6 +87,15 @@ struct BackupCommand: ParsableCommand {
   var level = 1
 
   @Option(
+    help: ArgumentHelp("Compress only files larger than SIZE: 100k; smaller ones are stored.", valueName: "SIZE"))
+  var compressAbove: Size?
+
+  @Option(
+    help: ArgumentHelp(
+      "Take times that differ by at most SECONDS for the same, as sources on FAT may need.", valueName: "SECONDS"))
+  var modifyWindow: Int64 = 0
+
+  @Option(
     help: ArgumentHelp(
       "Cut the archive into files of at most SIZE; on FAT at 4 GiB without being asked.", valueName: "SIZE"))
   var volumeSize: Size?
@@ -101,6 +110,7 @@ struct BackupCommand: ParsableCommand {
   var reread = false
 
   @OptionGroup var volumes: VolumeOptions
+  @OptionGroup var work: WorkOptions
 
   @Flag(help: "Throw away what an interrupted run left.")
   var discardInterrupted = false
@@ -117,6 +127,7 @@ struct BackupCommand: ParsableCommand {
   @OptionGroup var output: OutputOptions
 
   func run() throws {
+    try work.apply()
     guard (0...12).contains(level) else {
       throw Failure(.usage, "level \(level) is out of range", hint: "levels go from 0 to 12")
     }
@@ -143,6 +154,9 @@ struct BackupCommand: ParsableCommand {
     options.readsContents = checksum
     options.storesMetadata = fullEntries
     options.level = level
+    options.compressAbove = compressAbove?.bytes ?? -1
+    guard modifyWindow >= 0 else { throw Failure(.usage, "--modify-window \(modifyWindow) is less than none") }
+    options.modifyWindow = modifyWindow
     options.comment = comment?.bytes ?? []
     options.skipsUnchanged = skipUnchanged
     options.isDryRun = dryRun

@@ -12,9 +12,11 @@ struct ConsolidateCommand: ParsableCommand {
   @OptionGroup var store: StoreOptions
   @OptionGroup var point: PointOption
   @OptionGroup var volumes: VolumeOptions
+  @OptionGroup var work: WorkOptions
   @OptionGroup var output: OutputOptions
 
   func run() throws {
+    try work.apply()
     let series = try store.openSeries()
     try volumes.add(to: series)
     let set = try point.find(in: series)

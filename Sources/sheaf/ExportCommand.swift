@@ -25,9 +25,11 @@ struct ExportCommand: ParsableCommand {
   var gzip = false
 
   @OptionGroup var volumes: VolumeOptions
+  @OptionGroup var work: WorkOptions
   @OptionGroup var output: OutputOptions
 
   func run() throws {
+    try work.apply()
     var options = ExportOptions()
     let endings = [Bytes(".gz"), Bytes(".tgz")]
     let isDeflated =

@@ -105,6 +105,19 @@ struct OutputOptions: ParsableArguments {
   var verbose = false
 }
 
+struct WorkOptions: ParsableArguments {
+  @Option(help: ArgumentHelp("Work with N threads instead of one for each processor.", valueName: "N"))
+  var jobs: Int?
+
+  func apply() throws {
+    guard let jobs else { return }
+    guard (1...1024).contains(jobs) else {
+      throw Failure(.usage, "--jobs \(jobs) is out of range", hint: "from 1 to 1024")
+    }
+    limitProcessors(to: jobs)
+  }
+}
+
 struct PointOption: ParsableArguments {
   @Option(help: ArgumentHelp("The point: latest, a set's name, a date, a time, or an age like 3d.", valueName: "POINT"))
   var at: RawText?

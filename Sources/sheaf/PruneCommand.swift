@@ -53,9 +53,11 @@ struct PruneCommand: ParsableCommand {
   var dryRun = false
 
   @OptionGroup var volumes: VolumeOptions
+  @OptionGroup var work: WorkOptions
   @OptionGroup var output: OutputOptions
 
   func run() throws {
+    try work.apply()
     let series = try store.openSeries()
     var options = PruneOptions()
     options.rules = try rules(series)

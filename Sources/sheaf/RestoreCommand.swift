@@ -57,9 +57,11 @@ struct RestoreCommand: ParsableCommand {
   var dryRun = false
 
   @OptionGroup var volumes: VolumeOptions
+  @OptionGroup var work: WorkOptions
   @OptionGroup var output: OutputOptions
 
   func run() throws {
+    try work.apply()
     guard stripComponents >= 0 else {
       throw Failure(.usage, "--strip-components takes a number from 0 on", hint: "see 'sheaf restore --help'")
     }

@@ -22,9 +22,11 @@ struct VerifyCommand: ParsableCommand {
   var quick = false
 
   @OptionGroup var volumes: VolumeOptions
+  @OptionGroup var work: WorkOptions
   @OptionGroup var output: OutputOptions
 
   func run() throws {
+    try work.apply()
     if let archive { return try verify(archive.bytes) }
     let opened = try store.open(fromCopies: false)
     let host = Backup.seriesName(Host.name())

@@ -137,4 +137,39 @@ struct SourceCheck {
       throw refuse("remembers the whole file system as its source, and this machine does not know of it")
     }
   }
+
+  // MARK: - Where they lie
+
+  /// The store is never saved, so a source inside it is refused.
+  func refuseStore(_ store: (device: UInt64, inode: UInt64)?, in sources: SourceTree, _ root: SourceRoot)
+    throws(Failure)
+  {
+    guard let store else { return }
+    for source in sources.sources {
+      let place = root.place(of: source)
+      var path = place
+      while !path.isEmpty {
+        let status = try? root.unmapped(path, [.pathOnly, .noFollow]).status()
+        if let status, status.device == store.device, status.inode == store.inode {
+          let what = path == place ? "is the store itself" : "lies in the store"
+          throw Failure(.usage, "the source \(Show.path([47] + source)) \(what), which is not backed up into itself")
+        }
+        path = path.splitAtName.parent
+      }
+    }
+  }
+
+  /// Those that are not there. Throws where none is, unless that may be.
+  func missing(of sources: SourceTree, _ root: SourceRoot, mayBeAll: Bool) throws(Failure) -> [Bytes] {
+    let missing = sources.sources.filter { path in
+      !path.isEmpty && (try? root.status(of: path)) == nil
+    }
+    if missing.count == sources.sources.count, !missing.isEmpty, !mayBeAll {
+      let names = missing.map { Show.path([47] + $0) }.joined(separator: ", ")
+      throw Failure(
+        .failed, missing.count == 1 ? "the source \(names) is not there" : "none of the sources is there: \(names)",
+        hint: "is it mounted?")
+    }
+    return missing
+  }
 }

@@ -6,6 +6,8 @@ import Tar
 /// Not for use from several threads.
 final class LargeReader {
   private let root: SourceRoot
+  /// Seconds that times may differ by and count as the same.
+  private let window: Int64
   private let look: SourceLook
   private let progress: Progress
   private let hasher = SHA256()
@@ -15,10 +17,11 @@ final class LargeReader {
   private(set) var bytesRead: Int64 = 0
 
   init(
-    root: SourceRoot, owners: OwnerNames, progress: Progress, reporter: any Reporter,
+    root: SourceRoot, owners: OwnerNames, window: Int64, progress: Progress, reporter: any Reporter,
     clock: @escaping @Sendable () -> Timestamp
   ) {
     self.root = root
+    self.window = window
     look = SourceLook(owners: owners, reporter: reporter, clock: clock)
     self.progress = progress
   }
@@ -82,12 +85,13 @@ final class LargeReader {
       guard packed.item.status.kind == .file else {
         let (parent, name) = path.splitAtName
         let directory = try root.openBeneath(parent, [.pathOnly, .directory])
-        return refreshed(old, with: try look.entry(path, packed.item.status, named: name, in: directory), scratch)
+        return refreshed(
+          old, with: try look.entry(path, packed.item.status, named: name, in: directory), scratch, window: window)
       }
       var (file, status, entry) = try opened(path)
       // A digest takes long: what else tells a difference comes first.
       entry.digest = oldDigest(old)
-      guard refreshed(old, with: entry, scratch, orMetadata: orMetadata) != nil else { return nil }
+      guard refreshed(old, with: entry, scratch, orMetadata: orMetadata, window: window) != nil else { return nil }
       var position: Int64 = 0
       buffer.reserve(1 << 20)
       while position < status.size {
@@ -102,7 +106,7 @@ final class LargeReader {
       let digest = hasher.finish()
       hasOtherContents = digest != entry.digest
       guard !hasOtherContents, try file.status() == status else { return nil }
-      return refreshed(old, with: entry, scratch, orMetadata: orMetadata)
+      return refreshed(old, with: entry, scratch, orMetadata: orMetadata, window: window)
     } catch { return nil }
   }
 

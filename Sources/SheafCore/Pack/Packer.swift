@@ -6,6 +6,11 @@ final class Packer {
   private let root: SourceRoot
   private let look: SourceLook
   private let compressor: Compressor
+  /// For files that are not to be compressed.
+  private let storer = Compressor(level: 0)
+  private let options: PackOptions
+  /// The member at hand is not compressed.
+  private var isStored = false
   private let reporter: any Reporter
   private let progress: Progress
   private let set: SetID
@@ -19,12 +24,13 @@ final class Packer {
   private var directory: (path: Bytes, descriptor: Descriptor)?
 
   init(
-    root: SourceRoot, owners: OwnerNames, level: Int, set: SetID, isFull: Bool, untold: UntoldContents,
+    root: SourceRoot, owners: OwnerNames, options: PackOptions, set: SetID, isFull: Bool, untold: UntoldContents,
     reporter: any Reporter, progress: Progress, clock: @escaping @Sendable () -> Timestamp
   ) {
     self.root = root
     look = SourceLook(owners: owners, reporter: reporter, clock: clock)
-    compressor = Compressor(level: level)
+    compressor = Compressor(level: options.level)
+    self.options = options
     self.set = set
     self.isFull = isFull
     self.untold = untold
@@ -40,6 +46,7 @@ final class Packer {
 
   func run(_ job: PackJob) {
     tar.count = 0
+    isStored = false
     for item in job.items {
       switch item {
       case .kept(let range): job.canonical.append(job.kept.start + range.lowerBound, range.count)
@@ -60,15 +67,25 @@ final class Packer {
 
   private func endMember(_ job: PackJob, startsEntry: Bool = true) {
     guard tar.count > 0 else { return }
-    compressor.append(tar.bytes, firstHeader: startsEntry ? 0 : nil, to: job.member)
+    deflater.append(tar.bytes, firstHeader: startsEntry ? 0 : nil, to: job.member)
     job.endMember(tarBytes: tar.count)
     tar.count = 0
+  }
+
+  private var deflater: Compressor { isStored ? storer : compressor }
+
+  /// What comes next is a file of this size. Files that are compressed and others do not share a member.
+  private func beginFile(ofSize size: Int64, _ job: PackJob) {
+    if (size <= options.compressAbove) == isStored { return }
+    endMember(job)
+    isStored.toggle()
   }
 
   // MARK: - Pieces of large files
 
   private func pack(_ file: LargeFile, _ index: Int, _ job: PackJob) {
     endMember(job)
+    beginFile(ofSize: file.storedSize, job)
     if let stream = file.stream, stream.isDeflated(index) {
       file.appendMember(index, of: stream, to: job.member)
       job.endMember(tarBytes: Int(LargeFile.pieceSize))
@@ -193,6 +210,7 @@ final class Packer {
     if packed.isLink, let group = packed.group, group.waitForFirst(turn: packed.turn, orTake: packed.path) {
       return packLink(packed, group, job)
     }
+    if packed.item.status.kind == .file { beginFile(ofSize: packed.item.status.size, job) }
     let start = tar.count
     do throws(SystemError) {
       if let stream = packed.stream { return try packStream(stream, packed, job) }
@@ -333,7 +351,7 @@ final class Packer {
   /// of the first.
   private func endMembers(from start: Int, data: Int, _ job: PackJob) -> Int {
     func end(_ range: Range<Int>, _ firstHeader: Int?) {
-      compressor.append(UnsafeRawBufferPointer(rebasing: tar.bytes[range]), firstHeader: firstHeader, to: job.member)
+      deflater.append(UnsafeRawBufferPointer(rebasing: tar.bytes[range]), firstHeader: firstHeader, to: job.member)
       job.endMember(tarBytes: range.count)
     }
     if start > 0 { end(0..<start, 0) }
@@ -363,7 +381,7 @@ final class Packer {
   /// Where nothing differs from the old line: only the line is written anew, with the old place.
   private func isKept(_ entry: Entry, _ packed: PackEntry, _ job: PackJob) -> Bool {
     guard packed.onlyIfDifferent, let old = packed.old, !entry.isTorn else { return false }
-    guard let line = refreshed(old, with: entry, scratch) else { return false }
+    guard let line = refreshed(old, with: entry, scratch, window: options.window) else { return false }
     if entry.kind == .file { job.bytesSpared += entry.size }
     job.text.append(line.text)
     // Of a directory, the archive has an entry.
@@ -383,135 +401,5 @@ final class Packer {
     if let old = before.line, lines.canonical > 0 { appendCanonical(old, lines.canonical, job) }
     lines.count(in: &job.counts)
     if reporter.wantsItems { reporter.item(.unseen, path, kind) }
-  }
-}
-
-/// Files that say they are empty and are not, as those of `/proc`: what they hold is not saved.
-final class UntoldContents: Sendable {
-  private let state = Monitor<(first: Bytes, count: Int64)>(([], 0))
-
-  func add(_ path: Bytes) {
-    state.look {
-      if $0.count == 0 || path.lexicographicallyPrecedes($0.first) { $0.first = path }
-      $0.count += 1
-    }
-  }
-
-  func tell(_ reporter: any Reporter) {
-    let (first, count) = state.look { $0 }
-    guard count > 0 else { return }
-    let more = count > 1 ? " (and \(count - 1) more like it)" : ""
-    reporter.problem("looks empty by its size, but has contents, which are not saved\(more)", path: first)
-  }
-}
-
-/// A line with the old place.
-struct Refreshed {
-  let text: Bytes
-  let canonical: Int
-  let entry: Entry
-}
-
-/// The line of an entry that proved unchanged: the old place, the new inode and change time. nil where it did change.
-/// `orMetadata`: of one whose contents are the same, whatever else changed.
-func refreshed(_ old: Bytes, with new: Entry, _ scratch: Buffer, orMetadata: Bool = false) -> Refreshed? {
-  old.withUnsafeBufferPointer { text in
-    var line = Line()
-    guard line.parse(entry: text, scratch: scratch), let before = line.entry() else { return nil }
-    var entry = new
-    entry.hardLink = before.hardLink
-    entry.extents = before.extents
-    entry.isStoredSparse = before.isStoredSparse
-    var (text, canonical) = entry.line
-    if !text[..<canonical].elementsEqual(line.canonical) {
-      guard orMetadata, entry.kind == before.kind, entry.size == before.size, entry.digest == before.digest,
-        // Which bytes are stored follows from the holes.
-        !entry.isStoredSparse || entry.holes == before.holes
-      else { return nil }
-      entry.isMetadataOnly = true
-      (text, canonical) = entry.line
-    }
-    return Refreshed(text: text, canonical: canonical, entry: entry)
-  }
-}
-
-/// The manifest's lines for what could not be looked at.
-struct UnseenLines {
-  let text: Bytes
-  /// Length of the old line's canonical part; 0 where there is none.
-  let canonical: Int
-  private let counts: SetFoot.Counts
-
-  init(path: Bytes, before: Before, isFull: Bool) {
-    var counts = SetFoot.Counts()
-    var canonical = 0
-    counts.unseen = 1
-    let out = Buffer()
-    let scratch = Buffer()
-    (before.line ?? []).withUnsafeBufferPointer { text in
-      var line = Line()
-      guard text.count > 0, line.parse(entry: text, scratch: scratch) else { return }
-      canonical = line.canonicalLength
-      if line.kind == .directory { counts.directories = 1 } else { counts.files = 1 }
-      counts.bytes = line.hasHardLink ? 0 : line.size
-      // A full set has no older one to shine through, and what was moved stands elsewhere there: the line itself is
-      // carried.
-      if isFull || before.isElsewhere, var entry = line.entry() {
-        entry.isCarried = true
-        entry.isFresh = before.isOther && entry.kind == .directory
-        entry.isAdopted = false
-        entry.appendLine(to: out)
-      }
-    }
-    // What would shine through here is something else.
-    let isOther = before.line == nil && before.isOther
-    if out.count == 0 {
-      ManifestSyntax.appendNote(isOther ? ManifestSyntax.deleted : ManifestSyntax.unseen, path, to: out)
-    }
-    text = Bytes(out)
-    self.canonical = canonical
-    self.counts = counts
-  }
-
-  func count(in counts: inout SetFoot.Counts) {
-    counts.unseen += self.counts.unseen
-    counts.directories += self.counts.directories
-    counts.files += self.counts.files
-    counts.bytes.add(saturating: self.counts.bytes)
-  }
-}
-
-extension Descriptor {
-  /// Whether a file whose size is 0 has contents.
-  var holdsMoreThanItsSize: Bool {
-    var byte: UInt8 = 0
-    return
-      (try? withUnsafeMutableBytes(
-        of: &byte,
-        { (there) throws(SystemError) in
-          try read(into: there.baseAddress!, count: 1, at: 0)
-        })) ?? 0 > 0
-  }
-
-  /// None where they cannot be read.
-  func attributesOrNone() -> [Attribute] { (try? attributes()) ?? [] }
-
-  /// Where the file has holes, as the file system tells it; the larger ones where there are more than a line can hold.
-  func holes(_ status: Status) throws(SystemError) -> [Range<Int64>] {
-    guard status.blocks < status.size / 512 + (status.size % 512 == 0 ? 0 : 1) else { return [] }
-    var holes: [Range<Int64>] = []
-    var smallest = 0
-    // Some stay whatever their size: they tell a restore to look for more.
-    var position: Int64 = 0
-    while position < status.size {
-      guard let hole = try next(data: false, from: position), hole < status.size else { break }
-      let data = min(try next(data: true, from: hole) ?? status.size, status.size)
-      if data - hole > smallest { holes.append(hole..<data) }
-      position = max(data, position + 1)
-      guard holes.count > Entry.holesLimit else { continue }
-      smallest = max(2 * smallest, (64 << 10) - 1)
-      holes = holes[..<Entry.manyHoles] + holes[Entry.manyHoles...].filter { $0.count > smallest }
-    }
-    return holes
   }
 }

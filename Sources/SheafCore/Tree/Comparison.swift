@@ -23,6 +23,11 @@ struct ComparisonOptions {
   var readsNothing = false
   /// Store a file also where only its metadata changed.
   var storesMetadata = false
+  /// Seconds that times may differ by and count as the same.
+  var window: Int64 = 0
+
+  @inline(__always)
+  func isSame(_ a: Timestamp, _ b: Timestamp) -> Bool { a == b || window > 0 && a.isWithin(window, of: b) }
 }
 
 /// Not for use from several threads.
@@ -372,7 +377,7 @@ final class Comparison {
 
   @inline(__always)
   private func verdict(_ line: Line, _ s: Status, _ directory: Bytes) -> Verdict {
-    if line.kind != s.kind || line.modified != s.modified || line.mode != s.mode || line.uid != s.uid
+    if line.kind != s.kind || !options.isSame(line.modified, s.modified) || line.mode != s.mode || line.uid != s.uid
       || line.gid != s.gid
       || (s.kind == .file && line.size != s.size) || line.hasHardLink && s.links == 1
     {
@@ -383,7 +388,9 @@ final class Comparison {
     {
       return .different
     }
-    if line.changed != s.changed || line.mustReread || old!.move != nil || (options.readsContents && s.kind == .file) {
+    if !options.isSame(line.changed, s.changed) || line.mustReread || old!.move != nil
+      || (options.readsContents && s.kind == .file)
+    {
       return .look
     }
     if line.isUnlisted { return .look }
