@@ -27,15 +27,18 @@ let package = Package(
     .target(
       name: "Tar", dependencies: ["Storage", "Posix", "CArchive", "CISAL", "CDeflate", "CZlib", "CCrypto"],
       swiftSettings: strict),
+    .target(name: "Fuse", dependencies: ["Posix", "CLinux"], swiftSettings: strict),
     .target(name: "Age", dependencies: ["Tar", "Storage", "Posix", "CCrypto"], swiftSettings: strict),
     .target(
       name: "StoreFiles", resources: [.embedInCode("restore.sh"), .embedInCode("README.txt")], swiftSettings: strict),
     .target(name: "Storage", dependencies: ["Posix"], swiftSettings: strict),
-    .target(name: "SheafCore", dependencies: ["Storage", "Age", "Tar", "Posix", "StoreFiles"], swiftSettings: strict),
+    .target(
+      name: "SheafCore", dependencies: ["Storage", "Age", "Tar", "Fuse", "Posix", "StoreFiles"], swiftSettings: strict),
     .executableTarget(
       name: "sheaf",
       dependencies: [
-        "SheafCore", "Age", "Storage", "Posix", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        "SheafCore", "Age", "Fuse", "Storage", "Posix",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: strict),
     .target(name: "TestSupport", dependencies: ["Storage", "Posix"], path: "Tests/TestSupport", swiftSettings: strict),

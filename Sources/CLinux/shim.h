@@ -4,14 +4,17 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fuse.h>
 #include <linux/openat2.h>
 #include <linux/stat.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/syscall.h>
@@ -53,6 +56,37 @@ static inline int sheaf_terminal_columns(int fd) {
   struct winsize size;
   return ioctl(fd, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
 }
+// One descriptor that is sent over a Unix socket (cmsg(3) is made of macros); -1: none came, and errno says why, 0 being
+// the end of the connection.
+static inline int sheaf_receive_descriptor(int socket) {
+  char byte;
+  struct iovec part = {.iov_base = &byte, .iov_len = 1};
+  union {
+    struct cmsghdr align;
+    char room[CMSG_SPACE(sizeof(int))];
+  } control;
+  struct msghdr message = {
+    .msg_iov = &part, .msg_iovlen = 1, .msg_control = control.room, .msg_controllen = sizeof control.room};
+  ssize_t count;
+  do count = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
+  while (count < 0 && errno == EINTR);
+  if (count < 0) return -1;
+  struct cmsghdr *first = count == 0 ? 0 : CMSG_FIRSTHDR(&message);
+  if (!first || first->cmsg_level != SOL_SOCKET || first->cmsg_type != SCM_RIGHTS
+      || first->cmsg_len != CMSG_LEN(sizeof(int))) {
+    errno = 0;
+    return -1;
+  }
+  int descriptor;
+  __builtin_memcpy(&descriptor, CMSG_DATA(first), sizeof descriptor);
+  return descriptor;
+}
+static inline int sheaf_socket_pair(int ends[2]) { return socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends); }
+// MS_* and MNT_* are enumerators and macros at once.
+static inline int sheaf_mount_read_only(const char *source, const char *target, const char *type, const char *data) {
+  return mount(source, target, type, MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOATIME, data);
+}
+static inline int sheaf_detach_mount(const char *target) { return umount2(target, MNT_DETACH | UMOUNT_NOFOLLOW); }
 static inline int sheaf_forbid_dumps(void) { return prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); }
 enum {
   SHEAF_AT_EMPTY_PATH = 0x1000,

@@ -19,8 +19,14 @@ public final class Child: Sendable {
     case unattended
   }
 
-  /// Starts `arguments[0]`, looked up in `PATH`.
-  public init(_ arguments: [Bytes], kind: Kind = .helper) throws(SystemError) {
+  /// The number under which a program finds what it is passed, behind the three that each has.
+  public static let passedNumber: Int32 = 3
+
+  /// Starts `arguments[0]`, looked up in `PATH`. `environment`: `NAME=value`, on top of our own. `passing`: a descriptor
+  /// that it gets as `passedNumber`.
+  public init(
+    _ arguments: [Bytes], kind: Kind = .helper, environment more: [Bytes] = [], passing: Descriptor? = nil
+  ) throws(SystemError) {
     guard let program = arguments.first else { throw SystemError("start", [], EINVAL) }
     let (inputRead, inputWrite) = try Self.pipe()
     let (outputRead, outputWrite) = try Self.pipe()
@@ -32,6 +38,7 @@ public final class Child: Sendable {
       posix_spawn_file_actions_adddup2(&actions, from, Int32(to))
     }
     if kind == .unattended { posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0) }
+    if let passing { posix_spawn_file_actions_adddup2(&actions, passing.raw, Self.passedNumber) }
     var attributes = posix_spawnattr_t()
     posix_spawnattr_init(&attributes)
     defer { posix_spawnattr_destroy(&attributes) }
@@ -51,8 +58,17 @@ public final class Child: Sendable {
     var words = arguments.map { word in word.withCString { strdup($0) } }
     defer { for word in words { free(word) } }
     words.append(nil)
+    let added = more.map { line in line.withCString { strdup($0) } }
+    defer { for line in added { free(line) } }
+    var variables = added
+    var next = environ
+    while let line = next.pointee {
+      variables.append(line)
+      next += 1
+    }
+    variables.append(nil)
     var process = pid_t()
-    let code = program.withCString { posix_spawnp(&process, $0, &actions, &attributes, words, environ) }
+    let code = program.withCString { posix_spawnp(&process, $0, &actions, &attributes, words, variables) }
     guard code == 0 else { throw SystemError("start", program, code) }
     self.process = process
     input = inputWrite

@@ -66,6 +66,7 @@ public enum Host {
   public static var processID: Int32 { getpid() }
   public static var isRoot: Bool { geteuid() == 0 }
   public static var userID: UInt32 { geteuid() }
+  public static var groupID: UInt32 { getegid() }
 
   /// False where no such process is there, or where it has ended and only waits to be asked for (a zombie).
   public static func isRunning(process: Int32) -> Bool {

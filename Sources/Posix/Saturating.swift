@@ -11,6 +11,12 @@ extension Int64 {
     self = isTooLarge ? .max : sum
   }
 
+  @inlinable public func adding(saturating more: Int64) -> Int64 {
+    var sum = self
+    sum.add(saturating: more)
+    return sum
+  }
+
   /// What is left, between the smallest and the largest number.
   @inlinable public func subtracting(saturating less: Int64) -> Int64 {
     let (rest, isOutOfRange) = subtractingReportingOverflow(less)

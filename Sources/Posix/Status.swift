@@ -5,6 +5,19 @@ import Glibc
 public enum FileKind: UInt8, Sendable {
   case file, directory, symlink, fifo, characterDevice, blockDevice, socket
 
+  /// `S_IFMT` of a mode.
+  public var typeBits: UInt32 {
+    switch self {
+    case .file: 0o100000
+    case .directory: 0o040000
+    case .symlink: 0o120000
+    case .fifo: 0o010000
+    case .characterDevice: 0o020000
+    case .blockDevice: 0o060000
+    case .socket: 0o140000
+    }
+  }
+
   init?(mode: UInt32) {
     switch mode & 0o170000 {
     case 0o100000: self = .file

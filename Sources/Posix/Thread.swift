@@ -22,7 +22,7 @@ public final class Monitor<Value>: @unchecked Sendable {
   }
 
   /// Runs `body` alone, then wakes everyone who waits.
-  public func change<R>(_ body: (inout Value) throws -> R) rethrows -> R {
+  public func change<R, E: Error>(_ body: (inout Value) throws(E) -> R) throws(E) -> R {
     pthread_mutex_lock(lock)
     defer {
       pthread_cond_broadcast(condition)
@@ -32,7 +32,7 @@ public final class Monitor<Value>: @unchecked Sendable {
   }
 
   /// Runs `body` alone, waking no one.
-  public func look<R>(_ body: (inout Value) throws -> R) rethrows -> R {
+  public func look<R, E: Error>(_ body: (inout Value) throws(E) -> R) throws(E) -> R {
     pthread_mutex_lock(lock)
     defer { pthread_mutex_unlock(lock) }
     return try body(&value)

@@ -103,6 +103,9 @@ final class Console: Sendable {
     s.out = []
   }
 
+  /// What was written so far is seen now.
+  func flush() { state.look { flush(&$0) } }
+
   func close() { state.look { flush(&$0) } }
 
   private func message(_ text: String) {

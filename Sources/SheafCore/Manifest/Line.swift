@@ -40,6 +40,7 @@ struct Line {
   /// Mode, owner, time or attributes are not those of the tar entry whose contents it has.
   var isMetadataOnly = false
   var hasHardLink = false
+  var hasHoles = false
   var major: UInt32 = 0
   var minor: UInt32 = 0
   /// Offsets in `text`; 0 where there is none.
@@ -110,9 +111,11 @@ struct Line {
   private mutating func parseTags(_ p: inout Cursor) -> Bool {
     let base = text.baseAddress!
     hasHardLink = false
+    hasHoles = false
     // Canonical tags, up to `@`.
     while p.at < p.end, p.at.pointee != UInt8(ascii: "@") {
       if p.at.pointee == UInt8(ascii: "l") { hasHardLink = true }
+      if p.at.pointee == UInt8(ascii: "h") { hasHoles = true }
       guard let comma = memchr(p.at, 44, p.end - p.at) else { return false }
       p.at = UnsafePointer(comma.assumingMemoryBound(to: UInt8.self)) + 1
     }

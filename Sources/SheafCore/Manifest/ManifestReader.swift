@@ -14,6 +14,9 @@ final class ManifestReader {
   private(set) var lineNumber = 0
   /// Its text, without the newline; holds until the next.
   private(set) var text = UnsafeBufferPointer<UInt8>(start: nil, count: 0)
+  /// Where in the file the gzip member with that line begins, and where in its inflated text the line does.
+  var place: (member: Int64, start: Int) { (memberOffset, position - text.count - 1) }
+  private var memberOffset: Int64 = 0
   /// Called with lines between the entries that are neither entries nor notes.
   var onOther: ((UnsafeBufferPointer<UInt8>) -> Void)?
   /// Read when the end was reached.
@@ -166,6 +169,7 @@ final class ManifestReader {
     chunk = next
     position = 0
     firstIn = offset
+    memberOffset = offset
     if let digest, next.count > 0 {
       // The closing line is not part of what it digests.
       let all = UnsafeBufferPointer(

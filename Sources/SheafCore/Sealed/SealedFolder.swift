@@ -39,6 +39,8 @@ final class SealedFolder: StoreFolder {
     return traits
   }
 
+  func listAnew() { inner.listAnew() }
+
   // MARK: - Names
 
   /// Plain files that are not taken for what their names say, since only encrypted ones count here.

@@ -89,6 +89,12 @@ final class CachedFolder: StoreFolder {
     return new
   }
 
+  /// What others have changed since it was listed shows from now on.
+  func listAnew() {
+    sealed?.listAnew()
+    forgetListing()
+  }
+
   private func forgetListing() {
     ahead.look { $0.listing = nil }
     listing.look { $0 = nil }

@@ -52,6 +52,9 @@ public final class Store: Sendable {
     (try? LocalFolder(folder))?.has(marker) == true
   }
 
+  /// Whether its marker can still be read.
+  var isThere: Bool { (try? folder.contents(Self.marker, atMost: 65536)) != nil }
+
   /// The nearest store at or above a folder, which is named by its whole path.
   public static func nearest(above folder: Bytes) -> Bytes? {
     var folder = folder
