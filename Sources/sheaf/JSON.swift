@@ -27,6 +27,13 @@ struct JSON {
     text += value ? "true" : "false"
   }
 
+  /// What was really restored of a series.
+  mutating func add(_ note: ProofNote) {
+    guard let (share, since) = note.coverage else { return }
+    add("proved_percent", Int(share * 100))
+    add("proved_since", since)
+  }
+
   mutating func addNull(_ name: String) {
     key(name)
     text += "null"

@@ -25,7 +25,12 @@ struct PointsCommand: ParsableCommand {
       if series.warnOfAlarm() == nil { try? Memory.stores?.remember(series, now: .now()) }
       total += points.rows.count
       damaged += points.rows.count { $0.isDamaged || $0.isKnownDamaged }
-      if output.json { points.printJSON() } else if !output.quiet { points.printTable(opened, alone: names.count == 1) }
+      if output.json {
+        points.printJSON()
+      } else if !output.quiet {
+        points.printTable(opened, alone: names.count == 1)
+        if let proved = Words.proved(series.proofNote(Memory.stores)) { Console.shared.print("  \(proved)") }
+      }
       var told: Set<String> = []
       for failure in points.rows.compactMap(\.failure) where told.insert(failure.message).inserted {
         Console.shared.error(failure.message, hint: failure.manifestHint)

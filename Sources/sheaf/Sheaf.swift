@@ -24,7 +24,7 @@ struct Sheaf: ParsableCommand {
     subcommands: [
       InitCommand.self, BackupCommand.self, PointsCommand.self, ListCommand.self, CatCommand.self,
       FindCommand.self, HistoryCommand.self, DiffCommand.self, ManifestCommand.self, RestoreCommand.self,
-      ExportCommand.self, VerifyCommand.self, PruneCommand.self, ProtectCommand.self,
+      ExportCommand.self, VerifyCommand.self, ProveCommand.self, PruneCommand.self, ProtectCommand.self,
       ConsolidateCommand.self,
       CopyCommand.self, MountCommand.self, RebuildCommand.self, StatusCommand.self, UnlockCommand.self,
       IdentifyCommand.self,

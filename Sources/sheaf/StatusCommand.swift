@@ -94,6 +94,7 @@ struct StatusCommand: ParsableCommand {
         Words.size(s.storedBytes),
       ]
       console.line(table.line(cells, Self.verified(s)))
+      if let proved = Words.proved(s.proofs) { console.print("  \(proved)") }
     }
     if wanted(store).isEmpty { console.print("  no points yet") }
   }
@@ -125,6 +126,7 @@ struct StatusCommand: ParsableCommand {
       json.add("points", s.points.map { Bytes($0.text.utf8) })
       json.add("bytes", s.storedBytes)
       if let found = s.damage.found { json.add("damage_found", found) }
+      json.add(s.proofs)
       if let verified = s.verified { json.add("verified", verified) } else { json.addNull("verified") }
       json.print()
     }

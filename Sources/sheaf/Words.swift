@@ -45,6 +45,15 @@ enum Words {
     return "\(seconds / 86400) d"
   }
 
+  /// What was really restored, in words.
+  static func proved(_ note: ProofNote) -> String? {
+    guard let (share, since) = note.coverage else { return nil }
+    let part =
+      share == 1 ? "all of it was" : share < 0.01 ? "less than 1 % of it was" : "\(Int(share * 100)) % of it was"
+    let age = age(since)
+    return "\(part) really restored \(age == "now" ? "just now" : "within the last \(age)")"
+  }
+
   static func ago(_ time: Timestamp) -> String {
     let age = age(time)
     return age == "now" ? "just now" : "\(age) ago"

@@ -18,6 +18,8 @@ struct Removal: Sendable {
   let store: Status?
   let sparing: SparingRules
   var isDryRun = false
+  /// Stores in it stay.
+  var sparesStores = true
 
   /// Removes all of `directory` but what is kept, `path` being its own in the target; one entry that cannot be removed
   /// ends nothing.
@@ -52,7 +54,7 @@ struct Removal: Sendable {
           listener.keptMount(path)
           return false
         }
-        if Self.isStore(name, in: directory) {
+        if sparesStores, Self.isStore(name, in: directory) {
           listener.keptStore(path)
           return false
         }

@@ -83,11 +83,16 @@ extension Series {
       do throws(StoreError) { try folder.remove(Self.damageFile) } catch { return error.kind == .missing }
       return true
     }
+    return replace(Self.damageFile, with: note.text)
+  }
+
+  /// Puts a small file in the place of the one of that name. False: the store cannot be written.
+  func replace(_ name: Bytes, with text: Bytes) -> Bool {
     do throws(StoreError) {
-      let file = NewStoredFile(Self.damageFile, in: folder)
-      try file.append(note.text)
+      let file = NewStoredFile(name, in: folder)
+      try file.append(text)
       try file.finish()
-      try? folder.remove(Self.damageFile)
+      try? folder.remove(name)
       try file.publish()
       return true
     } catch { return false }

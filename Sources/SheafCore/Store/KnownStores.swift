@@ -24,6 +24,8 @@ public struct KnownSeries: Sendable {
   /// The store could not be written, so it is remembered here alone.
   var damageIsUnwritten = false
   var unwrittenDamage: DamageNote? { damageIsUnwritten ? damage : nil }
+  /// What was really restored, as of when the store was seen.
+  public var proofs = ProofNote()
   /// The newest points of other copies of the store, with the same identity: each goes on by itself.
   var tips: [SeenPoint] = []
   /// What was last backed up to it from here; nil: not known.
@@ -223,9 +225,10 @@ public struct KnownStores: Sendable {
   }
 
   /// Remembers the series as it is now. `verified`: everything has been read and is good.
-  /// `saved`: the head of what was just backed up to it from here. `damage`: what the store could not take note of.
+  /// `saved`: the head of what was just backed up to it from here. `damage`, `proofs`: what the store could not take note of.
   public func remember(
-    _ series: Series, now: Timestamp, verified: Bool = false, saved: SetHead? = nil, damage: DamageNote? = nil
+    _ series: Series, now: Timestamp, verified: Bool = false, saved: SetHead? = nil, damage: DamageNote? = nil,
+    proofs: ProofNote? = nil
   ) throws(Failure) {
     let store = series.store
     guard let name = Self.name(store.uuid) else { return }
@@ -251,6 +254,7 @@ public struct KnownStores: Sendable {
       entry.points = sets
       entry.damage = damage ?? (verified ? DamageNote() : series.damageNote(self))
       entry.damageIsUnwritten = damage != nil || !verified && before?.damageIsUnwritten == true
+      entry.proofs = proofs ?? series.proofNote(self)
       remember(sets, newest, head, foot, of: series, before, &entry)
       entry.sources = saved?.sources ?? before?.sources
       entry.exclusions = saved?.exclusions ?? before?.exclusions
@@ -350,6 +354,9 @@ public struct KnownStores: Sendable {
         guard !store.series.isEmpty, let text = Escape.decode(value) else { break }
         store.series[store.series.count - 1].damage = DamageNote(text: text)
         store.series[store.series.count - 1].damageIsUnwritten = line[..<equals].count > 6
+      case "proofs":
+        guard !store.series.isEmpty, let text = Escape.decode(value) else { break }
+        store.series[store.series.count - 1].proofs = ProofNote(text: text)
       case "tips": if !store.series.isEmpty { store.series[store.series.count - 1].tips = Self.points(value) }
       case "sources": Self.addList(value, \.sources, to: &store)
       case "exclusions": Self.addList(value, \.exclusions, to: &store)
@@ -410,6 +417,7 @@ public struct KnownStores: Sendable {
       if !s.damage.isEmpty {
         lines.append("damage\(s.damageIsUnwritten ? "-unwritten" : "")=\(Escape.encodedPath(s.damage.text))")
       }
+      if !s.proofs.isEmpty { lines.append("proofs=\(Escape.encodedPath(s.proofs.text))") }
       for (key, points) in [("seen-points", s.seen), ("tips", s.tips)] where !points.isEmpty {
         lines.append("\(key)=\(points.map(\.text).joined(separator: " "))")
       }
