@@ -76,16 +76,27 @@ struct RawText: ExpressibleByArgument {
   /// As a path in a store: without leading slashes, `.` and doubled slashes.
   var storePath: Bytes { Self.storePath(bytes) }
 
-  /// As a path in a store, as it stands or, where there is no such path, as a terminal was shown it: with `\\ooo` for
-  /// bytes that cannot be printed. `exists` is asked only where that makes a difference.
-  func storePath(where exists: (Bytes) throws -> Bool) rethrows -> Bytes {
-    guard let shown = Show.bytes(shown: bytes), shown != bytes, try !exists(storePath) else { return storePath }
-    let other = Self.storePath(shown)
-    return try exists(other) ? other : storePath
+  /// As a path in a store: as it stands, or else as a terminal was shown it, with `\\ooo` for bytes that cannot be
+  /// printed, or else from the folder that the user is in, or else from one of the sources. `exists` is asked only where
+  /// that makes a difference.
+  func storePath(below sources: [Bytes] = [], where exists: (Bytes) throws -> Bool) rethrows -> Bytes {
+    var texts = [bytes]
+    if let shown = Show.bytes(shown: bytes), shown != bytes { texts.append(shown) }
+    var candidates = texts.map(Self.storePath)
+    if bytes.first != 47 {
+      let here = (try? Host.resolved(Bytes("."))).map { [$0] } ?? []
+      for place in here + sources { candidates += texts.map { Self.storePath(place.joined($0)) } }
+    }
+    guard candidates.count > 1 else { return storePath }
+    return try candidates.first(where: exists) ?? storePath
   }
 
   private static func storePath(_ bytes: Bytes) -> Bytes {
-    Bytes(bytes.split(separator: 47).filter { $0 != [46] }.joined(separator: [47]))
+    var parts: [Bytes.SubSequence] = []
+    for part in bytes.split(separator: 47) where part != [46] {
+      if part == [46, 46], !parts.isEmpty { parts.removeLast() } else { parts.append(part) }
+    }
+    return Bytes(parts.joined(separator: [47]))
   }
 }
 

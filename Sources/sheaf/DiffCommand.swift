@@ -44,7 +44,7 @@ struct DiffCommand: ParsableCommand {
     let report = RunReport(output, finishesWork: false)
     var options = DiffOptions()
     options.path =
-      path?.storePath { path in
+      try path?.storePath(below: series.newestSources()) { path in
         series.has(path, in: old) || new.map { series.has(path, in: $0) } ?? Sources.isThere(path)
       } ?? []
     options.readsContents = checksum

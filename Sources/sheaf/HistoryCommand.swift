@@ -20,7 +20,9 @@ struct HistoryCommand: ParsableCommand {
     let report = RunReport(output, finishesWork: false)
     var versions = 0
     let task = History(series, reporter: report, progress: Interruption.progress)
-    let path = try path.storePath { path in try series.sets().contains { series.has(path, in: $0) } }
+    let path = try path.storePath(below: series.newestSources()) { path in
+      try series.sets().contains { series.has(path, in: $0) }
+    }
     let isWhole = try task.run(path) { (version) throws(Failure) in
       if output.json {
         Self.printJSON(version)

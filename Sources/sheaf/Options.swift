@@ -136,7 +136,17 @@ struct PointOption: ParsableArguments {
 
 extension Contents {
   /// The path that is meant, in this point.
-  func path(_ text: RawText) throws -> Bytes { try text.storePath { (path) throws in try has(path) } }
+  func path(_ text: RawText) throws -> Bytes {
+    try text.storePath(below: sources()) { (path) throws in try has(path) }
+  }
+
+  /// The same, or where there is no such path what matches it as a pattern.
+  func paths(_ text: RawText) throws -> [Bytes] {
+    let path = try path(text)
+    guard text.bytes.contains(where: Bytes("*?[").contains), try !has(path) else { return [path] }
+    let found = try matches(text.bytes)
+    return found.isEmpty ? [path] : found
+  }
 }
 
 extension DamageNote {

@@ -94,7 +94,7 @@ struct RestoreCommand: ParsableCommand {
     try volumes.add(to: series)
     let set = try point.find(in: series)
     let contents = try Contents(series, set)
-    options.paths = try paths.map(contents.path)
+    options.paths = try paths.flatMap(contents.paths)
     let report = RunReport(output)
     let task = Restore(from: series, options, reporter: report, progress: Interruption.progress)
     let summary = try report.showing("restoring") { try task.run(set) }

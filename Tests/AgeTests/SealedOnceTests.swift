@@ -97,7 +97,8 @@ import Testing
     var kept = 0
     for round in 0..<Self.rounds {
       _ = try history.step()
-      let script: Raw = "for i in 1 2 3 4; do head -c \(700_000 + random.below(3_000_000)) /dev/urandom > large$i; done"
+      let script: Raw =
+        "for i in 1 2 3 4; do rm -rf large$i; head -c \(700_000 + random.below(3_000_000)) /dev/urandom > large$i; done"
       try Command("sh", ["-ec", script], in: source).run().checked()
       for _ in 0...random.below(2) {
         let more: [Raw] = random.once(in: 3) ? ["--volume-size", "2M"] : []

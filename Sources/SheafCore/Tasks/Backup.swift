@@ -292,6 +292,9 @@ extension SetFoot.Counts {
 }
 
 extension Series {
+  /// What was saved last; none where no set tells.
+  public func newestSources() throws(Failure) -> [Bytes] { try newestHead()?.sources ?? [] }
+
   /// The head of the newest set whose head can be read.
   func newestHead() throws(Failure) -> SetHead? {
     for set in try sets().reversed() { if let head = try? head(set) { return head } }

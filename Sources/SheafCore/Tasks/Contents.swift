@@ -33,11 +33,31 @@ public struct Contents {
     }
   }
 
+  /// What was saved.
+  public func sources() throws(Failure) -> [Bytes] { try series.head(set).sources }
+
   /// Whether the point has it; the top it always has.
   public func has(_ path: Bytes) throws(Failure) -> Bool {
     if path.isEmpty { return true }
     let (tree, _) = try series.tree(chain, from: path)
     return try tree.next() && path.elementsEqual(tree.line.path)
+  }
+
+  /// What a pattern, written as for `find`, matches; nothing that lies below something else that it matches.
+  public func matches(_ pattern: Bytes) throws(Failure) -> [Bytes] {
+    let query = try FindQuery(pattern, sources: sources(), ignoresCase: false)
+    var found: [Bytes] = []
+    var tops: Set<Bytes> = []
+    let tree = try series.tree(chain)
+    while try tree.next() {
+      let directory = Bytes(tree.line.parent)
+      guard query.matches(directory: directory, name: tree.line.name, isDirectory: tree.line.kind == .directory),
+        !directory.isBelowOne(of: tops)
+      else { continue }
+      found.append(Bytes(tree.line.path))
+      if tree.line.kind == .directory { tops.insert(Bytes(tree.line.path)) }
+    }
+    return found
   }
 
   public func find(_ path: Bytes) throws(Failure) -> (entry: Entry, isUnseen: Bool) {
@@ -114,5 +134,17 @@ public struct Contents {
       }
     }
     try body(out.bytes)
+  }
+}
+
+extension Bytes {
+  /// Whether it is one of these paths, or lies below one.
+  fileprivate func isBelowOne(of tops: Set<Bytes>) -> Bool {
+    var path = self
+    while !path.isEmpty {
+      if tops.contains(path) { return true }
+      path = path.splitAtName.parent
+    }
+    return false
   }
 }
