@@ -12,13 +12,14 @@ TEST_PACKAGES = $(BUILD_PACKAGES) tar gzip libarchive-tools busybox python3 p7zi
   libcap2-bin strace util-linux mount e2fsprogs fuse2fs xfsprogs btrfs-progs dosfstools exfatprogs exfat-fuse ntfs-3g \
   age openssh-client openssh-server openssh-sftp-server sqlite3 procps postgresql
 LINT_PACKAGES = shellcheck
+DEB_PACKAGES = $(BUILD_PACKAGES) dpkg-dev lintian patchelf
 BENCH_PACKAGES = $(BUILD_PACKAGES) isal openssl python3 xz-utils
 
 SHEAF = .build/release/sheaf
 # Tests write a lot of small files: in memory where there is room for that.
 TEST_FOLDER = $${SHEAF_SCRATCH:-$$([ -w /dev/shm ] && echo /dev/shm || echo /tmp)}
 
-.PHONY: all build demo test bench soak faults fuzz install lint clean packages
+.PHONY: all build demo test bench soak faults fuzz install deb lint clean packages
 
 all: build
 
@@ -90,13 +91,21 @@ install:
 	  .build-static/release/sheaf --generate-completion-script $${shell%%:*} > "$$file"; \
 	done
 
+# A Debian package, in .build-deb.
+deb:
+	@$(MAKE) --no-print-directory packages WANTED="$(DEB_PACKAGES)"
+	rm -rf .build-deb
+	@$(MAKE) --no-print-directory install DESTDIR=$(CURDIR)/.build-deb/tree PREFIX=/usr
+	sh packaging/deb.sh .build-deb/tree .build-deb
+	lintian --fail-on error,warning .build-deb/*.deb
+
 lint:
 	@$(MAKE) --no-print-directory packages WANTED="$(LINT_PACKAGES)"
-	shellcheck -s sh Sources/StoreFiles/restore.sh
+	shellcheck -s sh Sources/StoreFiles/restore.sh packaging/deb.sh
 	$(SWIFT) format lint --strict -r Package.swift Sources Tests
 
 clean:
-	rm -rf .build .build-static .build-fuzz .demo .bench
+	rm -rf .build .build-static .build-deb .build-fuzz .demo .bench
 
 # Installs what is missing of WANTED, where that can be done.
 packages:

@@ -155,8 +155,9 @@ private final class FuseWorker {
     guard let asked = try? request.take(fuse_init_in.self), asked.major == FUSE_KERNEL_VERSION else {
       return answer.fail(EPROTO)
     }
+    // What lists a folder mostly asks for all that is in it: told at once, that takes no look-up for each.
     var wanted = [
-      FUSE_ASYNC_READ, FUSE_PARALLEL_DIROPS, FUSE_DO_READDIRPLUS, FUSE_READDIRPLUS_AUTO, FUSE_MAX_PAGES,
+      FUSE_ASYNC_READ, FUSE_PARALLEL_DIROPS, FUSE_DO_READDIRPLUS, FUSE_MAX_PAGES,
       FUSE_CACHE_SYMLINKS,
     ].reduce(UInt32(0)) { $0 | UInt32(bitPattern: Int32(truncatingIfNeeded: $1)) }
     // Others have the rights that access lists give them, and no more.

@@ -70,6 +70,12 @@ extension Array where Element == UInt8 {
     }
   }
 
+  /// Whether `part` stands anywhere in it.
+  public func holds(_ part: Bytes) -> Bool {
+    guard !part.isEmpty, count >= part.count else { return part.isEmpty }
+    return (0...(count - part.count)).contains { self[$0...].starts(with: part) }
+  }
+
   public func hasSuffix(_ ending: StaticString) -> Bool {
     count >= ending.utf8CodeUnitCount && self[(count - ending.utf8CodeUnitCount)...].elementsEqual(Bytes(ending))
   }

@@ -7,10 +7,12 @@ struct StoreOptions: ParsableArguments {
   @Option(
     name: [.customShort("s", allowingJoined: true), .long],
     help: ArgumentHelp(
-      "The store: the directory that holds the backups, or sftp://[user@]host[:port]/path.", valueName: "STORE"))
+      "The store: the directory that holds the backups, or sftp://[user@]host[:port]/path.", valueName: "STORE"),
+    completion: .directory)
   var store: RawText?
 
-  @Option(help: ArgumentHelp("The series of backups in it.", valueName: "NAME"))
+  @Option(
+    help: ArgumentHelp("The series of backups in it.", valueName: "NAME"), completion: .custom(Completions.series))
   var series: RawText?
 
   @OptionGroup var keys: KeyOptions
@@ -119,7 +121,9 @@ struct WorkOptions: ParsableArguments {
 }
 
 struct PointOption: ParsableArguments {
-  @Option(help: ArgumentHelp("The point: latest, a set's name, a date, a time, or an age like 3d.", valueName: "POINT"))
+  @Option(
+    help: ArgumentHelp("The point: latest, a set's name, a date, a time, or an age like 3d.", valueName: "POINT"),
+    completion: .custom(Completions.points))
   var at: RawText?
 
   func find(in series: Series) throws -> SetName {

@@ -40,7 +40,9 @@ struct PruneCommand: ParsableCommand {
     name: .long, help: ArgumentHelp("Keep points with this word in their comment; may be repeated.", valueName: "TEXT"))
   var keepTag: [RawText] = []
 
-  @Option(help: ArgumentHelp("Remove this point even if a rule would keep it; may be repeated.", valueName: "POINT"))
+  @Option(
+    help: ArgumentHelp("Remove this point even if a rule would keep it; may be repeated.", valueName: "POINT"),
+    completion: .custom(Completions.points))
   var drop: [RawText] = []
 
   @Flag(help: "Merge sets that are only needed by others into those others.")

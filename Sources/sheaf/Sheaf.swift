@@ -28,7 +28,7 @@ struct Sheaf: ParsableCommand {
       ConsolidateCommand.self,
       CopyCommand.self, MountCommand.self, RebuildCommand.self, StatusCommand.self, UnlockCommand.self,
       IdentifyCommand.self,
-      KeyCommand.self,
+      KeyCommand.self, ReportCommand.self,
     ])
 
   static let version = "0.1.0"
@@ -84,9 +84,9 @@ struct Sheaf: ParsableCommand {
     guard let first = arguments.first else { return }
     if first.hasPrefix("-") {
       let own = ["-h", "--help", "--version"]
-      if own.contains(first) || first.hasPrefix("--generate-completion-script") || first.hasPrefix("--experimental") {
-        return
-      }
+      // What a shell that completes asks has three dashes.
+      let others = ["--generate-completion-script", "--experimental", "---completion"]
+      if own.contains(first) || others.contains(where: first.hasPrefix) { return }
       throw Failure(.usage, "no command before \(Show.path(Arguments.unescape(first)))", hint: "see 'sheaf --help'")
     }
     if known.contains(first) { return }

@@ -11,13 +11,16 @@ struct StatusCommand: ParsableCommand {
       Each drive of a rotation has its own chain. With --at it says which drive holds the point for a time.
       """)
 
-  @Option(help: ArgumentHelp("Say which drive has this point.", valueName: "POINT"))
+  @Option(
+    help: ArgumentHelp("Say which drive has this point.", valueName: "POINT"), completion: .custom(Completions.points))
   var at: RawText?
 
-  @Option(help: ArgumentHelp("Only this series.", valueName: "NAME"))
+  @Option(help: ArgumentHelp("Only this series.", valueName: "NAME"), completion: .custom(Completions.series))
   var series: RawText?
 
-  @Option(help: ArgumentHelp("Forget the store with this UUID or label.", valueName: "STORE"))
+  @Option(
+    help: ArgumentHelp("Forget the store with this UUID or label.", valueName: "STORE"),
+    completion: .custom(Completions.labels))
   var forget: RawText?
 
   @Flag(help: "Ask the machines on which stores lie whether they are there.")

@@ -182,7 +182,7 @@ final class Fixture {
   /// The series' directory; there must be one only.
   func series() throws -> Bytes {
     let names = try Descriptor.open(store, [.read, .directory]).sortedNames()
-    let known = ["sheaf.store", "README.txt", "restore.sh"].map { Bytes($0.utf8) }
+    let known = ["sheaf.store", "README.txt", "restore.sh", "index.html"].map { Bytes($0.utf8) }
     let own = names.filter { !known.contains($0) }
     guard own.count == 1 else { throw Unexpected(description: "\(own.count) series in the store") }
     return store.joined(own[0])

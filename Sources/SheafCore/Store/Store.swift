@@ -305,6 +305,31 @@ public final class Store: Sendable {
     }
   }
 
+  static let page = Bytes("index.html")
+
+  /// Puts a page that shows the store on it, in the place of the one before, which is known by having `mark` near its
+  /// beginning. Gives its path. Throws where something else has that name.
+  public func write(page text: Bytes, marked mark: Bytes) throws(Failure) -> Bytes {
+    let place = path.joined(Self.page)
+    let isThere = try stored { () throws(StoreError) in try folder.names() }.contains(Self.page)
+    if isThere {
+      let beginning = try? folder.open(Self.page).read(count: 4096, at: 0)
+      guard beginning?.holds(mark) == true else {
+        throw Failure(
+          .failed, "\(Show.path(place)) is there already, and is no page of sheaf's",
+          hint: "name another file with -o FILE")
+      }
+    }
+    try stored { () throws(StoreError) in
+      let file = NewStoredFile(Self.page, in: folder)
+      try file.append(text)
+      try file.finish()
+      if isThere { try folder.remove(Self.page) }
+      try file.publish()
+    }
+    return place
+  }
+
   /// What lies on the store for those who have no Sheaf.
   private struct Helper {
     let name: Bytes

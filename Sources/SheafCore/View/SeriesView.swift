@@ -24,7 +24,7 @@ public final class SeriesView: ServedFiles {
   }
 
   /// Bytes of gzip members that are kept inflated.
-  private static let cacheLimit = 48 << 20
+  private static let cacheLimit = 32 << 20
 
   /// `spilling`: where files without a name are made. `owner`: whose the folders are that no point has. `report`: told of
   /// what could not be read, each once.
