@@ -10,7 +10,8 @@ SOURCE ?=
 BUILD_PACKAGES = libarchive-dev zlib1g-dev libisal-dev libdeflate-dev libssl-dev pkg-config
 TEST_PACKAGES = $(BUILD_PACKAGES) tar gzip libarchive-tools busybox python3 p7zip-full mtree-netbsd rsync acl attr \
   libcap2-bin strace util-linux mount e2fsprogs fuse2fs xfsprogs btrfs-progs dosfstools exfatprogs exfat-fuse ntfs-3g \
-  age openssh-client openssh-server openssh-sftp-server sqlite3 procps postgresql
+  age openssh-client openssh-server openssh-sftp-server sqlite3 procps postgresql \
+  ceph-mon ceph-osd radosgw ceph-common s3cmd openssl curl libcurl4
 LINT_PACKAGES = shellcheck
 DEB_PACKAGES = $(BUILD_PACKAGES) dpkg-dev lintian patchelf
 BENCH_PACKAGES = $(BUILD_PACKAGES) isal openssl python3 xz-utils
@@ -85,6 +86,7 @@ install:
 	install -D -m 644 man/sheaf.1 $(DESTDIR)$(PREFIX)/share/man/man1/sheaf.1
 	install -D -m 644 man/sheaf-format.5 $(DESTDIR)$(PREFIX)/share/man/man5/sheaf-format.5
 	install -D -m 644 man/sheaf-encryption.7 $(DESTDIR)$(PREFIX)/share/man/man7/sheaf-encryption.7
+	install -D -m 644 man/sheaf-stores.7 $(DESTDIR)$(PREFIX)/share/man/man7/sheaf-stores.7
 	for shell in bash:share/bash-completion/completions/sheaf zsh:share/zsh/site-functions/_sheaf \
 	    fish:share/fish/vendor_completions.d/sheaf.fish; do \
 	  file=$(DESTDIR)$(PREFIX)/$${shell#*:}; mkdir -p "$$(dirname "$$file")"; \

@@ -1,6 +1,6 @@
 // swift-tools-version: 6.2
 // The architecture: dependencies run one way, sheaf -> SheafCore -> Age -> Tar -> Storage -> Posix, and only Tar and Age see the C
-// libraries.
+// libraries; Storage sees libcrypto and libcurl for object stores, and links only the first.
 import PackageDescription
 
 let strict: [SwiftSetting] = [
@@ -23,6 +23,7 @@ let package = Package(
     .systemLibrary(name: "CDeflate", pkgConfig: "libdeflate", providers: [.apt(["libdeflate-dev"])]),
     .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
     .systemLibrary(name: "CCrypto", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
+    .systemLibrary(name: "CCurl"),
     .target(name: "Posix", dependencies: ["CLinux"], swiftSettings: strict),
     .target(
       name: "Tar", dependencies: ["Storage", "Posix", "CArchive", "CISAL", "CDeflate", "CZlib", "CCrypto"],
@@ -31,7 +32,7 @@ let package = Package(
     .target(name: "Age", dependencies: ["Tar", "Storage", "Posix", "CCrypto"], swiftSettings: strict),
     .target(
       name: "StoreFiles", resources: [.embedInCode("restore.sh"), .embedInCode("README.txt")], swiftSettings: strict),
-    .target(name: "Storage", dependencies: ["Posix"], swiftSettings: strict),
+    .target(name: "Storage", dependencies: ["Posix", "CCrypto", "CCurl"], swiftSettings: strict),
     .target(
       name: "SheafCore", dependencies: ["Storage", "Age", "Tar", "Fuse", "Posix", "StoreFiles"], swiftSettings: strict),
     .executableTarget(

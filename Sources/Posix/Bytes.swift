@@ -82,4 +82,16 @@ extension Array where Element == UInt8 {
 
   /// For showing only: invalid UTF-8 becomes U+FFFD.
   public var shown: String { String(decoding: self, as: UTF8.self) }
+
+  /// Lower-case hexadecimal.
+  public var hex: String {
+    func digit(_ value: UInt8) -> UInt8 { value < 10 ? value &+ 48 : value &+ 87 }
+    return String(unsafeUninitializedCapacity: count * 2) { text in
+      for (index, byte) in enumerated() {
+        text[index * 2] = digit(byte >> 4)
+        text[index * 2 + 1] = digit(byte & 15)
+      }
+      return count * 2
+    }
+  }
 }

@@ -36,10 +36,19 @@ public struct StoreTraits: Equatable, Sendable {
   public var rewinds = true
   /// Bytes of the largest file; nil: as large as there is room.
   public var largestFile: Int64?
+  /// A name may be any bytes; else it is UTF-8.
+  public var takesAnyName = true
   /// Letters of names count: `a` and `A` are two files.
   public var tellsCase = true
   /// Each call may take long, so that what was read is worth keeping.
   public var isFar = false
+  /// Bytes of one volume, where large archives are better cut; nil: one volume may have any size.
+  public var volumeSize: Int64?
+  /// A directory of this machine for files without a name: there lies what has no name in the store until it is whole, where
+  /// the store does not rename.
+  public var spool = Bytes("/var/tmp")
+  /// What was finished is durable.
+  public var finishesDurably = true
   /// What was made durable there came as it was sent: the connection checks every byte.
   public var arrivesWhole = false
   /// Seconds after which a lock counts as left by a run that ended, unless that gave it a new time by `touch`; both by the
@@ -128,6 +137,9 @@ public protocol StoreFolder: AnyObject, Sendable {
   func contents(_ name: Bytes, atMost limit: Int) throws(StoreError) -> Bytes
   /// Begins a file; what has that name already is replaced.
   func begin(_ name: Bytes) throws(StoreError) -> any StoreOutput
+  /// The same of a name that nothing has. Where the store can tell, finishing it throws `exists` if something has it by
+  /// then.
+  func begin(new name: Bytes) throws(StoreError) -> any StoreOutput
   /// Goes on with a file, of which the first `size` bytes are kept. Only where `traits.appends`.
   func resume(_ name: Bytes, from size: Int64) throws(StoreError) -> any StoreOutput
   /// Makes a file end behind its first `size` bytes, durably. It is not gone on with.
@@ -146,7 +158,8 @@ public protocol StoreFolder: AnyObject, Sendable {
   /// taken.
   func lock(_ name: Bytes?, exclusive: Bool) -> (state: StoreLockState, lock: (any StoreLock)?)
 
-  /// Gives a file another name. Throws `exists` where something has it. Only where `traits.renames`.
+  /// Gives a file another name. Throws `exists` where something has it. Without `traits.renames` for small files only, and
+  /// for a moment both names may be there.
   func rename(_ name: Bytes, to new: Bytes) throws(StoreError)
   /// Removes a file. Throws `missing` where there is none.
   func remove(_ name: Bytes) throws(StoreError)
@@ -160,6 +173,8 @@ public protocol StoreFolder: AnyObject, Sendable {
   /// Gives a file, or the folder itself (nil), the permissions and the group of `access`; gives the permissions before and
   /// after, nil where there are none.
   func mendAccess(of name: Bytes?, isProgram: Bool) -> (before: UInt16, after: UInt16)?
+  /// Gives up what runs that were killed began and left in no listing. Only where no other run can be writing.
+  func dropUnfinished()
   /// Makes names durable that were given or taken away.
   func sync() throws(StoreError)
 
@@ -177,6 +192,9 @@ public protocol StoreFolder: AnyObject, Sendable {
 /// What a kind of store need not do by itself.
 extension StoreFolder {
   public var access: Access? { nil }
+
+  public func begin(new name: Bytes) throws(StoreError) -> any StoreOutput { try begin(name) }
+  public func dropUnfinished() {}
 
   public func shorten(_ name: Bytes, to size: Int64) throws(StoreError) {
     let file = try resume(name, from: size)

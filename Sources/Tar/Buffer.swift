@@ -127,15 +127,4 @@ public final class Buffer: @unchecked Sendable {
 
 extension Array where Element == UInt8 {
   public init(_ buffer: Buffer) { self = Bytes(buffer.bytes) }
-
-  /// Lower-case hexadecimal.
-  public var hex: String {
-    String(unsafeUninitializedCapacity: count * 2) { text in
-      for (index, byte) in enumerated() {
-        text[index * 2] = hexDigit(byte >> 4)
-        text[index * 2 + 1] = hexDigit(byte & 15)
-      }
-      return count * 2
-    }
-  }
 }

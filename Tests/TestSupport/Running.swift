@@ -77,6 +77,9 @@ public final class Running: Sendable {
     }
   }
 
+  /// What it wrote to its standard output by now.
+  public var outputSoFar: Bytes { state.look { $0.stdout } }
+
   private static func contains(_ all: Bytes, _ part: Bytes) -> Bool {
     guard all.count >= part.count, let first = part.first else { return part.isEmpty }
     return all.withUnsafeBytes { all in

@@ -83,6 +83,7 @@ public final class SFTPFolder: StoreFolder {
     // Without it nothing is known to be on the disk, and such servers do not keep other promises either.
     traits.syncs = server.extensions.contains(Self.fsync)
     traits.arrivesWhole = traits.syncs
+    traits.finishesDurably = traits.syncs
     traits.isFar = true
     traits.lockLease = 30 * 60
     self.traits = traits
