@@ -7,7 +7,8 @@ struct StoreOptions: ParsableArguments {
   @Option(
     name: [.customShort("s", allowingJoined: true), .long],
     help: ArgumentHelp(
-      "The store: the directory that holds the backups, or sftp://[user@]host[:port]/path.", valueName: "STORE"),
+      "The store: the directory that holds the backups, sftp://[user@]host[:port]/path or s3://bucket/prefix.",
+      valueName: "STORE"),
     completion: .directory)
   var store: RawText?
 
@@ -69,6 +70,12 @@ struct RemoteOptions: ParsableArguments {
       valueName: "COMMAND"))
   var sftpCommand: RawText?
 
+  @Option(
+    help: ArgumentHelp(
+      "The server of a store at s3://, as https://HOST[:PORT]; without it AWS_ENDPOINT_URL_S3 or Amazon's.",
+      valueName: "URL"))
+  var s3Endpoint: RawText?
+
   @Option(help: ArgumentHelp("How long a lost connection is tried again: 90s, 15m, 2h.", valueName: "TIME"))
   var retryFor = Duration(seconds: 900)
 
@@ -80,6 +87,8 @@ struct RemoteOptions: ParsableArguments {
     // Where ssh has a program to ask with, it needs no terminal.
     access.isUnattended = Terminal.open() == nil && Host.environment("SSH_ASKPASS") == nil
     access.patience = retryFor.seconds
+    access.s3 = S3Environment.settings(endpoint: s3Endpoint?.bytes.shown)
+    access.spool = Host.spoolDirectory
     access.notice = { Console.shared.warning($0) }
     access.goesOn = { Interruption.progress.goesOn }
     return access

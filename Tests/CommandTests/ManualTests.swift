@@ -15,7 +15,7 @@ import Testing
 
   @Test(.enabled(if: Command.find("mandoc") != nil && Command.find("col") != nil, "needs mandoc and col"))
   func marksAndQuotesStandAsTheyAreMeant() throws {
-    let pages = try ["sheaf.1", "sheaf-format.5", "sheaf-encryption.7"].map(rendered)
+    let pages = try ["sheaf.1", "sheaf-format.5", "sheaf-encryption.7", "sheaf-stores.7"].map(rendered)
     for mark in ["+", "-", "~", ">", "!"] { #expect(pages[0].contains("\n     ‘\(mark)’\n")) }
     #expect(pages[1].contains("‘system.posix_acl_default’"))
     for page in pages {

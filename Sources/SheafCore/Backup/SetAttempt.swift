@@ -184,8 +184,8 @@ struct SetAttempt {
   private func ended(_ failure: Failure, _ writer: SetWriter, _ room: Room) throws(Failure) -> Failure {
     if failure.kind == .interrupted {
       writer.abandon()
-      // The run was told to stop; this last step still has to be done.
-      try task.takeOver(series, Progress())
+      // The run was told to stop; this last step still has to be done, but where all that was sent would have to come back.
+      if series.folder.traits.renames { try task.takeOver(series, Progress()) }
       return Failure(.interrupted, failure.message, hint: "run it again to go on")
     }
     // After a failure to write, what is on the drive is left for the next run to judge: it may be half gone, and a drive

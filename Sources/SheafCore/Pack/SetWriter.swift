@@ -60,6 +60,17 @@ final class SetWriter {
     let tar = Buffer()
     TarHeader.appendGlobalComment(Bytes("sheaf set\n") + head.text(), to: tar)
     try append(tar)
+    if !series.folder.traits.renames {
+      archive.beforeVolume = { [unowned self] () throws(StoreError) in try leaveJournal() }
+    }
+  }
+
+  /// Where volumes have their names at once, what tells that they are not yet a set has to be there before. It is written
+  /// whole each time, so the larger the archive is, the rarer.
+  private func leaveJournal() throws(StoreError) {
+    guard synced == 0 || archive.offset - synced >= archive.offset / 16 else { return }
+    try manifest.sync()
+    synced = archive.offset
   }
 
   private func append(_ tar: Buffer) throws(StoreError) {
@@ -161,7 +172,7 @@ final class SetWriter {
     moved += job.moved
     written.append(job)
     if archive.offset - journalled >= journalDistance { try writeJournal() }
-    if archive.offset - synced >= Self.syncDistance { try syncJournal() }
+    if archive.offset - synced >= Self.syncDistance, series.folder.traits.renames { try syncJournal() }
     return written
   }
 

@@ -147,8 +147,20 @@ final class SealedFolder: StoreFolder {
   // MARK: - Writing
 
   func begin(_ name: Bytes) throws(StoreError) -> any StoreOutput {
+    try sealing(name, try inner.begin(SealedName.sealed(name)))
+  }
+
+  func begin(new name: Bytes) throws(StoreError) -> any StoreOutput {
+    try sealing(name, try inner.begin(new: SealedName.sealed(name)))
+  }
+
+  func dropUnfinished() { inner.dropUnfinished() }
+
+  /// A volume has all that it is to have, so that nobody goes on with it.
+  func isComplete(_ name: Bytes) { remembered?.forget(name) }
+
+  private func sealing(_ name: Bytes, _ file: any StoreOutput) throws(StoreError) -> any StoreOutput {
     let recipient = SealedName.isArchive(name) ? key.contentsRecipient : key.lists.recipient
-    let file = try inner.begin(SealedName.sealed(name))
     do throws(AgeFailure) {
       let output = try SealedOutput(file, for: recipient) { [written] form in
         written.look { $0[name]?.form = form }
@@ -171,7 +183,10 @@ final class SealedFolder: StoreFolder {
     let there = SealedName.sealed(name)
     let file = try inner.open(there)
     let reader = try reader(of: file, name)
-    guard let (kept, last) = try reader.cut(to: size) else { return try rewrite(name, reader, to: size) }
+    if !traits.renames, size == reader.size { return }
+    guard traits.renames, let (kept, last) = try reader.cut(to: size) else {
+      return try rewrite(name, reader, to: size)
+    }
     let output = try inner.resume(there, from: kept)
     if !last.isEmpty { try output.append(last) }
     try output.finish()
@@ -180,7 +195,8 @@ final class SealedFolder: StoreFolder {
 
   /// Writes the beginning of a file anew, with another file key.
   private func rewrite(_ name: Bytes, _ reader: AgeReader, to size: Int64) throws(StoreError) {
-    let again = name + Bytes(".again") + NewStoredFile.partialSuffix
+    // What does not rename shows the new one when it is whole.
+    let again = traits.renames ? name + Bytes(".again") + NewStoredFile.partialSuffix : name
     let output = try begin(again)
     let buffer = Buffer(capacity: 1 << 20)
     var offset: Int64 = 0
@@ -191,6 +207,7 @@ final class SealedFolder: StoreFolder {
       offset += Int64(buffer.count)
     }
     try output.finish()
+    guard traits.renames else { return }
     try inner.remove(SealedName.sealed(name))
     try rename(again, to: name)
   }

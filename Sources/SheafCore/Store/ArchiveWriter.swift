@@ -13,6 +13,8 @@ final class ArchiveWriter {
   private(set) var offset: Int64
   private(set) var members: Int64
   private(set) var tarBytes: Int64
+  /// Called before a volume has its final name, where it gets that at once and not from `publish`.
+  var beforeVolume: (() throws(StoreError) -> Void)?
   /// Bytes written when the free space was last looked at.
   private var lookedAt: Int64 = 0
 
@@ -28,10 +30,27 @@ final class ArchiveWriter {
     self.set = set
     folder = series.folder
     var limits = limits
-    if let largest = folder.traits.largestFile { limits.volume = min(limits.volume ?? .max, largest) }
+    for most in [folder.traits.largestFile, folder.traits.volumeSize] {
+      if let most { limits.volume = min(limits.volume ?? .max, most) }
+    }
     self.limits = limits
-    files = [(NewStoredFile(Bytes(set.volume(1, of: 1).utf8), in: folder), 0)]
+    files = []
     (offset, members, tarBytes) = (0, 0, 0)
+    files = [(newVolume(1), 0)]
+  }
+
+  /// Where a name is for good, nobody knows yet how many volumes there will be.
+  private func newVolume(_ number: Int) -> NewStoredFile {
+    let name =
+      folder.traits.renames ? set.volume(number, of: number) : set.volume(number, of: Self.manyVolumes)
+    return NewStoredFile(Bytes(name.utf8), in: folder, isVolume: true)
+  }
+  private static let manyVolumes = 99_999
+
+  private func finish(_ file: NewStoredFile) throws(StoreError) {
+    guard !file.isSealed else { return }
+    try beforeVolume?()
+    try file.finish()
   }
 
   /// Goes on behind what an interrupted run left, of which `kept` is good: the files under their present names, in
@@ -41,7 +60,7 @@ final class ArchiveWriter {
   ) throws(StoreError) {
     self.set = set
     folder = series.folder
-    limits = Limits()
+    limits = Limits(volume: folder.traits.volumeSize)
     files = []
     for (name, size) in kept { files.append((try NewStoredFile(continuing: name, from: size, in: folder), size)) }
     offset = kept.reduce(0) { $0 + $1.size }
@@ -79,9 +98,8 @@ final class ArchiveWriter {
     guard files.count < Self.mostVolumes else {
       throw .unfit("cut the archive into more than \(Self.mostVolumes) volumes:", folder.path)
     }
-    try files[last].file.finish()
-    let name = set.volume(files.count + 1, of: files.count + 1)
-    files.append((NewStoredFile(Bytes(name.utf8), in: folder), 0))
+    try finish(files[last].file)
+    files.append((newVolume(files.count + 1), 0))
   }
 
   private func checkSpace(_ more: Int) throws(StoreError) {
@@ -110,7 +128,7 @@ final class ArchiveWriter {
     files.removeSubrange(mark.files...)
     if mark.size == 0 {
       files[last].file.discard()
-      files[last].file = NewStoredFile(Bytes(set.volume(files.count, of: files.count).utf8), in: folder)
+      files[last].file = newVolume(files.count)
     } else if files[last].file.isSealed {
       files[last].file = try NewStoredFile(continuing: files[last].file.partial, from: mark.size, in: folder)
     } else {
@@ -135,7 +153,7 @@ final class ArchiveWriter {
   func sync() throws(StoreError) { if !files[last].file.isSealed { try files[last].file.sync() } }
 
   /// Ends the last volume as it is.
-  func end() throws(StoreError) { if files[last].size > 0 { try files[last].file.finish() } }
+  func end() throws(StoreError) { if files[last].size > 0 { try finish(files[last].file) } }
 
   /// Gives up the end of the last volume. Nothing can be appended then.
   func shorten(by bytes: Int64) throws(StoreError) {
@@ -144,10 +162,11 @@ final class ArchiveWriter {
 
   /// Makes the archive durable under its partial names. `digests`: of the volumes, where they are not encrypted.
   func seal(digests: [Digest]) throws(StoreError) -> [SetFoot.Volume] {
-    for (file, _) in files { try file.finish() }
+    if files.count == 1 { _ = files[0].file.takeName(Bytes(set.archive.utf8)) }
+    for (file, _) in files { try finish(file) }
     var volumes: [SetFoot.Volume] = []
     for (index, (file, size)) in files.enumerated() {
-      let name = set.volume(index + 1, of: files.count)
+      let name = finalName(index)
       if let form = try folder.sealed?.form(of: file.partial) {
         volumes.append(SetFoot.Volume(name: name, size: size, digest: form.digest, sealedSize: form.size))
       } else {
@@ -167,8 +186,17 @@ final class ArchiveWriter {
 
   func publish() throws(StoreError) {
     for (index, (file, _)) in files.enumerated() {
-      try file.publish(as: Bytes(set.volume(index + 1, of: files.count).utf8))
+      try file.publish(as: Bytes(finalName(index).utf8))
+      folder.sealed?.isComplete(Bytes(finalName(index).utf8))
     }
+  }
+
+  /// Of a volume, from 0.
+  private func finalName(_ index: Int) -> String {
+    if folder.traits.renames { return set.volume(index + 1, of: files.count) }
+    // Of several the first may have been the only one of a run that was interrupted.
+    let name = files[index].file.partial.shown
+    return files.count > 1 && name == set.archive ? set.volume(1, of: Self.manyVolumes) : name
   }
 
   /// Leaves what was written where it is, for a later run to take over.

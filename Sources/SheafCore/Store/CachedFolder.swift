@@ -123,13 +123,14 @@ final class CachedFolder: StoreFolder {
 
   func open(_ name: Bytes) throws(StoreError) -> any StoredFile {
     var item = try listedFar(name)
-    let isManifest = Self.isManifest(name)
+    let isKept = Self.isKept(name)
     // What this run wrote was not listed.
-    if item == nil, isManifest, copies != nil { item = try inner.item(name) }
+    if item == nil, isKept, copies != nil { item = try inner.item(name) }
     guard let item else { return try inner.open(name) }
-    guard let copies, isManifest, item.kind == .file else { return try inner.open(listed: item) }
+    guard let copies, isKept, item.kind == .file else { return try inner.open(listed: item) }
     if let copy = copies.copy(of: item, path: path.joined(name)) { return copy }
     let copy = copies.keep(item, try inner.open(listed: item), known: Set(try names()))
+    guard Self.isManifest(name) else { return copy }
     // Where one is missing others may be, all of them where this machine has never seen the store.
     copies.keepAll(try listed().items.values.filter { Self.isManifest($0.name) && $0.kind == .file }) {
       [inner] (item) throws(StoreError) in try inner.open(listed: item)
@@ -137,12 +138,16 @@ final class CachedFolder: StoreFolder {
     return copy
   }
 
+  /// Whether copies are kept of files with this name.
+  private static func isKept(_ name: Bytes) -> Bool { isManifest(name) || name == Store.readme || name == Store.script }
+
   private static func isManifest(_ name: Bytes) -> Bool {
     name.hasSuffix(".mtree.gz") || name.hasSuffix(".mtree.gz.age")
   }
 
   func contents(_ name: Bytes, atMost limit: Int) throws(StoreError) -> Bytes {
     guard let item = try listedFar(name) else { return try inner.contents(name, atMost: limit) }
+    if copies != nil, Self.isKept(name), item.size <= Int64(limit) { return try open(name).contents(atMost: limit) }
     return try inner.open(listed: item).contents(atMost: limit)
   }
 
@@ -163,6 +168,13 @@ final class CachedFolder: StoreFolder {
     note { $0.add(name) }
     return try inner.begin(name)
   }
+
+  func begin(new name: Bytes) throws(StoreError) -> any StoreOutput {
+    note { $0.add(name) }
+    return try inner.begin(new: name)
+  }
+
+  func dropUnfinished() { inner.dropUnfinished() }
 
   func resume(_ name: Bytes, from size: Int64) throws(StoreError) -> any StoreOutput {
     note { $0.add(name) }

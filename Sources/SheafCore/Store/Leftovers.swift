@@ -8,6 +8,7 @@ struct Leftovers {
     /// From 1.
     var number: Int
     var name: Bytes
+    /// The name is not for good: what a manifest names has another one, or is named by none yet.
     var isPartial: Bool
     /// Bytes.
     var size: Int64
@@ -22,7 +23,7 @@ struct Leftovers {
 
   static let takenSuffix = Bytes(".taken.partial")
 
-  /// Whether all volumes have partial names: then the archive may not have come to its end.
+  /// Whether no volume has a name for good: then the archive may not have come to its end.
   var isUnpublished: Bool { volumes.allSatisfy(\.isPartial) }
 
   /// Of the volumes that have partial names.
@@ -35,6 +36,7 @@ extension Series {
   /// The sets of interrupted runs, oldest first, and the names of partial files that belong to none.
   func leftovers() throws(Failure) -> (sets: [Leftovers], others: [Bytes]) {
     let names = try stored { () throws(StoreError) in try folder.names() }
+    let known = Set(names)
     var found: [SetName: Leftovers] = [:]
     var others: [Bytes] = []
     for name in names where name.suffix(NewStoredFile.partialSuffix.count).elementsEqual(NewStoredFile.partialSuffix) {
@@ -58,10 +60,12 @@ extension Series {
       }
     }
     for name in names {
-      let isPartial = name.suffix(NewStoredFile.partialSuffix.count).elementsEqual(NewStoredFile.partialSuffix)
-      guard let (set, rest) = SetName.parse(isPartial ? Bytes(name.dropLast(NewStoredFile.partialSuffix.count)) : name),
+      let hasSuffix = name.suffix(NewStoredFile.partialSuffix.count).elementsEqual(NewStoredFile.partialSuffix)
+      guard let (set, rest) = SetName.parse(hasSuffix ? Bytes(name.dropLast(NewStoredFile.partialSuffix.count)) : name),
         found[set] != nil, let number = SetName.volumeNumber(rest)
       else { continue }
+      // Where nothing is renamed, volumes have their names before they are a set's.
+      let isPartial = hasSuffix || !folder.traits.renames && !known.contains(Bytes(set.manifest.utf8))
       guard let item = try stored({ () throws(StoreError) in try folder.item(name) }), item.kind == .file else {
         continue
       }

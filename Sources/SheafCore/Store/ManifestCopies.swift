@@ -13,6 +13,9 @@ public struct ManifestCache: Sendable {
   func copies(store uuid: String, series: Bytes) -> ManifestCopies {
     ManifestCopies(directory.joined(Bytes(uuid.utf8)).joined(series))
   }
+
+  /// Of what lies beside the series, under a name that no series can have.
+  func copiesOfTop(store uuid: String) -> ManifestCopies { copies(store: uuid, series: Bytes(".top")) }
 }
 
 /// Those of one series. What goes wrong with them is as if there were none.
@@ -113,10 +116,9 @@ final class ManifestCopies: Sendable {
   private func trim(_ folder: Descriptor, _ known: Set<Bytes>) {
     var kept: [(name: Bytes, size: Int64, time: Timestamp)] = []
     for name in (try? folder.sortedNames()) ?? [] {
-      guard let set = SetName.parse(name)?.set, let manifest = Optional(Bytes(set.manifest.utf8)),
-        known.contains(manifest) || known.contains(SealedName.sealed(manifest)),
-        let status = try? folder.status(of: name)
-      else {
+      // Behind the name in the store stand a size and a time.
+      let parts = name.split(separator: UInt8(ascii: "-"), omittingEmptySubsequences: false).dropLast(2)
+      guard known.contains(Bytes(parts.joined(separator: Bytes("-")))), let status = try? folder.status(of: name) else {
         try? folder.removeFile(name)
         continue
       }

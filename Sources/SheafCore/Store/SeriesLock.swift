@@ -197,7 +197,10 @@ public struct LeftLock: Sendable {
     )
   }
 
-  func remove() { try? folder.remove(name) }
+  func remove() {
+    try? folder.remove(name)
+    folder.dropUnfinished()
+  }
 }
 
 extension Series {

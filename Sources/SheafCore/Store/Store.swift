@@ -66,7 +66,7 @@ public final class Store: Sendable {
   }
 
   /// Whether what was saved is known to be on a disk, and not only on its way.
-  public var isKnownDurable: Bool { folder.traits.syncs }
+  public var isKnownDurable: Bool { folder.traits.finishesDurably }
 
   /// Whose file system it lies on, where that is the system's own or the one of the user's home folder; in words.
   public func sharesFileSystem(home: Bytes?) -> String? {
@@ -154,7 +154,7 @@ public final class Store: Sendable {
     let isEncrypted = required.contains(feature)
     let key = try keys?.storeKey(uuid.shown, of: top, isEncrypted: isEncrypted)
     return Store(
-      folder: CachedFolder(top, copies: nil, listing: listing), uuid: uuid.shown,
+      folder: CachedFolder(top, copies: cache?.copiesOfTop(store: uuid.shown), listing: listing), uuid: uuid.shown,
       label: fields["label", default: []], created: fields["created", default: []].shown, isEncrypted: isEncrypted,
       key: key, cache: cache, memory: keys?.memory, expected: expected)
   }
@@ -189,13 +189,24 @@ public final class Store: Sendable {
   public static func create(
     _ place: StoreLocation, by access: RemoteAccess, label: Bytes, now: Timestamp, keys: Keys? = nil
   ) throws(Failure) -> Store {
-    guard case .sftp(let address) = place else { return try create(place.text, label: label, now: now, keys: keys) }
-    let folder: SFTPFolder
+    if case .directory(let path) = place { return try create(path, label: label, now: now, keys: keys) }
+    let folder: any StoreFolder
     var outer: Bytes?
     do throws(StoreError) {
-      folder = try address.folder(access, isThere: false)
-      outer = folder.above(holding: marker)
-      if outer == nil { try folder.make() }
+      switch place {
+      case .directory(let path): folder = try LocalFolder(path)
+      case .sftp(let address):
+        let there = try address.folder(access, isThere: false)
+        outer = there.above(holding: marker)
+        if outer == nil { try there.make() }
+        folder = there
+      case .s3(let address):
+        let there = try address.folder(access)
+        // Asked first, as the answer says what is wrong.
+        _ = try there.list()
+        outer = try there.above(holding: marker)
+        folder = there
+      }
     } catch {
       let missing = "the folder above it is not there: make it first"
       throw Failure(error, hint: place.hint(error, access) ?? (error.kind == .missing ? missing : nil))
@@ -382,7 +393,14 @@ public final class Store: Sendable {
       if text(of: helper) != helper.text {
         // By new, old, final: exFAT and FAT do not rename over an existing name in one step. At each moment one of the
         // three is whole.
-        if folder.has(helper.name) {
+        if !folder.traits.renames {
+          // It replaces in one step.
+          try stored { () throws(StoreError) in
+            let file = try folder.begin(helper.name)
+            try file.append(helper.text)
+            try file.finish()
+          }
+        } else if folder.has(helper.name) {
           for name in [helper.new, helper.old] { try? folder.remove(name) }
           try publish(helper.new, helper.text, isProgram: helper.isProgram)
           try stored { () throws(StoreError) in

@@ -1,20 +1,29 @@
-/// Where a store lies: a directory of this machine, or a folder of another one that speaks SFTP.
+/// Where a store lies: a directory of this machine, a folder of another one that speaks SFTP, or an object store's bucket.
 import Posix
 import Storage
 
 public enum StoreLocation: Equatable, Sendable {
   case directory(Bytes)
   case sftp(SFTPAddress)
+  case s3(S3Address)
 
-  /// As a user writes it: a path, or `sftp://[user@]host[:port]/path`. Throws a failure of kind `usage` where it begins
-  /// as an address and is none.
+  /// As a user writes it: a path, `sftp://[user@]host[:port]/path` or `s3://bucket[/prefix]`. Throws a failure of kind
+  /// `usage` where it begins as an address and is none.
   public init(_ text: Bytes) throws(Failure) {
-    self = Self.isRemote(text) ? .sftp(try SFTPAddress(text)) : .directory(text)
+    if Self.has(text, SFTPAddress.scheme) {
+      self = .sftp(try SFTPAddress(text))
+    } else if Self.has(text, S3Address.scheme) {
+      self = .s3(try S3Address(text))
+    } else {
+      self = .directory(text)
+    }
   }
 
   /// Whether the text names a store on another machine.
-  public static func isRemote(_ text: Bytes) -> Bool {
-    text.prefix(SFTPAddress.scheme.count).elementsEqual(SFTPAddress.scheme) {
+  public static func isRemote(_ text: Bytes) -> Bool { has(text, SFTPAddress.scheme) || has(text, S3Address.scheme) }
+
+  private static func has(_ text: Bytes, _ scheme: Bytes) -> Bool {
+    text.prefix(scheme.count).elementsEqual(scheme) {
       // Schemes are the same in capitals (RFC 3986, section 3.1).
       ((65...90).contains($0) ? $0 | 0x20 : $0) == $1
     }
@@ -25,23 +34,30 @@ public enum StoreLocation: Equatable, Sendable {
     switch self {
     case .directory(let path): path
     case .sftp(let address): address.text
+    case .s3(let address): address.text
     }
   }
 
-  public var isRemote: Bool { if case .sftp = self { true } else { false } }
+  public var isRemote: Bool { if case .directory = self { false } else { true } }
 
   /// The folder, which must be there.
   func folder(_ access: RemoteAccess) throws(StoreError) -> any StoreFolder {
     switch self {
     case .directory(let path): try LocalFolder(path)
     case .sftp(let address): try address.folder(access)
+    case .s3(let address): try address.folder(access)
     }
   }
 
   /// What may help where it could not be opened.
   func hint(_ error: StoreError, _ access: RemoteAccess) -> String? {
-    guard case .sftp(let address) = self, error.kind == .unreachable, access.shellCommand == nil else { return nil }
-    return SSHFailure.hint(error.cause, host: Show.word(address.host), isUnattended: access.isUnattended)
+    switch self {
+    case .directory: return nil
+    case .s3: return S3Address.hint(error)
+    case .sftp(let address):
+      guard error.kind == .unreachable, access.shellCommand == nil else { return nil }
+      return SSHFailure.hint(error.cause, host: Show.word(address.host), isUnattended: access.isUnattended)
+    }
   }
 }
 
@@ -122,7 +138,9 @@ public struct SFTPAddress: Equatable, Sendable {
   }
 
   /// `%XX` is a byte (RFC 3986, section 2.1).
-  private static func decoded(_ text: ArraySlice<UInt8>, _ what: String) throws(Failure) -> Bytes {
+  static func decoded(
+    _ text: ArraySlice<UInt8>, _ what: String, _ mistake: (String) -> Failure = mistake
+  ) throws(Failure) -> Bytes {
     var result = Bytes()
     var rest = text
     while let byte = rest.popFirst() {
@@ -143,7 +161,7 @@ public struct SFTPAddress: Equatable, Sendable {
     return result
   }
 
-  private static func encoded(_ bytes: Bytes, _ special: StaticString) -> Bytes {
+  static func encoded(_ bytes: Bytes, _ special: StaticString) -> Bytes {
     let special = Set(Bytes(special) + Bytes("%"))
     let digits = Bytes("0123456789ABCDEF")
     return bytes.flatMap { byte -> Bytes in
@@ -178,6 +196,10 @@ public struct RemoteAccess: Sendable {
   public var shellCommand: Bytes?
   /// Nobody is there to be asked for a password.
   public var isUnattended = false
+  /// How object stores are asked.
+  public var s3 = S3Settings()
+  /// Where files without a name may be made, of what a store gets whole.
+  public var spool = Bytes("/var/tmp")
   /// Seconds for which a lost connection is tried again.
   public var patience = 900
   /// Told, as whole sentences, of what a person waits for.

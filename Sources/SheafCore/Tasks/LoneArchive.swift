@@ -12,7 +12,7 @@ public struct LoneArchive {
 
   /// nil where `path` is no tar file of the file system, encrypted or not.
   public init?(_ path: Bytes, keys: Keys) throws(Failure) {
-    let endings: [StaticString] = [".tar", ".tar.gz", ".tgz", ".tar.gz.001"]
+    let endings: [StaticString] = [".tar", ".tar.gz", ".tgz", ".tar.gz.001", ".tar.gz.00001"]
     let isNamedAge = path.hasSuffix(".age")
     let name = isNamedAge ? Bytes(path.dropLast(4)) : path
     guard endings.contains(where: name.hasSuffix),

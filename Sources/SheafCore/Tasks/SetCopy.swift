@@ -73,7 +73,7 @@ struct SetCopy {
     if start > 0, digest != wanted {
       // What an earlier run left is not what was sent then.
       file.discard()
-      file = NewStoredFile(name, in: to.folder)
+      file = NewStoredFile(name, in: to.folder, isVolume: true)
       digest = try write(source, into: file, from: 0)
     }
     guard wanted ?? digest == digest else {
@@ -114,7 +114,7 @@ struct SetCopy {
   }
 
   private func begin(_ name: Bytes, from start: Int64) throws(StoreError) -> NewStoredFile {
-    guard start > 0 else { return NewStoredFile(name, in: to.folder) }
+    guard start > 0 else { return NewStoredFile(name, in: to.folder, isVolume: true) }
     return try NewStoredFile(continuing: name + NewStoredFile.partialSuffix, from: start, in: to.folder)
   }
 
