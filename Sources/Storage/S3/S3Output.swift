@@ -23,8 +23,8 @@ final class S3Output: StoreOutput {
   /// Bytes of a part; no store takes smaller ones than 5 MiB, nor more of them than 10,000.
   static let partSize = 16 << 20
   private static let mostParts = 10_000
-  /// Parts under way at a time, which with the one that is filled take 64 MiB.
-  private static let window = 3
+  /// Parts under way at a time, which with the one that is filled take 48 MiB.
+  private static let window = 2
 
   init(_ server: S3Server, key: Bytes, path: Bytes, isNew: Bool, whenFinished: @escaping () -> Void) {
     (self.server, self.key, self.path, self.isNew, self.whenFinished) = (server, key, path, isNew, whenFinished)
