@@ -36,6 +36,8 @@ static inline int sheaf_renameat2(int from_dir, const char *from, int to_dir, co
 static inline long sheaf_getdents64(int dir, void *buffer, size_t size) {
   return syscall(SYS_getdents64, dir, buffer, size);
 }
+// Swift marks fork as unavailable: here it is for a process of one thread.
+static inline int sheaf_fork(void) { return fork(); }
 static inline int sheaf_flock(int fd, int operation) { return flock(fd, operation); }
 static inline int sheaf_pipe(int ends[2]) { return (int)syscall(SYS_pipe2, ends, O_CLOEXEC); }
 static inline int sheaf_syncfs(int fd) { return (int)syscall(SYS_syncfs, fd); }

@@ -17,6 +17,10 @@ public final class Child: Sendable {
     /// It has no terminal, so it cannot wait for an answer, and is not interrupted with this program; standard input is
     /// `/dev/null`.
     case unattended
+    /// As `unattended`, but for its standard input, which is `input`.
+    case listener
+
+    var isAlone: Bool { self != .helper }
   }
 
   /// The number under which a program finds what it is passed, behind the three that each has.
@@ -47,25 +51,19 @@ public final class Child: Sendable {
     if kind == .helper { sigaddset(&blocked, SIGINT) }
     posix_spawnattr_setsigmask(&attributes, &blocked)
     // Writing to a program that has ended is an error here, not the end; there it is what programs are used to.
-    signal(SIGPIPE, SIG_IGN)
+    Glibc.signal(SIGPIPE, SIG_IGN)
     var usual = sigset_t()
     sigemptyset(&usual)
     sigaddset(&usual, SIGPIPE)
     posix_spawnattr_setsigdefault(&attributes, &usual)
-    let session = kind == .unattended ? Self.newSession : 0
+    let session = kind.isAlone ? Self.newSession : 0
     posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF) | session)
 
     var words = arguments.map { word in word.withCString { strdup($0) } }
     defer { for word in words { free(word) } }
     words.append(nil)
-    let added = more.map { line in line.withCString { strdup($0) } }
-    defer { for line in added { free(line) } }
-    var variables = added
-    var next = environ
-    while let line = next.pointee {
-      variables.append(line)
-      next += 1
-    }
+    var variables = Self.environment(with: more).map { line in line.withCString { strdup($0) } }
+    defer { for line in variables { free(line) } }
     variables.append(nil)
     var process = pid_t()
     let code = program.withCString { posix_spawnp(&process, $0, &actions, &attributes, words, variables) }
@@ -74,6 +72,39 @@ public final class Child: Sendable {
     input = inputWrite
     output = outputRead
     errors = errorRead
+  }
+
+  /// Starts a copy of this process that runs `body`, ends with the exit code that this gives, and is unattended: so one
+  /// task after the other has a process of its own without what it takes to start a program. This process must have one
+  /// thread alone. The corresponding C function is `fork`.
+  public init(running body: () -> Int32) throws(SystemError) {
+    let (outputRead, outputWrite) = try Self.pipe()
+    let (errorRead, errorWrite) = try Self.pipe()
+    let nothing = try Descriptor.open(Bytes("/dev/null"), .readWrite)
+    let process = sheaf_fork()
+    guard process >= 0 else { throw .last("start", Bytes("another process")) }
+    if process == 0 {
+      setsid()
+      for (from, to) in [(nothing.raw, 0), (outputWrite.raw, 1), (errorWrite.raw, 2)] { dup2(from, Int32(to)) }
+      // Who holds the ends that are read here would never be told that nobody reads any more.
+      for end in [outputRead.raw, errorRead.raw] { close(end) }
+      _exit(body())
+    }
+    self.process = process
+    (input, output, errors) = (nothing, outputRead, errorRead)
+  }
+
+  /// Our own variables, but for those of the same names as the lines `NAME=value`, and these.
+  private static func environment(with more: [Bytes]) -> [Bytes] {
+    let names = more.map { $0.prefix { $0 != UInt8(ascii: "=") } + Bytes("=") }
+    var all: [Bytes] = []
+    var next: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>? = environ
+    while let line = next?.pointee {
+      let text = Bytes(cString: line)
+      if !names.contains(where: { text.starts(with: $0) }) { all.append(text) }
+      next = next?.successor()
+    }
+    return all + more
   }
 
   /// `F_SETPIPE_SZ`, which the headers show to GNU sources only: see fcntl(2).
@@ -94,6 +125,9 @@ public final class Child: Sendable {
 
   /// As `wait`, without waiting; nil: it has not ended yet.
   public func ended() -> Int32? { state.look { Self.wait(process, WNOHANG, &$0) } }
+
+  /// Sends it a signal.
+  public func signal(_ number: Int32) { if ended() == nil { Glibc.kill(process, number) } }
 
   /// Sends a signal to one that is unattended, and to all that it has started.
   public func signalGroup(_ number: Int32) { Glibc.kill(-process, number) }

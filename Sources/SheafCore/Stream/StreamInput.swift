@@ -61,12 +61,7 @@ final class StreamInput {
   }
 
   /// Ends the command and all it has started.
-  func stop() {
-    guard let child else { return }
-    child.signalGroup(SIGTERM)
-    child.end(afterMilliseconds: 2000)
-    child.signalGroup(SIGKILL)
-  }
+  func stop() { child?.endGroup() }
 
   private func check() throws(Stop) {
     if !progress.goesOn { throw .interrupted }
