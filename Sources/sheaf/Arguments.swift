@@ -100,55 +100,19 @@ struct RawText: ExpressibleByArgument {
   }
 }
 
-/// A number of bytes: `500`, `10k`, `4.5G`, `1MiB`; `k M G T` count in 1024s, `kB MB GB TB` in 1000s.
-struct Size: ExpressibleByArgument {
-  let bytes: Int64
-  init?(argument: String) {
-    let digits = argument.prefix { $0.isASCII && ($0.isNumber || $0 == ".") }
-    guard let number = Double(digits), number >= 0 else { return nil }
-    let factors: [String: Double] = [
-      "": 1, "b": 1, "k": 1024, "m": 1_048_576, "g": 1_073_741_824, "t": 1_099_511_627_776, "kib": 1024,
-      "mib": 1_048_576,
-      "gib": 1_073_741_824, "tib": 1_099_511_627_776, "kb": 1e3, "mb": 1e6, "gb": 1e9, "tb": 1e12,
-    ]
-    guard let factor = factors[argument.dropFirst(digits.count).lowercased()], number * factor < 9e18 else {
-      return nil
-    }
-    bytes = Int64(number * factor)
-  }
+extension Size: ExpressibleByArgument {
+  public init?(argument: String) { self.init(argument) }
 }
 
-/// How old something is: `12h`, `3d`, `1m14d`.
-struct Age: ExpressibleByArgument {
-  let seconds: Int64
-  init?(argument: String) {
-    guard let seconds = PointQuery.age(argument) else { return nil }
-    self.seconds = seconds
-  }
+extension Age: ExpressibleByArgument {
+  public init?(argument: String) { self.init(argument) }
 }
 
-/// How many points to keep: a number, or `all`.
-struct KeepCount: ExpressibleByArgument {
-  let count: Int
-  init?(argument: String) {
-    guard let count = argument == "all" ? Int.max : Int(argument) else { return nil }
-    self.count = count
-  }
+extension KeepCount: ExpressibleByArgument {
+  public init?(argument: String) { self.init(argument) }
 }
 
-/// A length of time: `90s`, `15m`, `2h`, `1d`; a number alone counts seconds.
-struct Duration: ExpressibleByArgument {
-  let seconds: Int
-
-  init(seconds: Int) { self.seconds = seconds }
-
-  init?(argument: String) {
-    let digits = argument.prefix { $0.isASCII && $0.isNumber }
-    let units = ["": 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400]
-    guard let number = Int(digits), let unit = units[argument.dropFirst(digits.count).lowercased()] else { return nil }
-    let (product, isTooLarge) = number.multipliedReportingOverflow(by: unit)
-    seconds = isTooLarge ? Int.max / 2 : min(product, Int.max / 2)
-  }
-
-  var defaultValueDescription: String { seconds % 60 == 0 ? "\(seconds / 60)m" : "\(seconds)s" }
+extension Duration: ExpressibleByArgument {
+  public init?(argument: String) { self.init(argument) }
+  public var defaultValueDescription: String { seconds % 60 == 0 ? "\(seconds / 60)m" : "\(seconds)s" }
 }

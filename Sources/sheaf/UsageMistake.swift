@@ -9,7 +9,7 @@ enum UsageMistake {
     "forget": "prune", "delete": "prune --drop POINT", "remove": "prune --drop POINT", "rm": "prune --drop POINT",
     "purge": "prune", "expire": "prune", "clean": "prune", "cleanup": "prune",
     "check": "verify", "test": "verify", "scrub": "verify", "validate": "verify", "fsck": "verify",
-    "create": "backup", "save": "backup", "add": "backup", "run": "backup", "push": "backup", "archive": "backup",
+    "create": "backup", "save": "backup", "add": "backup", "push": "backup", "archive": "backup",
     "extract": "restore", "recover": "restore", "get": "restore", "unpack": "restore", "fetch": "restore",
     "mount": "ls", "browse": "ls", "show": "ls", "dir": "ls", "tree": "ls -R", "contents": "ls",
     "dump": "cat", "print": "cat", "tar": "export", "export-tar": "export",
@@ -46,7 +46,7 @@ enum UsageMistake {
   static func noCommand(_ word: String, known: [String]) -> Failure {
     let text = "no command '\(Show.path(Arguments.unescape(word)))'"
     let other = otherWords[word.lowercased()].map { [$0] }
-    let near = other ?? nearest(to: word.lowercased(), of: known)
+    let near = other ?? nearestWords(to: word.lowercased(), of: known)
     return Failure(
       .usage, text,
       hint: near.isEmpty ? "see 'sheaf --help'" : "did you mean 'sheaf \(near.joined(separator: "' or 'sheaf "))'?")
@@ -99,7 +99,7 @@ enum UsageMistake {
     for word in arguments.dropFirst().prefix(while: { $0 != "--" }) where word.hasPrefix("-") && word != "-" {
       if word.hasPrefix("--") {
         let name = String(word.prefix { $0 != "=" })
-        if !known.contains(name) { return (name, nearest(to: name, of: known.filter { $0.hasPrefix("--") })) }
+        if !known.contains(name) { return (name, nearestWords(to: name, of: known.filter { $0.hasPrefix("--") })) }
         continue
       }
       // Letters in a row, or a letter and its value.
@@ -118,32 +118,5 @@ enum UsageMistake {
         String(word.hasSuffix(",") ? word.dropLast() : word)
       }
     }
-  }
-
-  /// Known words that differ from `word` by a typing mistake or two.
-  private static func nearest(to word: String, of known: [String]) -> [String] {
-    let most = min(2, word.filter { $0 != "-" }.count / 3)
-    let distances = known.map { (name: $0, distance: distance(Array(word.utf8), Array($0.utf8))) }
-    guard let least = distances.map(\.distance).min(), least <= most else {
-      return word.count < 3 ? [] : known.filter { $0.hasPrefix(word) }
-    }
-    return distances.filter { $0.distance == least }.map(\.name)
-  }
-
-  /// Letters to be put in, left out, replaced, or exchanged with the next one (optimal string alignment).
-  private static func distance(_ a: [UInt8], _ b: [UInt8]) -> Int {
-    // No command is longer.
-    guard a.count < 64, b.count < 64 else { return .max }
-    var rows = [Array(0...b.count)]
-    for i in a.indices {
-      var row = [i + 1]
-      for j in b.indices {
-        var best = min(rows[i][j + 1] + 1, row[j] + 1, rows[i][j] + (a[i] == b[j] ? 0 : 1))
-        if i > 0, j > 0, a[i] == b[j - 1], a[i - 1] == b[j] { best = min(best, rows[i - 1][j - 1] + 1) }
-        row.append(best)
-      }
-      rows.append(row)
-    }
-    return rows[a.count][b.count]
   }
 }
