@@ -26,6 +26,10 @@ struct BackupCommand: ParsableCommand {
       "Save what COMMAND prints as the file PATH; may be given several times.", valueName: "PATH=COMMAND"))
   var command: [RawText] = []
 
+  @Option(
+    help: ArgumentHelp("End a command that takes longer than TIME; then it counts as failed.", valueName: "TIME"))
+  var commandTimeLimit: Duration?
+
   @Option(help: ArgumentHelp("Save standard input as the file PATH.", valueName: "PATH"))
   var stdinName: RawText?
 
@@ -193,7 +197,7 @@ struct BackupCommand: ParsableCommand {
   }
 
   private func streams() throws -> [StreamSource] {
-    var streams = try command.map { try Streams.command($0.bytes) }
+    var streams = try command.map { try Streams.command($0.bytes, timeLimit: commandTimeLimit?.seconds) }
     if let stdinName {
       let others = [filesFrom0?.bytes] + excludeFrom.map(\.bytes)
       guard !others.contains(Bytes("-")) else {

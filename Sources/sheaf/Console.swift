@@ -19,8 +19,10 @@ final class Console: Sendable {
     var outFailed = false
   }
   private let state = Monitor(State())
-  let outIsTerminal = Descriptor.standardOutput.isTerminal
-  let errorIsTerminal = Descriptor.standardError.isTerminal
+  private let outTerminal = Atomic<Bool>(Descriptor.standardOutput.isTerminal)
+  private let errorTerminal = Atomic<Bool>(Descriptor.standardError.isTerminal)
+  var outIsTerminal: Bool { outTerminal.load(ordering: .relaxed) }
+  var errorIsTerminal: Bool { errorTerminal.load(ordering: .relaxed) }
   private static let isDumb = Host.environment("TERM") == Bytes("dumb")
   private let noColor = Host.environment("NO_COLOR").map { !$0.isEmpty } ?? false || isDumb
 
@@ -105,6 +107,13 @@ final class Console: Sendable {
 
   /// What was written so far is seen now.
   func flush() { state.look { flush(&$0) } }
+
+  /// In a process whose standard output and standard error are others than when it began.
+  func reopen() {
+    outTerminal.store(Descriptor.standardOutput.isTerminal, ordering: .relaxed)
+    errorTerminal.store(Descriptor.standardError.isTerminal, ordering: .relaxed)
+    state.look { $0 = State() }
+  }
 
   func close() { state.look { flush(&$0) } }
 

@@ -1,21 +1,26 @@
 /// SIGINT, SIGTERM and SIGHUP end a run in good order: it stops at the next entry and tidies up.
 import Glibc
 import SheafCore
+import Synchronization
 
 enum Interruption {
   /// What the running command looks at.
   static let progress = Progress()
 
   /// Whether somebody sits at a terminal and waits.
-  private static let terminal = isatty(STDERR_FILENO) == 1
+  private static let terminal = Atomic<Bool>(isatty(STDERR_FILENO) == 1)
 
   /// In a signal's handler nothing may be allocated.
   private static let says: StaticString = "\r\u{1B}[Ksheaf: interrupted, finishing; once more ends it at once\n"
   private static let wipes: StaticString = "\r\u{1B}[K"
 
+  /// In a process whose standard error is another than when it began.
+  static func reopen() { terminal.store(isatty(STDERR_FILENO) == 1, ordering: .relaxed) }
+
   static func install() {
     // Made now, for the same reason as below.
-    _ = (terminal, says, wipes)
+    _ = (says, wipes)
+    reopen()
     // Without these signals the calls that write return an error, which is reported.
     for number in [SIGPIPE, SIGXFSZ] { signal(number, SIG_IGN) }
     // Made and used once now: a handler must not allocate memory, since a signal may arrive in the middle of an allocation.
@@ -24,7 +29,7 @@ enum Interruption {
       signal(number) { number in
         // A second signal means it.
         let isSecond = Interruption.progress.isCancelled.exchange(true, ordering: .relaxed)
-        if Interruption.terminal {
+        if Interruption.terminal.load(ordering: .relaxed) {
           let text = isSecond ? Interruption.wipes : Interruption.says
           _ = write(STDERR_FILENO, text.utf8Start, text.utf8CodeUnitCount)
         }

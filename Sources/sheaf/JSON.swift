@@ -34,6 +34,12 @@ struct JSON {
     add("proved_since", since)
   }
 
+  /// What is JSON already.
+  mutating func add(_ name: String, json value: String) {
+    key(name)
+    text += value
+  }
+
   mutating func addNull(_ name: String) {
     key(name)
     text += "null"

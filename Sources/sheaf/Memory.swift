@@ -11,7 +11,10 @@ enum Memory {
   static let manifests: ManifestCache? = place("XDG_CACHE_HOME", ".cache").map { ManifestCache($0) }
 
   /// Where the keys of encrypted stores are kept; nil: there is no home directory.
-  static let keys: Bytes? = place("XDG_CONFIG_HOME", ".config")?.joined(Bytes("keys"))
+  static let keys: Bytes? = configuration?.joined(Bytes("keys"))
+
+  /// Where what the user says once and for all is kept; nil: there is no home directory.
+  static var configuration: Bytes? { place("XDG_CONFIG_HOME", ".config") }
 
   static var directory: Bytes? { place("XDG_STATE_HOME", ".local/state") }
 

@@ -28,7 +28,7 @@ struct Sheaf: ParsableCommand {
       ConsolidateCommand.self,
       CopyCommand.self, MountCommand.self, RebuildCommand.self, StatusCommand.self, UnlockCommand.self,
       IdentifyCommand.self,
-      KeyCommand.self, ReportCommand.self,
+      KeyCommand.self, RunCommand.self, ConfigCommand.self, ScheduleCommand.self, ReportCommand.self,
     ])
 
   static let version = "0.1.0"
@@ -40,6 +40,12 @@ struct Sheaf: ParsableCommand {
       Console.shared.error("the command line cannot be read", hint: "is /proc mounted?")
       exit(.failed)
     }
+    let status = perform(arguments)
+    if status.rawValue != 0 { exit(status) }
+  }
+
+  /// Runs a command line to its end, with all that it prints.
+  static func perform(_ arguments: [String]) -> Status {
     var status = Status.success
     do {
       try checkCommand(arguments)
@@ -56,7 +62,7 @@ struct Sheaf: ParsableCommand {
       status = report(UsageMistake.failure(message(for: error), arguments), arguments)
     }
     Console.shared.close()
-    if status.rawValue != 0 { exit(status) }
+    return status
   }
 
   private static func report(_ failure: Failure, _ arguments: [String]) -> Status {

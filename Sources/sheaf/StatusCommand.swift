@@ -48,8 +48,10 @@ struct StatusCommand: ParsableCommand {
       (store: $0, place: $0.whereabouts(mountPoints: mountPoints, asking: access))
     }
     if let at { return try tell(at.bytes, known) }
+    let plans = series == nil ? PlanStatus.all() : []
     if output.json {
       for (store, place) in known { printJSON(store, place) }
+      for plan in plans { plan.printJSON() }
       var json = JSON("summary")
       json.add("stores", known.count)
       json.print()
@@ -60,6 +62,8 @@ struct StatusCommand: ParsableCommand {
       if index > 0 { Console.shared.print("") }
       printTable(store, place)
     }
+    if !plans.isEmpty { Console.shared.print("") }
+    for plan in plans { plan.printWords() }
   }
 
   private func wanted(_ store: KnownStore) -> [KnownSeries] {

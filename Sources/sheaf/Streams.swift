@@ -3,8 +3,8 @@ import Posix
 import SheafCore
 
 enum Streams {
-  /// From `PATH=COMMAND`: the path ends at the first `=`.
-  static func command(_ text: Bytes) throws -> StreamSource {
+  /// From `PATH=COMMAND`: the path ends at the first `=`. `timeLimit`: in seconds.
+  static func command(_ text: Bytes, timeLimit: Int? = nil) throws -> StreamSource {
     guard let mark = text.firstIndex(of: UInt8(ascii: "=")), mark > 0 else {
       throw Failure(
         .usage, "'\(Show.path(text))' does not say which file the command's output becomes",
@@ -14,7 +14,7 @@ enum Streams {
     guard command.contains(where: { $0 != 32 }) else {
       throw Failure(.usage, "there is no command after '\(Show.path(text))'")
     }
-    return StreamSource(path: try path(Bytes(text[..<mark])), origin: .command(command))
+    return StreamSource(path: try path(Bytes(text[..<mark])), origin: .command(command), timeLimit: timeLimit)
   }
 
   static func standardInput(_ name: Bytes) throws -> StreamSource {

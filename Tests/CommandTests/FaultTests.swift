@@ -107,6 +107,14 @@ struct FaultScenario: Sendable, CustomStringConvertible {
       command: { try $0.backup() },
       check: { try $0.check(afterBackup: $1) }),
     FaultScenario(
+      name: "a plan",
+      prepare: { stage in
+        try stage.save()
+        try stage.edit()
+      },
+      command: { try $0.plan() },
+      check: { try $0.check(afterBackup: $1) }),
+    FaultScenario(
       name: "full backup over a chain, with what lies on the store renewed",
       prepare: { stage in
         try stage.save()
@@ -295,6 +303,16 @@ final class FaultStage {
   func sheaf(_ arguments: [Raw]) throws -> Command { try Command.sheaf(arguments, timeout: 60) }
   func backup(_ more: [Raw] = []) throws -> Command {
     try sheaf(["backup", "-s", Raw(f.store), "--series", "s", Raw(f.source)] + more)
+  }
+
+  /// As `backup`, by a plan; nothing is remembered of the run before, which counts for nothing any more.
+  func plan() throws -> Command {
+    let (file, state) = (f.scratch.path("plan.toml"), f.scratch.path("state"))
+    Scratch.remove(state)
+    try f.scratch.write(
+      "plan.toml", "[plans.p]\nstore = \"\(Raw(f.store))\"\nseries = \"s\"\nsources = [\"\(Raw(f.source))\"]\n")
+    return try Command.sheaf(
+      ["run", "--config", Raw(file)], environment: ["XDG_STATE_HOME": Raw(state)], timeout: 60)
   }
 
   /// What is done to the store from here on is undone by `bringBackStore`.

@@ -71,8 +71,23 @@ import Testing
     var commands = of.map { [$0[0]] + series + $0.dropFirst() }
     commands += [["status"], ["status", "--at", "latest"], ["points", "-s", store], ["points", "-s", "/nowhere"]]
     commands += [["init", "-s", store], ["init", "-s", "\(store)/x"], ["identify", "-s", store], [], ["snapshots"]]
+    try scratch.write(
+      "plan.toml",
+      "[plans.home]\nstore = \"\(store)\"\nsources = [\"\(source)\"]\nkeep = { last = 3 }\n[plans.home.hooks]\nbefore = \"exit 3\"\n"
+    )
+    try scratch.write(
+      "bad.toml", "[plans.home]\nstore = \"an unknown store with quite a long name of its own\"\nsource = 3\n")
+    for (file, words) in [
+      ("plan", ["run"]), ("plan", ["run", "-n"]), ("plan", ["run", "--skip", "hooks"]), ("plan", ["config", "show"]),
+      ("plan", ["config", "check"]), ("bad", ["config", "check"]), ("bad", ["run"]),
+      ("plan", ["schedule", "home", "noon"]),
+      ("plan", ["schedule", "home", "daily", "--to", "\(scratch.path("units"))"]),
+    ] as [(Raw, [Raw])] {
+      commands.append(words + ["--config", Raw(scratch.path("\(file).toml"))])
+    }
     for name in [
       "init", "backup", "points", "ls", "restore", "verify", "prune", "find", "diff", "export", "status", "key",
+      "run", "config", "schedule",
     ] {
       commands.append([Raw(name), "--help"])
     }

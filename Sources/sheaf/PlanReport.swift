@@ -1,0 +1,103 @@
+/// What a plan's run shows of its steps.
+import Posix
+import SheafCore
+
+enum PlanReport {
+  static func show(_ step: StepResult, _ plan: String, _ output: OutputOptions) {
+    if output.json {
+      var json = JSON("step")
+      json.add("plan", plan)
+      json.add("step", step.name)
+      json.add("exit", step.status.rawValue)
+      json.add("message", step.words)
+      json.add("seconds", seconds: step.elapsed)
+      if let summary = step.summary, Show.isUTF8(summary.text) { json.add("summary", json: summary.text.shown) }
+      json.print()
+    } else if !output.quiet {
+      Console.shared.print(line(step))
+    }
+  }
+
+  static func line(_ step: StepResult) -> String {
+    let state = step.status == .success ? "" : "\(word(step.status)): "
+    return "  \(Words.left(step.name, 7)) \(state)\(step.words)"
+  }
+
+  static func word(_ status: Status) -> String {
+    switch status {
+    case .success: "done"
+    case .failed, .usage: "failed"
+    case .incomplete: "incomplete"
+    case .damaged: "damage found"
+    case .noStore: "no store"
+    case .locked: "in use"
+    case .interrupted: "interrupted"
+    }
+  }
+
+  static func backup(_ s: SummaryLine, _ rotting: Int) -> String {
+    var counts = ["new", "changed", "deleted"].map { "\(Words.count(s.number("files_\($0)"))) \($0)" }
+    for (key, word) in [("files_moved", "moved"), ("files_unseen", "unseen")] where s.number(key) > 0 {
+      counts.append("\(Words.count(s.number(key))) \(word)")
+    }
+    if rotting > 0 { counts.append("\(Words.count(rotting)) that may rot") }
+    let what = counts.joined(separator: ", ")
+    guard let set = s.word("set") else { return "no set written: \(what)" }
+    return "saved \(set): \(what); wrote \(Words.size(s.number("bytes_written")))"
+  }
+
+  static func prune(_ s: SummaryLine, _ isDryRun: Bool) -> String {
+    isDryRun
+      ? "would keep \(Words.count(s.number("points_kept"), "point"))"
+      : "removed \(Words.count(s.count("removed"), "set")), \(Words.size(s.number("bytes_freed"))); "
+        + "\(Words.count(s.number("points_kept"), "point")) kept"
+  }
+
+  static func verify(_ s: SummaryLine) -> String {
+    let points = Words.count(s.number("points"), "point")
+    return s.number("damages") == 0 ? "no damage in \(points)" : "\(Words.count(s.number("damages"), "finding"))"
+  }
+
+  static func copy(_ s: SummaryLine, _ target: Bytes) -> String {
+    "\(Words.count(s.number("sets"), "set")), \(Words.size(s.number("bytes"))) to \(Show.path(target))"
+  }
+}
+
+/// What somebody is told of a run.
+struct PlanMessage {
+  let plan: String
+  let status: Status
+  let steps: [StepResult]
+  let silences: [String]
+  /// Nanoseconds.
+  let elapsed: Int64
+
+  /// In a line of ASCII that fits into a mail's header, RFC 5322.
+  var subject: String {
+    let host = Host.name().filter { (33...126).contains($0) }.shown
+    let what = silences.isEmpty || status != .success ? PlanReport.word(status) : "long not run"
+    return "sheaf: \(plan) on \(host): \(what)\(status == .success ? "" : " (exit code \(status.rawValue))")"
+  }
+
+  var text: String {
+    var lines = ["plan \(plan), \(Words.time(.now())): \(PlanReport.word(status)), exit code \(status.rawValue)", ""]
+    lines += silences
+    lines += steps.map(PlanReport.line)
+    let said = steps.flatMap(\.said)
+    if !said.isEmpty { lines += ["", "What was said:"] + said.map { "  \($0)" } }
+    lines += ["", "It took \(Words.duration(elapsed))."]
+    return lines.joined(separator: "\n") + "\n"
+  }
+}
+
+extension Status {
+  /// From the least to the worst. What may have been lost comes before what was not done, and that before what was done
+  /// in part; who interrupts knows it.
+  private static let ranks: [Status] = [
+    .success, .incomplete, .locked, .noStore, .usage, .failed, .damaged, .interrupted,
+  ]
+
+  static func worst(_ all: [Status]) -> Status {
+    ranks.last { all.contains($0) } ?? .success
+  }
+}
