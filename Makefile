@@ -85,6 +85,8 @@ install:
 	install -D -m 755 .build-static/release/sheaf $(DESTDIR)$(PREFIX)/bin/sheaf
 	install -D -m 644 man/sheaf.1 $(DESTDIR)$(PREFIX)/share/man/man1/sheaf.1
 	install -D -m 644 man/sheaf-format.5 $(DESTDIR)$(PREFIX)/share/man/man5/sheaf-format.5
+	install -D -m 644 man/sheaf.toml.5 $(DESTDIR)$(PREFIX)/share/man/man5/sheaf.toml.5
+	install -D -m 644 man/sheaf-migrate.7 $(DESTDIR)$(PREFIX)/share/man/man7/sheaf-migrate.7
 	install -D -m 644 man/sheaf-encryption.7 $(DESTDIR)$(PREFIX)/share/man/man7/sheaf-encryption.7
 	install -D -m 644 man/sheaf-stores.7 $(DESTDIR)$(PREFIX)/share/man/man7/sheaf-stores.7
 	for shell in bash:share/bash-completion/completions/sheaf zsh:share/zsh/site-functions/_sheaf \
