@@ -27,7 +27,7 @@ struct ConfigCheckCommand: ParsableCommand {
 
   func run() throws {
     let (path, file) = try planFile.place.read()
-    let mistakes = PlanCheckup(file).mistakes
+    let mistakes = PlanCheckup(file, parsesLines: true).mistakes
     for mistake in mistakes {
       if output.json { printJSON(mistake, path) }
       Console.shared.error(mistake.message(in: path), hint: mistake.hint)
@@ -225,8 +225,9 @@ struct ConfigInitCommand: ParsableCommand {
   private func absolute(_ paths: [Bytes]) throws -> [Bytes] { try Sources.absolute(paths).map { [47] + $0 } }
 
   private static func whole(_ store: Bytes) throws -> Bytes {
-    let isPath = !StoreLocation.isRemote(store) && store.contains(47)
-    return isPath ? [47] + (try Sources.absolute([store])[0]) : store
+    guard !StoreLocation.isRemote(store), !store.shown.contains("://") else { return store }
+    let path = try Sources.absolute([store])[0]
+    return store.contains(47) || Sources.isThere(path) ? [47] + path : store
   }
 
   private func ask(_ starter: inout Starter) throws {

@@ -68,11 +68,11 @@ extension PlanMistake {
 }
 
 /// What can be seen of a file's plans without running them: beyond what stands in the text, whether this machine knows the
-/// stores, and whether the commands take what they are given.
+/// stores and, where it `parsesLines`, whether the commands take what they are given. A run finds that out by itself.
 struct PlanCheckup {
   let mistakes: [PlanMistake]
 
-  init(_ file: PlanFile) {
+  init(_ file: PlanFile, parsesLines: Bool = false) {
     var mistakes = file.mistakes
     let stores = FoundStores(file)
     for plan in file.plans {
@@ -81,7 +81,8 @@ struct PlanCheckup {
         do throws(PlanMistake) { _ = try stores.place(store) } catch { mistakes.append(error) }
       }
       let line = PlanLine(plan, at: Bytes("/nowhere"), RunOverrides())
-      if mistakes.isEmpty, let words = Self.complaint(line.backup()) ?? Self.complaint(line.prune() ?? []) {
+      if parsesLines, mistakes.isEmpty, let words = Self.complaint(line.backup()) ?? Self.complaint(line.prune() ?? [])
+      {
         mistakes.append(PlanMistake(at: plan.at, "plan '\(plan.name)': \(words)"))
       }
     }

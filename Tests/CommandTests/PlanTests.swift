@@ -191,6 +191,9 @@ struct PlanTests {
     try f.sheaf(["config", "check", "--config", Raw(f.scratch.path("all.toml"))])
     try f.sheaf(["run", "--config", file])
     #expect(try f.points().count == 1)
+    // A store is named from where one is.
+    try f.sheaf(["config", "init", "--yes", "--config", "near.toml", "-s", "store", "source"])
+    try f.sheaf(["run", "--config", "near.toml"])
     // Nobody is there to be asked.
     let asked = try f.command(["config", "init", "--config", Raw(f.scratch.path("x.toml"))]).wrapped(["setsid", "-w"])
       .run()
