@@ -64,7 +64,7 @@ public final class ObjectStore: Sendable {
   public func keys(below prefix: Raw) throws -> [String] {
     let output = try s3cmd(["ls", "--recursive", "s3://\(Self.bucket)/\(prefix)"]).run().checked()
     return output.lines.compactMap { line in
-      line.split(separator: " ", maxSplits: 3, omittingEmptySubsequences: true).last.map {
+      line.split(separator: " ").last.map {
         String($0.dropFirst("s3://\(Self.bucket.bytes.shown)/".count))
       }
     }

@@ -129,6 +129,9 @@ public final class Store: Sendable {
       }
       text = try top.contents(marker, atMost: 65536)
     } catch {
+      // A program that ends while a request is under way takes away what that uses.
+      _ = listing?.value
+      _ = expected?.1.value
       if error.kind == .missing {
         throw Failure(.noStore, "no store at \(Show.path(path))", hint: StoreLocation.hint(missing: path))
       }
