@@ -1,9 +1,8 @@
 /// What object stores are asked and answer: signatures as Amazon publishes them, listings, what is damaged.
 import Posix
+import Storage
 import TestSupport
 import Testing
-
-@testable import Storage
 
 @Suite struct S3Tests {
   // MARK: - Signatures

@@ -20,12 +20,12 @@ struct HTTPRequest {
   var sink: UnsafeMutableRawBufferPointer?
 }
 
-struct HTTPResponse {
+package struct HTTPResponse {
   var status = 0
   /// Names in small letters.
   var headers: [String: String] = [:]
   /// Empty where it went into the sink.
-  var body = Bytes()
+  package var body = Bytes()
   /// Bytes of the body, wherever it went.
   var count = 0
 }

@@ -2,11 +2,11 @@
 import CCrypto
 import Posix
 
-enum S3Hash {
-  static func sha256(_ bytes: Bytes) -> Bytes { digest(bytes, EVP_sha256()) }
+package enum S3Hash {
+  package static func sha256(_ bytes: Bytes) -> Bytes { digest(bytes, EVP_sha256()) }
 
   /// RFC 1864, for `Content-MD5`; nil where the system's rules forbid MD5.
-  static func md5Base64(_ bytes: Bytes) -> String? {
+  package static func md5Base64(_ bytes: Bytes) -> String? {
     let digest = digest(bytes, EVP_md5())
     guard digest.count == 16 else { return nil }
     var text = Bytes(repeating: 0, count: 25)
@@ -23,7 +23,7 @@ enum S3Hash {
   }
 
   /// RFC 2104.
-  static func hmac(_ key: Bytes, _ bytes: Bytes) -> Bytes {
+  package static func hmac(_ key: Bytes, _ bytes: Bytes) -> Bytes {
     var result = Bytes(repeating: 0, count: 32)
     var length: UInt32 = 0
     HMAC(EVP_sha256(), key, Int32(key.count), bytes, bytes.count, &result, &length)

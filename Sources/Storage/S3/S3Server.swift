@@ -2,24 +2,30 @@
 import Posix
 
 /// Why a request had no good answer.
-enum S3Failure: Error {
+package enum S3Failure: Error {
   /// The server's status, code and words. `isRepeated`: an earlier try may have been carried out, its answer being lost.
   case refused(status: Int, code: String, words: String, isRepeated: Bool)
   case lost(String)
 }
 
-struct S3Request: Sendable {
-  var method = "GET"
+package struct S3Request: Sendable {
+  package var method: String
   /// In the bucket; empty: the bucket itself.
-  var key = Bytes()
-  var query: [(name: String, value: Bytes)] = []
+  package var key: Bytes
+  package var query: [(name: String, value: Bytes)]
   /// Names in small letters.
   var headers: [(name: String, value: String)] = []
-  var body = Bytes()
+  var body: Bytes
   var limit = 64 << 20
+
+  package init(
+    method: String = "GET", key: Bytes = [], query: [(name: String, value: Bytes)] = [], body: Bytes = []
+  ) {
+    (self.method, self.key, self.query, self.body) = (method, key, query, body)
+  }
 }
 
-final class S3Server: Sendable {
+package final class S3Server: Sendable {
   let bucket: Bytes
   private let settings: S3Settings
   private let endpoint: S3Endpoint
@@ -30,7 +36,7 @@ final class S3Server: Sendable {
   private let ended = Monitor<StoreError?>(nil)
   let ahead = S3ReadAhead()
 
-  init(_ settings: S3Settings, bucket: Bytes) throws(StoreError) {
+  package init(_ settings: S3Settings, bucket: Bytes) throws(StoreError) {
     guard let endpoint = S3Endpoint(settings, bucket: bucket) else {
       throw StoreError(
         .unfit, "use", Bytes((settings.endpoint ?? "the region").utf8),
@@ -53,7 +59,7 @@ final class S3Server: Sendable {
 
   /// Sends a request until it is answered. What was sent may then have been carried out more than once. `sink`: where the
   /// body of a good answer goes.
-  func send(
+  package func send(
     _ request: S3Request, into sink: UnsafeMutableRawBufferPointer? = nil
   ) throws(S3Failure) -> HTTPResponse {
     guard let library = Curl.library else { throw .lost(Self.noLibrary) }
@@ -241,7 +247,7 @@ extension Timestamp {
   private static let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
 
   /// `Fri, 24 May 2013 00:00:00 GMT` (RFC 9110, section 5.6.7).
-  init?(httpDate text: String) {
+  package init?(httpDate text: String) {
     let words = text.split(separator: " ")
     guard words.count >= 5, let day = Int(words[1]), let month = Self.months.firstIndex(of: String(words[2])),
       let year = Int(words[3]), let time = Self.clock(words[4]), (1...31).contains(day), (1970...9999).contains(year)
@@ -250,7 +256,7 @@ extension Timestamp {
   }
 
   /// `2009-10-12T17:50:30.000Z`, as listings have it.
-  init?(listed text: Bytes) {
+  package init?(listed text: Bytes) {
     let parts = text.shown.split(separator: "T")
     guard parts.count == 2 else { return nil }
     let date = parts[0].split(separator: "-").compactMap { Int($0) }

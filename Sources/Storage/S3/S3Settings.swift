@@ -23,16 +23,16 @@ public struct S3Settings: Sendable {
 }
 
 /// The parts of a server's address that requests need.
-struct S3Endpoint: Sendable {
+package struct S3Endpoint: Sendable {
   /// `https://host[:port]`.
-  let origin: String
+  package let origin: String
   /// As the header `Host` has it.
-  let host: String
+  package let host: String
   /// The bucket stands in the path, and not before the host's name.
-  let hasBucketInPath: Bool
+  package let hasBucketInPath: Bool
 
   /// nil: it cannot be read. With Amazon's own the bucket is a part of the host's name, where that can be.
-  init?(_ settings: S3Settings, bucket: Bytes) {
+  package init?(_ settings: S3Settings, bucket: Bytes) {
     let region = settings.region ?? S3Settings.defaultRegion
     if let text = settings.endpoint {
       guard let parts = Self.parts(text) else { return nil }

@@ -14,10 +14,10 @@ public struct S3Credentials: Equatable, Sendable {
   }
 }
 
-enum S3Signature {
+package enum S3Signature {
   /// What `Authorization` says. `path`: encoded. `query`: names and values, not encoded. `headers`: all that are to be
   /// signed, among them `host`, `x-amz-date` and `x-amz-content-sha256`; names in small letters.
-  static func authorization(
+  package static func authorization(
     _ method: String, path: String, query: [(name: String, value: Bytes)], headers: [(name: String, value: String)],
     payload: String, at time: Timestamp, region: String, _ credentials: S3Credentials
   ) -> String {
@@ -49,7 +49,7 @@ enum S3Signature {
   }
 
   /// RFC 3986, section 2.3: all but the unreserved characters as `%XX`. `keepsSlashes`: of a path.
-  static func encoded(_ bytes: Bytes, keepsSlashes: Bool = false) -> String {
+  package static func encoded(_ bytes: Bytes, keepsSlashes: Bool = false) -> String {
     let digits = Bytes("0123456789ABCDEF")
     var text = Bytes()
     for byte in bytes {

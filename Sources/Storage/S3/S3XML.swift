@@ -1,13 +1,13 @@
 /// What object stores answer: XML of elements and text, as much of it as they use. What cannot be read is nil.
 import Posix
 
-struct S3Element {
-  var name = Bytes()
-  var text = Bytes()
+package struct S3Element {
+  package var name = Bytes()
+  package var text = Bytes()
   var children: [S3Element] = []
 
   /// A document's outermost element. Names come without what stands before a colon.
-  init?(document: Bytes) {
+  package init?(document: Bytes) {
     var parser = S3XMLParser(document)
     guard let root = parser.document() else { return nil }
     self = root
@@ -15,7 +15,7 @@ struct S3Element {
 
   fileprivate init(name: Bytes) { self.name = name }
 
-  func all(_ name: StaticString) -> [S3Element] { children.filter { $0.name == Bytes(name) } }
+  package func all(_ name: StaticString) -> [S3Element] { children.filter { $0.name == Bytes(name) } }
   func text(of name: StaticString) -> Bytes? { children.first { $0.name == Bytes(name) }?.text }
 }
 
