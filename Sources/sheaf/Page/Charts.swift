@@ -27,7 +27,8 @@ enum Charts {
 
     init(_ points: [Overview.Point]) {
       first = points.first?.started ?? Timestamp(seconds: 0)
-      span = Double(max(1, (points.last?.started.seconds ?? 0).subtracting(saturating: first.seconds)))
+      // Below a day there is no telling marks apart.
+      span = Double(max(86400, (points.last?.started.seconds ?? 0).subtracting(saturating: first.seconds)))
     }
 
     func x(_ time: Timestamp) -> Double {

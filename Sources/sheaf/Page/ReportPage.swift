@@ -70,6 +70,8 @@ struct ReportPage {
       text += "<div class=\"wide\" tabindex=\"0\" role=\"region\" aria-label=\"What each point added\">"
       text += Charts.added(o.points) + "</div>\n"
       text += table(o)
+    }
+    if o.points.count > 1 {
       text +=
         "<h3>Size over time</h3>\n<div class=\"wide\" tabindex=\"0\" role=\"region\" aria-label=\"Size over time\">"
       text += Charts.sizes(o.points) + "</div>\n"
@@ -187,7 +189,8 @@ struct ReportPage {
 
   private var restoring: String {
     func code(_ lines: [String]) -> String { "<pre><code>\(HTML.text(lines.joined(separator: "\n")))</code></pre>\n" }
-    let place = Show.word(store.path)
+    // Whoever reads it is in any folder.
+    let place = Show.word((try? Host.resolved(store.path)) ?? store.path)
     let series = all.first.map { Show.word($0.series) } ?? "SERIES"
     let option = all.count > 1 ? " --series \(series)" : ""
     let key = store.isEncrypted ? " --key KEYFILE" : ""
