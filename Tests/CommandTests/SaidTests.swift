@@ -55,7 +55,8 @@ import Testing
       #expect(owner.errorText.contains("--group-map: nothing that is restored belongs to 'nobody-of"), "\(owner)")
       #expect(try run(dry + ["--owner-map", "\(getuid()):\(getuid())"]).errorText == "")
     }
-    #expect(try run(["*.txt"], status: 1).errorText.contains("hint: a PATH is no pattern: use --include"))
+    #expect(try run(["*.tzt"], status: 1).errorText.contains("hint: nothing in the point matches it as a pattern"))
+    #expect(try run(["*.txt"]).errorText == "")
   }
 
   @Test func whatIsGoneAndWasNeverThere() throws {

@@ -88,7 +88,7 @@ public struct Restore {
       let (tree, _) = try series.tree(chain, from: path)
       guard try tree.next(), Bytes(tree.line.path) == path else {
         let isPattern = path.contains { Bytes("*?[".utf8).contains($0) }
-        throw .notThere(path, in: set, hint: isPattern ? "a PATH is no pattern: use --include" : nil)
+        throw .notThere(path, in: set, hint: isPattern ? "nothing in the point matches it as a pattern either" : nil)
       }
     }
     let foot = try series.foot(set)
