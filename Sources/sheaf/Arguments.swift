@@ -34,6 +34,9 @@ enum Arguments {
     return [command] + moved + words.dropFirst()
   }
 
+  /// `--NAME=VALUE`, as a command line of this program has it.
+  static func option(_ name: String, _ value: Bytes) -> String { "--\(name)=" + escape(value) }
+
   static func escape(_ bytes: Bytes) -> String {
     var text = ""
     var rest = bytes[...]

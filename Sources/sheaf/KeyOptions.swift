@@ -18,6 +18,13 @@ struct KeyOptions: ParsableArguments {
     help: ArgumentHelp("Read a passphrase from the first line that COMMAND prints.", valueName: "COMMAND"))
   var passphraseCommand: RawText?
 
+  /// Those that were given, as a command line has them.
+  var words: [String] {
+    [("key", key), ("passphrase-file", passphraseFile), ("passphrase-command", passphraseCommand)].compactMap {
+      name, value in value.map { Arguments.option(name, $0.bytes) }
+    }
+  }
+
   /// Of a key that was given.
   var file: Bytes? { key?.bytes ?? Host.environment("SHEAF_KEY").flatMap { $0.isEmpty ? nil : $0 } }
 

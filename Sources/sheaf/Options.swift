@@ -76,8 +76,17 @@ struct RemoteOptions: ParsableArguments {
       valueName: "URL"))
   var s3Endpoint: RawText?
 
-  @Option(help: ArgumentHelp("How long a lost connection is tried again: 90s, 15m, 2h.", valueName: "TIME"))
-  var retryFor = Duration(seconds: 900)
+  @Option(
+    help: ArgumentHelp(
+      "How long a lost connection is tried again: 90s, 15m, 2h. (default: 15m)", valueName: "TIME"))
+  var retryFor: Duration?
+
+  /// Those that were given, as a command line has them.
+  var words: [String] {
+    [("sftp-command", sftpCommand), ("s3-endpoint", s3Endpoint)].compactMap { name, value in
+      value.map { Arguments.option(name, $0.bytes) }
+    } + (retryFor.map { ["--retry-for=\($0.seconds)"] } ?? [])
+  }
 
   var access: RemoteAccess {
     var access = RemoteAccess()
@@ -86,7 +95,7 @@ struct RemoteOptions: ParsableArguments {
     access.shellCommand = sftpCommand?.bytes
     // Where ssh has a program to ask with, it needs no terminal.
     access.isUnattended = Terminal.open() == nil && Host.environment("SSH_ASKPASS") == nil
-    access.patience = retryFor.seconds
+    if let retryFor { access.patience = retryFor.seconds }
     access.s3 = S3Environment.settings(endpoint: s3Endpoint?.bytes.shown)
     access.spool = Host.spoolDirectory
     access.notice = { Console.shared.warning($0) }

@@ -24,8 +24,6 @@ struct PlanLine {
     (self.plan, self.store, self.overrides) = (plan, store, overrides)
   }
 
-  static func option(_ name: String, _ value: Bytes) -> String { "--\(name)=" + Arguments.escape(value) }
-
   /// With the home folder in the place of `~` at the beginning.
   static func expanded(_ path: Bytes) -> Bytes {
     guard path.starts(with: Bytes("~/")), let home = Host.environment("HOME") else { return path }
@@ -37,14 +35,14 @@ struct PlanLine {
   private static func words(_ settings: [Setting], prefix: String = "") -> [String] {
     settings.filter(\.isSet).map { setting in
       if case .flag = setting.value { return "--\(prefix)\(setting.key)" }
-      return option(prefix + setting.key, paths.contains(setting.key) ? expanded(setting.word) : setting.word)
+      return Arguments.option(prefix + setting.key, paths.contains(setting.key) ? expanded(setting.word) : setting.word)
     }
   }
 
   private var opening: [String] {
     let series = overrides.series ?? plan.series?.word
-    return (overrides.store ?? [Self.option("store", store)] + Self.words(plan.store.options) + overrides.opening)
-      + (series.map { [Self.option("series", $0)] } ?? [])
+    return (overrides.store ?? [Arguments.option("store", store)] + Self.words(plan.store.options) + overrides.opening)
+      + (series.map { [Arguments.option("series", $0)] } ?? [])
   }
 
   var series: Bytes { overrides.series ?? plan.series?.word ?? Backup.seriesName(Host.name()) }
@@ -53,7 +51,7 @@ struct PlanLine {
     // The plan is what names the sources, and what says what is left out; what the drive remembers of others does not count.
     var line = ["backup", "--json"] + opening + ["--change-sources", "--change-excludes"]
     line += Self.words(plan.options) + Self.words(plan.exclusions) + overrides.backup
-    line += plan.commands.map { Self.option("command", $0.path.word + Bytes("=") + $0.command.word) }
+    line += plan.commands.map { Arguments.option("command", $0.path.word + Bytes("=") + $0.command.word) }
     if dryRun { line.append("--dry-run") }
     return line + ["--"] + plan.sources.map { Arguments.escape(Self.expanded($0.word)) }
   }
@@ -66,11 +64,11 @@ struct PlanLine {
   }
 
   func verify(isQuick: Bool) -> [String] {
-    ["verify", "--json"] + opening + [Self.option("series", series)] + (isQuick ? ["--quick"] : [])
+    ["verify", "--json"] + opening + [Arguments.option("series", series)] + (isQuick ? ["--quick"] : [])
   }
 
   func copy(to target: Bytes, _ store: PlanStore) -> [String] {
-    let key = store.options.first { $0.key == "key" }.map { [Self.option("to-key", Self.expanded($0.word))] } ?? []
-    return ["copy", "--json"] + opening + [Self.option("series", series), Self.option("to", target)] + key
+    let key = store.options.first { $0.key == "key" }.map { [Arguments.option("to-key", Self.expanded($0.word))] } ?? []
+    return ["copy", "--json"] + opening + [Arguments.option("series", series), Arguments.option("to", target)] + key
   }
 }

@@ -113,17 +113,9 @@ struct RunCommand: ParsableCommand {
 
   private var overrides: RunOverrides {
     var overrides = RunOverrides()
-    let keys = store.keys
-    var options: [String] = []
-    for (name, value) in [
-      ("key", keys.key), ("passphrase-file", keys.passphraseFile), ("passphrase-command", keys.passphraseCommand),
-      ("sftp-command", store.remote.sftpCommand),
-    ] {
-      if let value { options.append(PlanLine.option(name, value.bytes)) }
-    }
-    if store.remote.retryFor.seconds != 900 { options.append("--retry-for=\(store.remote.retryFor.seconds)") }
+    let options = store.keys.words + store.remote.words
     if let given = store.store {
-      overrides.store = [PlanLine.option("store", given.bytes)] + options
+      overrides.store = [Arguments.option("store", given.bytes)] + options
     } else {
       overrides.opening = options
     }

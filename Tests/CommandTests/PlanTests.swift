@@ -177,6 +177,20 @@ struct PlanTests {
     #expect(try f.run().text.contains("plan work"))
   }
 
+  /// What opens a store stands on the command line of `run` as on that of every command, and is not passed over.
+  @Test func optionsOfTheStoreAreTheSteps() throws {
+    let f = try PlanFixture()
+    try f.write("[plans.home]\nstore = \"@T\"\nsources = [\"@S\"]\n")
+    let bucket: [Raw] = ["-s", "s3://bucket/none", "--retry-for", "0s"]
+    let endpoint = try f.command(["run", "--config", Raw(f.config), "--s3-endpoint", "nonsense"] + bucket).run()
+    #expect(endpoint.status != 0 && endpoint.errorText.contains("an endpoint is written"), "\(endpoint)")
+    let address: [Raw] = ["-s", "sftp://server/none", "--sftp-command", "echo no way through >&2; exit 255"]
+    let sftp = try f.command(["run", "--config", Raw(f.config), "--retry-for", "0s"] + address).run()
+    #expect(sftp.status != 0 && sftp.errorText.contains("no way through"), "\(sftp)")
+    let key = try f.command(["run", "--config", Raw(f.config), "--passphrase-command", "echo x"]).run()
+    #expect(key.status != 0 && key.errorText.contains("is not encrypted: it takes no key"), "\(key)")
+  }
+
   /// The starter is valid as it is, with every example in it, and never written over anything.
   @Test func theStarterHolds() throws {
     let f = try PlanFixture()
