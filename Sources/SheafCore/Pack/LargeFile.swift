@@ -19,10 +19,7 @@ final class LargeFile: @unchecked Sendable {
   /// What was known of it.
   let before: Before
   let turn: Int
-  /// What is stored, in order.
-  private let segments: [Range<Int64>]
-  /// Where each of them begins in the stored bytes.
-  private let starts: [Int64]
+  private let map: SparseMap
   let storedSize: Int64
 
   private struct Hashing {
@@ -67,15 +64,8 @@ final class LargeFile: @unchecked Sendable {
     change = packed.change
     before = packed.before
     turn = packed.turn
-    segments = entry.isStoredSparse ? entry.segments : [0..<entry.size]
+    map = SparseMap(entry)
     storedSize = entry.storedSize
-    var starts: [Int64] = []
-    var position: Int64 = 0
-    for segment in segments {
-      starts.append(position)
-      position += Int64(segment.count)
-    }
-    self.starts = starts
     holes = HoleCheck(entry.holes)
     self.progress = progress
   }
@@ -105,7 +95,7 @@ final class LargeFile: @unchecked Sendable {
     }
     let first = Int64(index) * Self.pieceSize
     let wanted = first..<min(first + Self.pieceSize, storedSize)
-    for part in parts(wanted) {
+    for part in map.stretches(of: wanted) {
       out.reserve(part.count)
       var read = 0
       // A drive that fails takes its time for each try.
@@ -122,31 +112,6 @@ final class LargeFile: @unchecked Sendable {
     }
   }
 
-  /// The stretches of the file that a stretch of the stored bytes stands for.
-  private func parts(_ stored: Range<Int64>) -> [Range<Int64>] {
-    if !entry.isStoredSparse { return stored.isEmpty ? [] : [stored] }
-    var result: [Range<Int64>] = []
-    var index = firstSegment(endingAfter: stored.lowerBound)
-    while index < segments.count, starts[index] < stored.upperBound {
-      let (segment, start) = (segments[index], starts[index])
-      let from = max(start, stored.lowerBound)
-      let to = min(start + Int64(segment.count), stored.upperBound)
-      if from < to { result.append((segment.lowerBound + from - start)..<(segment.lowerBound + to - start)) }
-      index += 1
-    }
-    return result
-  }
-
-  private func firstSegment(endingAfter position: Int64) -> Int {
-    var low = 0
-    var high = segments.count
-    while low < high {
-      let middle = (low + high) / 2
-      if starts[middle] + Int64(segments[middle].count) <= position { low = middle + 1 } else { high = middle }
-    }
-    return low
-  }
-
   /// Whether it is this piece's turn to be hashed: then it can be done at once, else after deflating.
   func isTurn(_ index: Int) -> Bool { hashing.look { $0.next == index } }
 
@@ -156,7 +121,7 @@ final class LargeFile: @unchecked Sendable {
     let first = Int64(index) * Self.pieceSize
     var done = 0
     if !entry.isStoredSparse { holes.take(bytes) }
-    for part in parts(first..<min(first + Self.pieceSize, storedSize)) {
+    for part in map.stretches(of: first..<min(first + Self.pieceSize, storedSize)) {
       addZeros(part.lowerBound - position)
       hasher.update(bytes.baseAddress! + done, part.count)
       done += part.count

@@ -25,7 +25,7 @@ struct SparseMap: Sendable {
   func pieces(of range: Range<Int64>) -> [Piece] {
     var pieces: [Piece] = []
     var position = range.lowerBound
-    var index = firstSegment(endingAfter: position)
+    var index = firstSegment { segments[$0].upperBound > position }
     while position < range.upperBound {
       guard index < segments.count, segments[index].lowerBound < range.upperBound else {
         pieces.append(.hole(range.upperBound - position))
@@ -42,11 +42,26 @@ struct SparseMap: Sendable {
     return pieces
   }
 
-  private func firstSegment(endingAfter position: Int64) -> Int {
+  /// The stretches of the file that a stretch of the stored bytes stands for, in order.
+  func stretches(of stored: Range<Int64>) -> [Range<Int64>] {
+    var result: [Range<Int64>] = []
+    var index = firstSegment { starts[$0] + Int64(segments[$0].count) > stored.lowerBound }
+    while index < segments.count, starts[index] < stored.upperBound {
+      let (segment, start) = (segments[index], starts[index])
+      let from = max(start, stored.lowerBound)
+      let to = min(start + Int64(segment.count), stored.upperBound)
+      if from < to { result.append((segment.lowerBound + from - start)..<(segment.lowerBound + to - start)) }
+      index += 1
+    }
+    return result
+  }
+
+  /// The first from which on `isBehind` holds.
+  private func firstSegment(where isBehind: (Int) -> Bool) -> Int {
     var (low, high) = (0, segments.count)
     while low < high {
       let middle = (low + high) / 2
-      if segments[middle].upperBound <= position { low = middle + 1 } else { high = middle }
+      if isBehind(middle) { high = middle } else { low = middle + 1 }
     }
     return low
   }
