@@ -187,7 +187,7 @@ struct Attempt {
   }
 
   /// A differential set is none where something could not be looked at.
-  func isUnfit(_ summary: BackupSummary, _ comparison: Comparison) -> Bool {
+  func missesSomething(_ summary: BackupSummary, _ comparison: Comparison) -> Bool {
     kind == .differential && (summary.counts.unseen > 0 || comparison.sawUnseen)
   }
 
@@ -200,7 +200,7 @@ struct Attempt {
     summary.add(comparison)
     summary.add(sink.counts, unchanged: sink.unchanged, moved: 0)
     summary.bytesRead = sink.bytes
-    return isUnfit(summary, comparison) ? .unseen : .done(summary)
+    return missesSomething(summary, comparison) ? .unseen : .done(summary)
   }
 }
 

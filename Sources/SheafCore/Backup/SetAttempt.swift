@@ -113,7 +113,7 @@ struct SetAttempt {
     summary.add(comparison)
     summary.add(writer.counts, unchanged: writer.unchanged, moved: writer.moved)
     summary.bytesRead = writer.bytesRead + attempt.reader.bytesRead
-    if attempt.isUnfit(summary, comparison) {
+    if attempt.missesSomething(summary, comparison) {
       writer.discard()
       return .unseen
     }

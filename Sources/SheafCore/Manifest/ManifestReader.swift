@@ -48,7 +48,7 @@ final class ManifestReader {
     let size = file.size
     // A chain may have more sets than a process may have files open, and most are small.
     let source: any ByteSource =
-      size <= 16 << 10
+      size <= HeldManifests.largest
       ? HeldBytes(try stored { () throws(StoreError) in try file.read(count: Int(size), at: 0) }) : file
     chunks = ChunkStream(source, name: name, size: size, ahead: ahead && size > 1 << 20, inflater)
     var fields = Fields()

@@ -132,9 +132,10 @@ final class CachedFolder: StoreFolder {
     let copy = copies.keep(item, try inner.open(listed: item), known: Set(try names()))
     guard Self.isManifest(name) else { return copy }
     // Where one is missing others may be, all of them where this machine has never seen the store.
-    copies.keepAll(try listed().items.values.filter { Self.isManifest($0.name) && $0.kind == .file }) {
-      [inner] (item) throws(StoreError) in try inner.open(listed: item)
-    }
+    let listing = try listed()
+    copies.keepAll(
+      listing.items.values.lazy.filter { Self.isManifest($0.name) && $0.kind == .file },
+      open: { [inner] (item) throws(StoreError) in try inner.open(listed: item) })
     return copy
   }
 

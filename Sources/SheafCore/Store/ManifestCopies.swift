@@ -78,7 +78,9 @@ final class ManifestCopies: Sendable {
 
   /// Keeps those that there are no copies of and that are small, many at a time: each waits for the store's answers. What
   /// cannot be read is read again by whoever needs it.
-  func keepAll(_ items: [StoreItem], open: @escaping @Sendable (StoreItem) throws(StoreError) -> any StoredFile) {
+  func keepAll(
+    _ items: some Sequence<StoreItem>, open: @escaping @Sendable (StoreItem) throws(StoreError) -> any StoredFile
+  ) {
     let isFirst = isFetched.look { isFetched in
       defer { isFetched = true }
       return !isFetched
