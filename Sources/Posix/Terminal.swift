@@ -31,4 +31,17 @@ extension Descriptor {
     }
     return false
   }
+
+  /// What is typed up to the next end of a line, without that; nil at the end of input, or when `isCancelled`.
+  public func typedLine(unless isCancelled: () -> Bool) throws(SystemError) -> Bytes? {
+    var line = Bytes()
+    while try waitForInput(unless: isCancelled) {
+      // A terminal gives no more than one line at a time.
+      let more = try readSome(atMost: 4096)
+      if more.isEmpty { return nil }
+      line += more
+      if line.last == 10 { return line.dropLast() }
+    }
+    return nil
+  }
 }

@@ -135,6 +135,15 @@ final class Console: Sendable {
   /// On standard error, without the program's name.
   func say(_ text: String) { message(text) }
 
+  /// On standard error, where the answer is typed behind it.
+  func ask(_ text: String) {
+    state.look { s in
+      flush(&s)
+      if s.lineShown { Self.wipe(&s) }
+      try? Descriptor.standardError.write(Bytes(text.utf8))
+    }
+  }
+
   /// The live line; replaced by the next, wiped by anything else.
   func showLine(_ text: String) {
     state.look { s in

@@ -8,10 +8,11 @@ extension Overwrite: ExpressibleByArgument {}
 struct RestoreCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "restore", abstract: "Bring files back.",
-    usage: "sheaf restore -s STORE --to DIR [--at POINT]\n    [OPTION ...] [PATH ...]",
+    usage: "sheaf restore -s STORE [--to DIR] [--at POINT]\n    [OPTION ...] [PATH ...]",
     discussion: """
       Files come out below DIR with their full path: DIR/home/me/letter. Without PATH everything is restored. A DIR that \
-      is not empty is refused unless --overwrite says what may be replaced.
+      is not empty is refused unless --overwrite says what may be replaced. Without --to you are asked where, on a \
+      terminal.
       """)
 
   @OptionGroup var store: StoreOptions
@@ -20,8 +21,16 @@ struct RestoreCommand: ParsableCommand {
   @Argument(help: ArgumentHelp("What to restore, with or without a leading slash.", valueName: "PATH"))
   var paths: [RawText] = []
 
-  @Option(help: ArgumentHelp("The directory to restore into; made if it is missing.", valueName: "DIR"))
-  var to: RawText
+  @Option(
+    help: ArgumentHelp("The directory to restore into; made if it is missing.", valueName: "DIR"),
+    completion: .directory)
+  var to: RawText?
+
+  @Option(
+    help: ArgumentHelp(
+      "From the newest point in which PATH is another than it is now; that path alone, unless others are named.",
+      valueName: "PATH"))
+  var beforeChange: RawText?
 
   @Option(help: ArgumentHelp("What may be replaced.", valueName: "WHEN"))
   var overwrite: Overwrite?
@@ -62,11 +71,27 @@ struct RestoreCommand: ParsableCommand {
 
   func run() throws {
     try work.apply()
+    var options = try options()
+    if to == nil { try Destination.checkCanAsk(forPrograms: output.json) }
+    let series = try store.openSeriesForReading()
+    try volumes.add(to: series)
+    let report = RunReport(output)
+    var set = try point.find(in: series)
+    var changed: Bytes?
+    if let beforeChange { (set, changed) = try before(beforeChange, set, in: series, report) }
+    let contents = try Contents(series, set)
+    options.paths = try paths.flatMap(contents.paths)
+    if let changed, paths.isEmpty { options.paths = [changed] }
+    if let to { options.target = to.bytes } else { try Destination.ask(for: &options, of: set, contents) }
+    try RestoreRun(series: series, options: options, output: output).run(set, report)
+  }
+
+  /// But for the paths and the target.
+  private func options() throws -> RestoreOptions {
     guard stripComponents >= 0 else {
       throw Failure(.usage, "--strip-components takes a number from 0 on", hint: "see 'sheaf restore --help'")
     }
     var options = RestoreOptions()
-    options.target = to.bytes
     options.overwrite = overwrite
     options.deletes = delete
     options.strip = stripComponents
@@ -90,21 +115,42 @@ struct RestoreCommand: ParsableCommand {
       throw Failure(.usage, "--delete cannot go with --include", hint: "name the paths, or use --exclude")
     }
     if deleteExcluded, !delete { throw Failure(.usage, "--delete-excluded needs --delete") }
-    let series = try store.openSeriesForReading()
-    try volumes.add(to: series)
-    let set = try point.find(in: series)
-    let contents = try Contents(series, set)
-    options.paths = try paths.flatMap(contents.paths)
-    let report = RunReport(output)
-    let task = Restore(from: series, options, reporter: report, progress: Interruption.progress)
-    let summary = try report.showing("restoring") { try task.run(set) }
-    for (what, count) in summary.shortfalls {
-      Console.shared.warning("\(Self.words(what)) could not be restored for \(Words.count(count, "file"))")
+    return options
+  }
+
+  /// The point in which a path was another than in `latest`, and the path.
+  private func before(
+    _ text: RawText, _ latest: SetName, in series: Series, _ report: RunReport
+  ) throws -> (SetName, Bytes) {
+    let path = try text.storePath(below: series.newestSources()) { path in
+      try series.sets().contains { series.has(path, in: $0) }
     }
-    for words in summary.unmatched { Console.shared.warning(words) }
-    if output.json { printJSON(summary, report) } else if !output.quiet { printWords(summary, report) }
-    if summary.isDamaged { throw Status.damaged }
-    try report.finish()
+    guard !path.isEmpty else {
+      throw Failure(.usage, "--before-change takes a file or a folder", hint: "'sheaf points' shows all points")
+    }
+    let task = BeforeChange(
+      series, spillDirectory: Host.spillDirectory, reporter: report, progress: Interruption.progress)
+    let found = try task.find(path, since: latest)
+    if output.json { Self.printJSON(found, path) } else if !output.quiet { Self.printWords(found, path) }
+    return (found.point, path)
+  }
+
+  private static func printWords(_ found: PointBeforeChange, _ path: Bytes) {
+    let what = found.aspects.words.isEmpty ? "" : " (\(found.aspects.words.joined(separator: ", ")))"
+    let change = found.isGone ? "is gone in" : "changed\(what) by"
+    Console.shared.print(
+      "\(Show.path(path)) \(change) \(found.changed.text): taking \(found.point.text), \(Words.ago(found.point.time))")
+  }
+
+  private static func printJSON(_ found: PointBeforeChange, _ path: Bytes) {
+    var json = JSON("before_change")
+    json.add("path", path)
+    json.add("point", found.point.text)
+    json.add("time", found.point.time)
+    json.add("changed_in", found.changed.text)
+    json.add("deleted", found.isGone)
+    json.add("what", found.aspects.words.map { Bytes($0.utf8) })
+    json.print()
   }
 
   private func owners() throws(Failure) -> OwnerOptions {
@@ -133,51 +179,5 @@ struct RestoreCommand: ParsableCommand {
       map.append((halves[0], new))
     }
     return map
-  }
-
-  private static func words(_ what: String) -> String {
-    switch what {
-    case "owner": "the owner"
-    case "mode": "the mode"
-    case "attribute": "an extended attribute"
-    case "hard link": "the hard link (restored as a file of its own)"
-    default: what
-    }
-  }
-
-  private func printWords(_ s: RestoreSummary, _ report: RunReport) {
-    let what = "\(Words.count(s.files, "file")) in \(Words.count(s.directories, "folder")), \(Words.size(s.bytes))"
-    let left = "\(Words.count(s.kept, "file")) as \(s.kept == 1 ? "it is" : "they are")"
-    if dryRun {
-      let room = s.needed > 0 ? ", which takes \(Words.size(s.needed)) of room" : ""
-      Console.shared.print("would restore \(what) from \(s.set.text)\(room)")
-      if s.kept > 0 { Console.shared.print("  would leave \(left)") }
-      if s.deleted > 0 { Console.shared.print("  would remove \(Words.count(s.deleted)) that the point does not have") }
-      return
-    }
-    Console.shared.print("restored \(what) from \(s.set.text) in \(Words.duration(report.elapsed))")
-    if s.kept > 0 { Console.shared.print("  left \(left)") }
-    if s.files + s.directories + s.kept == 0, stripComponents > 0 {
-      Console.shared.warning("no path has more than \(stripComponents) leading folders, so nothing is left to restore")
-    }
-    if s.deleted > 0 { Console.shared.print("  removed \(Words.count(s.deleted)) that the point does not have") }
-    report.printEnd(unseen: s.unseen)
-  }
-
-  private func printJSON(_ s: RestoreSummary, _ report: RunReport) {
-    var json = JSON("summary")
-    json.add("set", s.set.text)
-    json.add("files", s.files)
-    json.add("directories", s.directories)
-    json.add("bytes", s.bytes)
-    json.add("files_deleted", s.deleted)
-    json.add("files_kept", s.kept)
-    json.add("files_unseen", s.unseen)
-    json.add("problems", report.problemCount)
-    json.add("damaged", s.isDamaged)
-    json.add("dry_run", dryRun)
-    if dryRun { json.add("bytes_needed", s.needed) }
-    json.add("seconds", seconds: report.elapsed)
-    json.print()
   }
 }

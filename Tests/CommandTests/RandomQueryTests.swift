@@ -90,6 +90,7 @@ struct RandomQueryTests {
     try check(f, [Raw(f.newest.set), Raw(f.points[1].set)], expected(f.newest.tree, f.points[1].tree), story)
     try checkFind(f, story)
     try checkHistory(f, story)
+    try checkBeforeChange(f, story)
     for point in [f.points[f.points.count / 2], f.newest] { try f.expectExport(point, story) }
   }
 
@@ -127,6 +128,34 @@ struct RandomQueryTests {
       let lines = try f.sheaf(["history", "--json", "-s", Raw(f.store), "--", whole]).json().dropLast()
       let found = lines.filter { $0["what"] as? [String] != ["link"] }.map { "\($0["point"]!) \($0["event"]!)" }
       #expect(found == wanted, "\(path), \(story)")
+    }
+  }
+
+  /// What a path is in a point: all at and below it, but for the times of folders.
+  private func state(_ tree: Snapshot, _ path: Raw) -> [Raw: Fact] {
+    var state: [Raw: Fact] = [:]
+    for (name, var entry) in tree.entries where name.isAtOrBelow(path) && !entry.isSocket {
+      if entry.isDirectory { entry.modified = Timestamp(seconds: 0) }
+      state[name] = Fact(entry)
+    }
+    return state
+  }
+
+  private func checkBeforeChange(_ f: Fixture, _ story: String) throws {
+    let paths = Set(f.points.flatMap { $0.tree.entries.filter { !$0.value.isSocket }.keys }).sorted()
+    for path in paths.enumerated().filter({ $0.offset % 9 == 0 }).map(\.element) where !path.bytes.isEmpty {
+      let now = state(f.newest.tree, path)
+      let wanted = f.points.dropLast().last { point in
+        let then = state(point.tree, path)
+        return then[path] != nil && then != now
+      }
+      let arguments: [Raw] = [
+        "restore", "--json", "-n", "-s", f.named, "--to", Raw(f.scratch.path("none")),
+        "--before-change=\(f.inside)/\(path)",
+      ]
+      let lines = try f.sheaf(arguments, status: wanted == nil ? 1 : 0).json()
+      #expect(lines.first?["point"] as? String == wanted?.set, "\(path), \(story)")
+      #expect(lines.last?["set"] as? String == wanted?.set, "\(path), \(story)")
     }
   }
 }

@@ -50,6 +50,9 @@ public struct Aspects: OptionSet, Sendable {
     insert(.acl, old.attributes.filter(\.isACL) != new.attributes.filter(\.isACL))
   }
 
+  /// Without which of a file's names is the first, which is nothing of the file's own.
+  func ofItsOwn(_ kind: FileKind) -> Aspects { kind == .file ? subtracting(.link) : self }
+
   private mutating func insert(_ aspect: Aspects, _ holds: Bool) { if holds { formUnion(aspect) } }
 }
 

@@ -36,6 +36,12 @@ public struct Contents {
   /// What was saved.
   public func sources() throws(Failure) -> [Bytes] { try series.head(set).sources }
 
+  /// What was saved, with the files that commands and standard input gave: all of it lies at or below these.
+  public func roots() throws(Failure) -> [Bytes] {
+    let head = try series.head(set)
+    return head.sources + head.streams
+  }
+
   /// Whether the point has it; the top it always has.
   public func has(_ path: Bytes) throws(Failure) -> Bool {
     if path.isEmpty { return true }

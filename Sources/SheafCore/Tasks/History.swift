@@ -35,7 +35,7 @@ public struct History {
   }
 
   /// What is at the path in a point, as far as its set and those before it tell.
-  private enum State {
+  enum State {
     case absent
     case present(Entry, isUnseen: Bool)
     /// It could not be looked at, and there is no copy.
@@ -47,6 +47,30 @@ public struct History {
   /// Calls `body` with each version, oldest first. Gives whether everything could be read; what could not was told to
   /// the reporter. Throws `failed` where no point has the path.
   public func run(_ path: Bytes, _ body: (Version) throws(Failure) -> Void) throws(Failure) -> Bool {
+    var last = State.absent
+    var isKnown = false
+    let isWhole = try visit(path) { (timeline, step, _, state) throws(Failure) in
+      if let version = try version(step.set, of: path, from: last, to: state, timeline) {
+        isKnown = true
+        try body(version)
+      }
+      last = state
+    }
+    if !isKnown, isWhole { throw unknown(path) }
+    return isWhole
+  }
+
+  func unknown(_ path: Bytes) -> Failure {
+    Failure(
+      .failed, "\(Show.path(path)) is in no point of the series '\(Show.path(series.name))'",
+      hint: "look for it with 'sheaf find'")
+  }
+
+  /// Calls `body` with what is at the path in each point, oldest first, and with what the point's own set says of it;
+  /// not for points whose manifests cannot be read, which are told to the reporter. Gives whether there were none.
+  func visit(
+    _ path: Bytes, _ body: (Timeline, Timeline.Step, ManifestReader.Word, State) throws(Failure) -> Void
+  ) throws(Failure) -> Bool {
     var isWhole = true
     func damaged(_ failure: Failure) {
       isWhole = false
@@ -54,29 +78,19 @@ public struct History {
     }
     let timeline = try Timeline(series, ahead: false, damaged: damaged)
     var states: [State] = []
-    var last = State.absent
-    var isKnown = false
     for step in timeline.steps {
       try progress.checkCancelled()
-      var state = State.unknown
+      var known: (word: ManifestReader.Word, state: State)?
       if let manifest = step.manifest {
         do throws(Failure) {
-          state = self.state(
-            try manifest.word(on: path, series.index(step.set)), after: step.parent.map { states[$0] } ?? .absent)
+          let word = try manifest.word(on: path, series.index(step.set))
+          known = (word, state(word, after: step.parent.map { states[$0] } ?? .absent))
         } catch { damaged(error) }
       }
-      states.append(state)
-      if case .unknown = state { continue }
-      if let version = try version(step.set, of: path, from: last, to: state, timeline) {
-        isKnown = true
-        try body(version)
-      }
-      last = state
-    }
-    if !isKnown, isWhole {
-      throw Failure(
-        .failed, "\(Show.path(path)) is in no point of the series '\(Show.path(series.name))'",
-        hint: "look for it with 'sheaf find'")
+      states.append(known?.state ?? .unknown)
+      guard let known else { continue }
+      if case .unknown = known.state { continue }
+      try body(timeline, step, known.word, known.state)
     }
     return isWhole
   }
@@ -164,5 +178,10 @@ extension ManifestReader {
       if line.what == .entry, line.isFresh { isHidden = true }
     }
     return isHidden ? .gone : .nothing
+  }
+
+  /// Whether this set by itself says anything of what is below a directory; to be asked after `word`.
+  func tells(below directory: Bytes, _ index: ManifestIndex) throws(Failure) -> Bool {
+    try seek(to: directory + [47], index) && Bytes(line.parent).isAtOrBelow(directory)
   }
 }
