@@ -10,7 +10,8 @@ struct MountCommand: ParsableCommand {
     usage: "sheaf mount -s STORE [--allow-other] DIR",
     discussion: """
       Runs until ^C, or until 'fusermount3 -u DIR' (umount for root). DIR then holds: latest, the newest point; \
-      points/2026-11-24T060000Z, all of them; by-day/2026-11-24, the last one of each day.
+      points/2026-11-24T060000Z, all of them; by-day/2026-11-24, the last one of each day; versions/PATH, of every path \
+      of all points: of a file each version once, as versions/home/me/june.txt/2026-11-24T060000Z.txt.
       """)
 
   @OptionGroup var store: StoreOptions

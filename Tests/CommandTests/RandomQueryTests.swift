@@ -6,7 +6,7 @@ import Testing
 
 struct RandomQueryTests {
   /// What a manifest tells of a path, read with none of the code under test.
-  private struct Fact: Equatable {
+  struct Fact: Equatable {
     var words: [String]
     init(_ e: Snapshot.Entry) {
       words = [

@@ -12,7 +12,7 @@ final class PointTable: Sendable {
     let member: Int64
     let start: Int
     let kind: FileKind
-    /// A directory's number.
+    /// A directory's number; of anything else the place of its versions, in a table that has such.
     let directory: Int
   }
 
@@ -88,13 +88,52 @@ extension Line {
   }
 }
 
+/// Writes rows, one after the other.
+private struct RowWriter {
+  let file: Descriptor
+  private let waiting = Buffer(capacity: 1 << 16)
+  private var written: Int64 = 0
+  private(set) var count = 0
+
+  init(in directory: Descriptor) throws(SystemError) { file = try directory.openNameless() }
+
+  mutating func add(_ row: PointTable.Row) throws(Failure) {
+    guard let packed = row.packed, count < UInt32.max else {
+      throw Failure(.failed, "the point is too large to be looked into")
+    }
+    withUnsafeBytes(of: packed) { waiting.append($0.baseAddress!, $0.count) }
+    count += 1
+    if waiting.count >= 1 << 16 { try flush() }
+  }
+
+  mutating func flush() throws(Failure) {
+    let (file, bytes, offset) = (file, waiting.bytes, written)
+    try system { () throws(SystemError) in try file.write(bytes, at: offset) }
+    written += Int64(waiting.count)
+    waiting.count = 0
+  }
+}
+
+/// Makes a table of entries that lie in no directories.
+struct FlatTableBuilder {
+  private var rows: RowWriter
+
+  /// `directory`: where the file without a name is made.
+  init(in directory: Descriptor) throws(SystemError) { rows = try RowWriter(in: directory) }
+
+  var count: Int { rows.count }
+  mutating func add(_ row: PointTable.Row) throws(Failure) { try rows.add(row) }
+
+  mutating func finish() throws(Failure) -> PointTable {
+    try rows.flush()
+    return PointTable(rows.file, [], count: rows.count, dataSize: 0)
+  }
+}
+
 /// Makes a table out of a point's entries, which come in order. What is in a directory that the point does not have is
 /// left out.
 struct PointTableBuilder {
-  private let file: Descriptor
-  private let waiting = Buffer(capacity: 1 << 16)
-  private var written: Int64 = 0
-  private var count = 0
+  private var rows: RowWriter
   private var dataSize: Int64 = 0
   private var directories: ContiguousArray<PointTable.Directory> = [.init(first: 0, count: 0, row: .max)]
 
@@ -111,15 +150,20 @@ struct PointTableBuilder {
   private var parent = Bytes()
 
   /// `directory`: where the file without a name is made.
-  init(in directory: Descriptor) throws(SystemError) { file = try directory.openNameless() }
+  init(in directory: Descriptor) throws(SystemError) { rows = try RowWriter(in: directory) }
 
-  mutating func add(_ line: Line, age: Int, _ place: (member: Int64, start: Int)) throws(Failure) {
+  var count: Int { rows.count }
+
+  /// `versions`: what a row that is no directory's has in the place of a directory's number.
+  mutating func add(
+    _ line: Line, age: Int, _ place: (member: Int64, start: Int), versions: Int = 0
+  ) throws(Failure) {
     if !line.parent.elementsEqual(parent) {
       parent = Bytes(line.parent)
       enter(parent)
     }
     guard let current else { return }
-    var directory = 0
+    var directory = versions
     if line.kind == .directory {
       directory = directories.count
       directories.append(.init(first: 0, count: 0, row: UInt32(truncatingIfNeeded: count)))
@@ -127,16 +171,10 @@ struct PointTableBuilder {
       let end = levels[levels.count - 1].names.count
       levels[levels.count - 1].below.append((end, directory))
     }
-    let row = PointTable.Row(
-      age: age, member: place.member, start: place.start, kind: line.kind, directory: directory)
-    guard let (first, second) = row.packed, count < UInt32.max else {
-      throw Failure(.failed, "the point is too large to be looked into")
-    }
-    withUnsafeBytes(of: (first, second)) { waiting.append($0.baseAddress!, $0.count) }
+    try rows.add(
+      PointTable.Row(age: age, member: place.member, start: place.start, kind: line.kind, directory: directory))
     directories[current].count += 1
     dataSize.add(saturating: line.dataSize)
-    count += 1
-    if waiting.count >= 1 << 16 { try flush() }
   }
 
   /// Goes to the directory whose names come next.
@@ -167,15 +205,8 @@ struct PointTableBuilder {
     return nil
   }
 
-  private mutating func flush() throws(Failure) {
-    let (file, bytes, offset) = (file, waiting.bytes, written)
-    try system { () throws(SystemError) in try file.write(bytes, at: offset) }
-    written += Int64(waiting.count)
-    waiting.count = 0
-  }
-
   mutating func finish() throws(Failure) -> PointTable {
-    try flush()
-    return PointTable(file, directories, count: count, dataSize: dataSize)
+    try rows.flush()
+    return PointTable(rows.file, directories, count: count, dataSize: dataSize)
   }
 }

@@ -80,7 +80,13 @@ final class PointTree: Sendable {
     }
   }
 
+  /// Calls `body` with an entry's line, which holds as long as that runs.
+  func look<R>(at number: Int, _ body: (Line) throws(Failure) -> R) throws(Failure) -> R {
+    try look(table.row(number), body)
+  }
+
   func kind(_ number: Int) throws(Failure) -> FileKind { try table.row(number).kind }
+  func rows(_ range: Range<Int>) throws(Failure) -> [PointTable.Row] { try table.rows(range) }
 
   /// The numbers of what is in a directory, in the order of their names; nil: it is none. No number: the top.
   func children(of number: Int?) throws(Failure) -> Range<Int>? {

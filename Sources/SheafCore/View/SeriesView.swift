@@ -3,6 +3,7 @@
 ///     latest                       a link to the newest point
 ///     points/2026-11-24T060000Z/   a point
 ///     by-day/2026-11-24            a link to the last point of that day
+///     versions/PATH/               each path of all points: a directory with its children, or a file's versions
 ///
 /// Nodes have numbers that tell where they are, so none of them has to be remembered: a point's number and an entry's.
 /// Sets are not locked, since a mount may stay for weeks: what is pruned meanwhile cannot be read any more.
@@ -13,6 +14,7 @@ import Tar
 
 public final class SeriesView: ServedFiles {
   private let points: ViewedPoints
+  private let versions: VersionsView
   private let files = Monitor(Files())
   private let cache: MemberCache
   private let owner: (uid: UInt32, gid: UInt32)
@@ -35,6 +37,11 @@ public final class SeriesView: ServedFiles {
     cache = MemberCache(limit: Self.cacheLimit)
     self.owner = owner
     points = try ViewedPoints(series, cache, spilling: spilling, report: report)
+    var top = NodeStatus(
+      inode: VersionsView.Place.top.node, kind: .directory, mode: 0o555, uid: owner.uid, gid: owner.gid,
+      modified: begun, changed: begun)
+    top.isForGood = false
+    versions = VersionsView(points, top: top)
   }
 
   /// Why nothing can be read any more; nil: it can.
@@ -48,6 +55,7 @@ public final class SeriesView: ServedFiles {
     case day(Int)
     case point(Int)
     case entry(point: Int, Int)
+    case versions(VersionsView.Place)
 
     private static let pointShift: UInt64 = 36
     private static let dayBit: UInt64 = 1 << 62
@@ -59,6 +67,10 @@ public final class SeriesView: ServedFiles {
       case 3: self = .days
       case 4: self = .latest
       default:
+        if let place = VersionsView.Place(node) {
+          self = .versions(place)
+          return
+        }
         if node & Self.dayBit != 0 {
           self = .day(Int(node & ~Self.dayBit))
           return
@@ -79,6 +91,7 @@ public final class SeriesView: ServedFiles {
       case .day(let point): Self.dayBit | UInt64(point)
       case .point(let point): UInt64(point + 1) << Self.pointShift
       case .entry(let point, let row): UInt64(point + 1) << Self.pointShift | UInt64(row + 1)
+      case .versions(let place): place.node
       }
     }
   }
@@ -108,6 +121,7 @@ public final class SeriesView: ServedFiles {
       return try points.read(number) { (tree) throws(Failure) in
         try status(number, row, try tree.entry(row), tree)
       }
+    case .versions(let place): return try versions.status(of: place)
     }
   }
 
@@ -121,18 +135,8 @@ public final class SeriesView: ServedFiles {
 
   private func status(_ point: Int, _ row: Int, _ entry: Entry, _ tree: PointTree) throws(Failure) -> NodeStatus {
     let (row, entry) = try tree.shared(row, entry)
-    var status = NodeStatus(
-      inode: Place.entry(point: point, row).node, kind: entry.kind, mode: entry.mode, uid: entry.uid, gid: entry.gid,
-      modified: entry.modified, changed: entry.changed)
+    var status = NodeStatus(inode: Place.entry(point: point, row).node, entry)
     status.links = max(1, entry.links)
-    (status.major, status.minor) = (entry.major, entry.minor)
-    switch entry.kind {
-    case .file:
-      status.size = entry.size
-      status.allocated = entry.holes.reduce(entry.size) { $0 - Int64($1.count) }
-    case .symlink: status.size = Int64(entry.linkTarget.count)
-    default: break
-    }
     return status
   }
 
@@ -157,7 +161,7 @@ public final class SeriesView: ServedFiles {
 
   public func isForGood(_ directory: Node) -> Bool {
     switch Place(directory) {
-    case .point, .entry: true
+    case .point, .entry, .versions(.path): true
     default: false
     }
   }
@@ -168,6 +172,7 @@ public final class SeriesView: ServedFiles {
       switch name {
       case Bytes("points"): return try status(.points)
       case Bytes("by-day"): return try status(.days)
+      case Bytes("versions"): return try status(.versions(.top))
       case Bytes("latest"): return try points.current().isEmpty ? nil : status(.latest)
       default: return nil
       }
@@ -180,6 +185,7 @@ public final class SeriesView: ServedFiles {
     case .latest, .day: throw .notDirectory
     case .point(let number): return try find(name, number, nil)
     case .entry(let number, let row): return try find(name, number, row)
+    case .versions(let place): return try versions.find(name, in: place)
     }
   }
 
@@ -210,8 +216,10 @@ public final class SeriesView: ServedFiles {
     switch place {
     case .top:
       let hasPoints = try !points.current().isEmpty
-      let all: [(StaticString, Place)] = [("by-day", .days), ("points", .points), ("latest", .latest)]
-      for (index, (name, place)) in all.enumerated() where index >= first && (hasPoints || index < 2) {
+      let all: [(StaticString, Place)] = [
+        ("by-day", .days), ("points", .points), ("versions", .versions(.top)), ("latest", .latest),
+      ]
+      for (index, (name, place)) in all.enumerated() where index >= first && (hasPoints || index < 3) {
         guard body(Bytes(name), try status(place), UInt64(index + 3)) else { return }
       }
     case .points:
@@ -228,6 +236,8 @@ public final class SeriesView: ServedFiles {
     case .latest, .day: throw .notDirectory
     case .point(let number): try list(number, nil, from: first, body)
     case .entry(let number, let row): try list(number, row, from: first, body)
+    case .versions(let place):
+      try versions.list(place, from: first) { name, status, index in body(name, status, UInt64(index + 3)) }
     }
   }
 
@@ -262,19 +272,28 @@ public final class SeriesView: ServedFiles {
   }
 
   public func target(of node: Node) throws(ServedError) -> Bytes {
-    guard case .entry = try place(node) else { return try target(place(node)) }
-    return try entry(node).linkTarget
+    switch try place(node) {
+    case .entry, .versions: return try entry(node).linkTarget
+    case let place: return try target(place)
+    }
   }
 
   private func entry(_ node: Node) throws(ServedError) -> Entry {
-    guard case .entry(let number, let row) = try place(node) else { throw .invalid }
-    return try points.read(number) { (tree) throws(Failure) in try tree.entry(row) }
+    switch try place(node) {
+    case .entry(let number, let row):
+      return try points.read(number) { (tree) throws(Failure) in try tree.entry(row) }
+    case .versions(let place):
+      guard let entry = try versions.entry(place) else { throw .invalid }
+      return entry
+    default: throw .invalid
+    }
   }
 
   public func attributes(of node: Node) throws(ServedError) -> [Attribute] {
     switch try place(node) {
     case .entry: return try entry(node).attributes
     case .point(let number): return try points.read(number) { (tree) throws(Failure) in tree.top?.attributes ?? [] }
+    case .versions(let place): return try versions.entry(place)?.attributes ?? []
     default: return []
     }
   }
@@ -282,15 +301,25 @@ public final class SeriesView: ServedFiles {
   // MARK: - Files
 
   public func open(_ node: Node) throws(ServedError) -> UInt64 {
-    guard case .entry(let number, let row) = try place(node) else { throw .isDirectory }
-    let file = try points.read(number) { (tree) throws(Failure) in
-      try RangedFile(try tree.entry(row), cache) { (id) throws(Failure) in try points.archive(id) }
+    let file: RangedFile
+    switch try place(node) {
+    case .entry(let number, let row):
+      file = try points.read(number) { (tree) throws(Failure) in try self.file(of: try tree.entry(row)) }
+    case .versions(.version(let tree, let number)):
+      file = try points.readVersions(tree) { (_, all) throws(Failure) in
+        try self.file(of: try all.versions.entry(number))
+      }
+    default: throw .isDirectory
     }
     return files.look { files in
       files.next += 1
       files.open[files.next] = file
       return files.next
     }
+  }
+
+  private func file(of entry: Entry) throws(Failure) -> RangedFile {
+    try RangedFile(entry, cache) { (id) throws(Failure) in try points.archive(id) }
   }
 
   private func file(_ number: UInt64) throws(ServedError) -> RangedFile {

@@ -34,12 +34,16 @@ final class ViewedPoints: Sendable {
     var trees: [Int: (tree: PointTree, used: Int64)] = [:]
     var manifests: [SetName: MemberSource] = [:]
     var archives: [SetID: (set: SetName, source: MemberSource)] = [:]
+    /// The last is of the points that there were last; each has a number of its own.
+    var versions: [(number: Int, sets: [SetName], tree: VersionsTree)] = []
   }
 
   /// Nanoseconds for which a list of the points is taken for true.
   private static let freshness: Int64 = 1_000_000_000
   /// Points whose tables are kept: another one takes a look at its whole list once more.
   private static let treesLimit = 16
+  /// Trees of all versions that are kept: who is in an older one may go on there.
+  private static let versionsLimit = 3
   /// Messages, each told once.
   private static let toldLimit = 200
 
@@ -149,6 +153,35 @@ final class ViewedPoints: Sendable {
       else { return false }
       state.trees[number] = nil
       return true
+    }
+  }
+
+  /// Calls `body` with the tree of all versions that has this number, and nil: with that of the points that there are.
+  /// Throws `noEntry` where it is not kept any more.
+  func readVersions<R>(
+    _ number: Int?, _ body: (Int, VersionsTree) throws(Failure) -> R
+  ) throws(ServedError) -> R {
+    if number == nil { _ = try current() }
+    do throws(Failure) {
+      if let (number, tree) = try versions(number) { return try body(number, tree) }
+    } catch {
+      tell(error)
+      throw .unreadable
+    }
+    throw .noEntry
+  }
+
+  private func versions(_ number: Int?) throws(Failure) -> (Int, VersionsTree)? {
+    var damages: [Failure] = []
+    defer { for damage in damages { tell(damage) } }
+    return try state.look { (state) throws(Failure) in
+      if let number { return state.versions.first { $0.number == number }.map { ($0.number, $0.tree) } }
+      let sets = state.current.map(\.set)
+      if let last = state.versions.last, last.sets == sets { return (last.number, last.tree) }
+      let tree = try VersionsTree.make(state.series, cache, spilling: spilling, open: manifest) { damages.append($0) }
+      let next = (state.versions.last?.number ?? -1) + 1
+      state.versions = state.versions.suffix(Self.versionsLimit - 1) + [(next, sets, tree)]
+      return (next, tree)
     }
   }
 
