@@ -44,12 +44,14 @@ public final class ForeignArchive {
   /// pieces of a sparse file in memory, and a few bytes of gzip tell of millions.
   private static let headerLimit: Int64 = 16 << 20
 
-  public init(_ source: any ByteSource) throws(Failure) {
+  /// `keepsHeaders`: `headers` is asked for.
+  public init(_ source: any ByteSource, keepsHeaders: Bool = false) throws(Failure) {
     // One layer of gzip: libarchive would look for more below it, and there are files that inflate to themselves.
     var start: Bytes = [0, 0]
     let isGzip = (try? source.read(into: &start, count: 2, at: 0)) == 2 && start == [0x1f, 0x8b]
     let plain = PlainInput(source)
     input = isGzip ? try InflatedInput(plain) : plain
+    if keepsHeaders { input.kept = Buffer(capacity: 4 << 20) }
     guard archive_read_append_filter(handle, ARCHIVE_FILTER_NONE) == ARCHIVE_OK,
       archive_read_support_format_tar(handle) == ARCHIVE_OK, input.open(handle)
     else { throw failure() }
@@ -78,12 +80,36 @@ public final class ForeignArchive {
     // The data of the one before may be long.
     if hasEntry, archive_read_data_skip(handle) < ARCHIVE_WARN { throw failure() }
     hasEntry = true
+    input.forget(before: position)
     switch bounded({ archive_read_next_header(handle, &found) }) {
     case ARCHIVE_OK, ARCHIVE_WARN: return Self.entry(found!)
     case ARCHIVE_EOF: return nil
     default: throw failure()
     }
   }
+
+  // MARK: - What libarchive passes over
+
+  /// What stands between the beginning of the last header that was read and what comes next.
+  private var region: UnsafeRawBufferPointer? {
+    input.kept(archive_read_header_position(handle)..<max(archive_read_header_position(handle), position))
+  }
+  private var position: Int64 { archive_filter_bytes(handle, 0) }
+
+  /// What the headers of the entry just read say beside. Only before its data is read.
+  public func headers(owners: OwnerNames) throws(Failure) -> ForeignHeaders {
+    guard let region else { throw Failure(message: "the headers of an entry cannot be read again") }
+    return ForeignHeaders(region, owners: owners)
+  }
+
+  /// After the last entry: whether the archive says that it ends here. What follows is read to its end.
+  public func checkEnd() throws(Failure) -> Bool {
+    let hasMark = region.map { $0.count >= TarHeader.blockSize && $0.allSatisfy { $0 == 0 } } ?? false
+    guard input.readRest() else { throw failure() }
+    return hasMark
+  }
+
+  // MARK: - Data
 
   /// Calls `body` with the data of an entry of so many bytes, holes as zeros, also one at the end.
   public func data<E: Error>(
@@ -102,24 +128,39 @@ public final class ForeignArchive {
         position += Int64(count)
       }
     }
+    let result: Result<Void, E> = try blocks(size: size) { (offset, bytes) throws(E) in
+      try fill(to: offset)
+      try body(bytes)
+      position += Int64(bytes.count)
+    }
+    guard case .success = result else { return result }
+    do throws(E) { try fill(to: size) } catch { return .failure(error) }
+    return .success(())
+  }
+
+  /// Calls `body` with what is there of the data of an entry of so many bytes, in order, each piece with its place.
+  /// What lies between is a hole.
+  public func blocks<E: Error>(
+    size: Int64, _ body: (Int64, UnsafeRawBufferPointer) throws(E) -> Void
+  ) throws(Failure) -> Result<Void, E> {
+    var position: Int64 = 0
     while true {
       var start: UnsafeRawPointer?
       var count = 0
       var offset: Int64 = 0
       let code = bounded { archive_read_data_block(handle, &start, &count, &offset) }
       guard code == ARCHIVE_OK || code == ARCHIVE_WARN || code == ARCHIVE_EOF else { throw failure() }
-      if code == ARCHIVE_EOF {
-        do throws(E) { try fill(to: size) } catch { return .failure(error) }
-        return .success(())
-      }
+      if code == ARCHIVE_EOF { return .success(()) }
       guard offset >= position, offset <= size, Int64(count) <= size - offset else {
         throw Failure(message: "data of an entry lies outside it")
       }
-      do throws(E) {
-        try fill(to: offset)
-        if let start, count > 0 { try body(UnsafeRawBufferPointer(start: start, count: count)) }
-      } catch { return .failure(error) }
-      position += Int64(count)
+      if let start, count > 0 {
+        do throws(E) { try body(offset, UnsafeRawBufferPointer(start: start, count: count)) } catch {
+          return .failure(error)
+        }
+        position = offset + Int64(count)
+      }
+      input.forget(before: self.position)
     }
   }
 

@@ -8,11 +8,16 @@ class ForeignInput {
   /// Bytes that may be read before reading fails.
   final var left = Int64.max
   final var failure: ForeignArchive.Failure?
+  /// The last bytes that were read, where they are wanted again; and how many came before the next ones.
+  final var kept: Buffer?
+  private(set) final var position: Int64 = 0
 
   /// The next bytes, which stay until the next call; empty at the end, nil where they cannot be read.
   func read() -> UnsafeRawBufferPointer? { nil }
   /// Passes over so many bytes without reading them; gives how many it were.
   func skip(_ count: Int64) -> Int64 { 0 }
+  /// Reads to the end, for what is checked there. False where that cannot be read.
+  func readRest() -> Bool { true }
 
   /// Has `handle` read from here. Must stay for as long as that.
   final func open(_ handle: OpaquePointer) -> Bool {
@@ -29,7 +34,7 @@ class ForeignInput {
         handle,
         { _, input, count in
           guard let input else { return 0 }
-          return Unmanaged<ForeignInput>.fromOpaque(input).takeUnretainedValue().skip(count)
+          return Unmanaged<ForeignInput>.fromOpaque(input).takeUnretainedValue().pass(count)
         }) == ARCHIVE_OK
       && archive_read_set_callback_data(handle, Unmanaged.passUnretained(self).toOpaque()) == ARCHIVE_OK
       && archive_read_open1(handle) == ARCHIVE_OK
@@ -42,8 +47,36 @@ class ForeignInput {
     }
     guard let bytes = read() else { return nil }
     if left < .max { left -= Int64(bytes.count) }
+    position += Int64(bytes.count)
+    if let kept, let start = bytes.baseAddress { kept.append(start, bytes.count) }
     return bytes
   }
+
+  private final func pass(_ count: Int64) -> Int64 {
+    let passed = skip(count)
+    position += passed
+    if passed > 0 { kept?.count = 0 }
+    return passed
+  }
+
+  /// What was kept of this stretch; nil where it is not all there.
+  final func kept(_ stretch: Range<Int64>) -> UnsafeRawBufferPointer? {
+    guard let kept else { return nil }
+    let first = position - Int64(kept.count)
+    guard stretch.lowerBound >= first, stretch.upperBound <= position else { return nil }
+    return UnsafeRawBufferPointer(
+      rebasing: kept.bytes[Int(stretch.lowerBound - first)..<Int(stretch.upperBound - first)])
+  }
+
+  /// Nothing before `offset` is wanted again.
+  final func forget(before offset: Int64) {
+    guard let kept, kept.count >= Self.keptLimit else { return }
+    let rest = Int(max(0, min(Int64(kept.count), position - offset)))
+    let text = Bytes(kept.bytes.suffix(rest))
+    kept.count = 0
+    kept.append(text)
+  }
+  private static let keptLimit = 2 << 20
 }
 
 final class PlainInput: ForeignInput {
@@ -96,6 +129,11 @@ final class InflatedInput: ForeignInput {
   }
 
   deinit { archive_read_free(handle) }
+
+  override func readRest() -> Bool {
+    while let bytes = read() { if bytes.isEmpty { return true } }
+    return false
+  }
 
   override func read() -> UnsafeRawBufferPointer? {
     var start: UnsafeRawPointer?

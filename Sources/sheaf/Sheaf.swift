@@ -26,8 +26,8 @@ struct Sheaf: ParsableCommand {
       FindCommand.self, HistoryCommand.self, DiffCommand.self, ManifestCommand.self, RestoreCommand.self,
       ExportCommand.self, VerifyCommand.self, ProveCommand.self, PruneCommand.self, ProtectCommand.self,
       ConsolidateCommand.self,
-      CopyCommand.self, MountCommand.self, RebuildCommand.self, StatusCommand.self, UnlockCommand.self,
-      IdentifyCommand.self,
+      CopyCommand.self, ImportCommand.self, MountCommand.self, RebuildCommand.self, StatusCommand.self,
+      UnlockCommand.self, IdentifyCommand.self,
       KeyCommand.self, RunCommand.self, ConfigCommand.self, ScheduleCommand.self, ReportCommand.self,
     ])
 

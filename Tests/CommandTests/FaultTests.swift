@@ -195,6 +195,19 @@ struct FaultScenario: Sendable, CustomStringConvertible {
       command: { try $0.backup(["--differential"]) },
       check: { try $0.check(afterBackup: $1) }),
     FaultScenario(
+      name: "import",
+      prepare: { stage in
+        try stage.save()
+        try stage.edit()
+        // An archive is dated as its file is, and newer than the point.
+        let script: Raw = "tar -H posix -czf t.tar.gz -C / '\(stage.f.inside)'; touch -d '+2 hours' t.tar.gz"
+        try Command("sh", ["-ec", script], in: stage.f.scratch.path).run().checked()
+      },
+      command: { stage in
+        try stage.sheaf(["import", "-s", Raw(stage.f.store), "--series", "s", Raw(stage.f.scratch.path("t.tar.gz"))])
+      },
+      check: { try $0.check(afterBackup: $1) }),
+    FaultScenario(
       name: "discarding what was interrupted",
       prepare: { stage in
         try stage.save()

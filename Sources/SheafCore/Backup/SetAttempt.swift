@@ -130,7 +130,7 @@ struct SetAttempt {
     }
     let isPlain =
       !comparison.hasMoved && !comparison.sawUnseen && summary.counts.unseen == 0 && previous?.isPlain ?? true
-    if !isPlain, try !addsUp(writer, foot) {
+    if !isPlain, try !writer.addsUp(foot, on: attempt.isFull ? [] : previous?.chain ?? []) {
       writer.discard()
       return .unfit(hasMoved: comparison.hasMoved)
     }
@@ -160,24 +160,6 @@ struct SetAttempt {
     if comparison.unlisted.isEmpty { return }
     try writer.mark(
       UnlistedMarks(comparison.unlisted) { (path) throws(Failure) in try previous?.before.entry(path) })
-  }
-
-  /// Whether the new manifest, read as everyone will read it, gives the point it was written for. What is moved by others
-  /// while a run looks at it may have been seen twice, or where it was no more.
-  private func addsUp(_ writer: SetWriter, _ foot: SetFoot) throws(Failure) -> Bool {
-    do throws(Failure) {
-      let tree = try series.tree(writer.reread(), on: attempt.isFull ? [] : previous?.chain ?? [])
-      let digest = PointDigest()
-      var directories = OpenDirectories()
-      while try tree.next() {
-        guard directories.pass(tree.line) else { return false }
-        digest.add(tree.line.canonical)
-      }
-      return digest.finish() == foot.point
-    } catch {
-      guard error.kind == .damaged else { throw error }
-      return false
-    }
   }
 
   /// The failure to report for a run that ended early, after what it wrote was kept, left or thrown away.

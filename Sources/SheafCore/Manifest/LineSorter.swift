@@ -77,12 +77,13 @@ final class LineSorter {
     text.count = 0
   }
 
-  /// Calls `body` with every line, in order.
-  func visit(_ body: (UnsafeRawBufferPointer) throws(Failure) -> Void) throws(Failure) {
+  /// Calls `body` with every line, in order. `all`: also with the others of one path, in the order in which they were
+  /// taken. May be called several times, when all have been taken.
+  func visit(all: Bool = false, _ body: (UnsafeRawBufferPointer) throws(Failure) -> Void) throws(Failure) {
     if runs.isEmpty {
       sortRun()
       var previous: Bytes?
-      for key in keys where key.path != previous {
+      for key in keys where all || key.path != previous {
         try body(UnsafeRawBufferPointer(start: text.start + key.start, count: key.length))
         previous = key.path
       }
@@ -103,7 +104,7 @@ final class LineSorter {
         if Self.compare(a.path, a.parentLength, b.path, b.parentLength) < 0 { first = index }
       }
       let cursor = cursors[first]
-      if cursor.path != previous {
+      if all || cursor.path != previous {
         previous = cursor.path
         try body(cursor.line)
       }

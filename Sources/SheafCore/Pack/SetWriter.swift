@@ -340,6 +340,24 @@ final class SetWriter {
     try ManifestReader(stored { () throws(StoreError) in try manifestFile.reopened() }, name: set.manifest)
   }
 
+  /// Whether the new manifest, read as everyone will read it on its chain, gives the point it was written for. What is
+  /// moved by others while a run looks at it may have been seen twice, or where it was no more. Only after `finish`.
+  func addsUp(_ foot: SetFoot, on chain: [SetName]) throws(Failure) -> Bool {
+    do throws(Failure) {
+      let tree = try series.tree(reread(), on: chain)
+      let digest = PointDigest()
+      var directories = OpenDirectories()
+      while try tree.next() {
+        guard directories.pass(tree.line) else { return false }
+        digest.add(tree.line.canonical)
+      }
+      return digest.finish() == foot.point
+    } catch {
+      guard error.kind == .damaged else { throw error }
+      return false
+    }
+  }
+
   /// Gives all its name, the manifest last: with that the set is there.
   func publish() throws(StoreError) {
     try archive.publish()

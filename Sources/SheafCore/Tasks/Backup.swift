@@ -73,7 +73,7 @@ public struct Backup {
   }
 
   /// Brings what earlier runs left in order.
-  private func prepare(_ series: Series) throws(Failure) {
+  func prepare(_ series: Series) throws(Failure) {
     if store.mendAccess(of: series) {
       let who = store.isShared ? "its owner and its group" : "its owner alone"
       reporter.note("every user of this machine could read the series '\(Show.path(series.name))': now \(who) can")

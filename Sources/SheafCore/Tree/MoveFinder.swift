@@ -39,11 +39,19 @@ struct MoveFinder {
     guard let moves = Moves(look.moves(root)), !moves.all.isEmpty else { return nil }
     let lines = try MovedLines(moves, of: try point(), namesOf: look.carriers, spillingTo: spill)
     for carrier in look.carriers {
-      if let records = MoveRecords(lines, lister: lister).items(in: carrier) {
-        return Found(lines: lines, records: records)
+      if let plan = MoveRecords(lines).plan(in: carrier, lister.sources),
+        let status = try? root.openBeneath(carrier, [.pathOnly, .directory]).status()
+      {
+        return Found(lines: lines, records: Self.items(plan, status))
       }
     }
     return nil
+  }
+
+  /// `status`: of the directory that holds what is made for the moves.
+  private static func items(_ plan: MoveRecords.Plan, _ status: Status) -> [PackItem] {
+    plan.notes.map { .line(text: $0, canonical: 0, isNote: true) }
+      + plan.entries.map { .directory(path: $0.path, status: status, dumpdir: $0.dumpdir, comment: LargePurge.mark) }
   }
 
   /// One look at both.
