@@ -65,6 +65,10 @@ import Testing
       testDescription: "a rename that leads out", script: #"folder("d", b"Rd/a\0T../x\0\0")"#, status: 4,
       words: "list of it"),
     Attack(
+      testDescription: "very many renames",
+      script: #"folder("d", b"".join(b"Rd/%d\0Td/n%d\0" % (i, i) for i in range(20000)) + b"\0")"#, status: 4,
+      words: "list of it"),
+    Attack(
       testDescription: "renames where nothing was", script: #"folder("d", b"Rd/a\0Td/b\0\0")"#, status: 1,
       words: "no point before"),
     Attack(
@@ -122,6 +126,16 @@ import Testing
       let output = try place.importing([name], status: 4)
       #expect(output.errorText.contains(name.bytes.shown), "\(cut): \(output)")
       #expect(try place.points() == ["2024-05-01T000000Z"])
+    }
+    if name.bytes.hasSuffix(".gz") {
+      // One bit of the checksum is another.
+      try place.shell(
+        """
+        cp whole \(name); b=$(tail -c 6 whole | head -c 1 | od -An -tu1)
+        printf "\\\\$(printf %o $((b ^ 1)))" | dd of=\(name) bs=1 seek=\(length - 6) conv=notrunc 2>/dev/null
+        """)
+      let output = try place.importing([name], status: 4)
+      #expect(output.errorText.contains("gzip data is damaged"), "\(output)")
     }
     // The last of several: those before it are points.
     try place.shell("head -c 5000 whole >\(name); cp 2024-05-01.tar 2024-05-03.tar; mv \(name) 2024-05-04-\(name)")

@@ -25,16 +25,36 @@ struct ImportArchive {
 
   /// At its beginning.
   func open() throws(Failure) -> ForeignArchive {
+    let source = try source()
+    do throws(ForeignArchive.Failure) { return try ForeignArchive(source, keepsHeaders: true) } catch {
+      throw failure(error)
+    }
+  }
+
+  /// Compares the checksums in a gzip file: libarchive does not.
+  func check() throws(Failure) {
+    let source = try source()
+    var start: Bytes = [0, 0]
+    let count = try stored { () throws(StoreError) in try source.read(into: &start, count: 2, at: 0) }
+    guard count == 2, start == [0x1f, 0x8b] else { return }
+    do throws(GzipStream.Failure) { _ = try GzipStream.check(source) } catch {
+      switch error {
+      case .unreadable(let error): throw Failure(error)
+      case .cutShort: throw damaged("is cut short")
+      case .corrupt, .notGzip: throw damaged("its gzip data is damaged")
+      }
+    }
+  }
+
+  private func source() throws(Failure) -> any ByteSource {
     let descriptor = try system { () throws(SystemError) in try Self.opened(path) }
     let now = try system { () throws(SystemError) in try descriptor.status() }
     guard now.kind == .file, now.size == status.size, now.modified == status.modified else {
       throw damaged("changed while it was read")
     }
     let file = LocalFile(descriptor, size: status.size)
-    let source: any ByteSource = try Keys.isAge(file) ? try keys.open(file) : file
-    do throws(ForeignArchive.Failure) { return try ForeignArchive(source, keepsHeaders: true) } catch {
-      throw failure(error)
-    }
+    if try Keys.isAge(file) { return try keys.open(file) }
+    return file
   }
 
   /// What reading it met, with its name.

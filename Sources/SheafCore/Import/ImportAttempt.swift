@@ -48,6 +48,7 @@ struct ImportAttempt {
 
   /// What would become of it.
   func preview(isFirst: Bool) throws(Failure) -> ImportSummary {
+    try archive.check()
     let tree = try read(.nothing, task.reporter)
     try check(tree, isFirst: isFirst)
     return summary(of: tree, isFirst || (options.isFull && !isDelta(tree)) ? .full : .incremental)
@@ -70,6 +71,7 @@ struct ImportAttempt {
 
   func write(to series: Series, _ lock: SeriesLock) throws(Failure) -> ImportSummary {
     let newest = try series.sets().last
+    try archive.check()
     // A first set has all contents.
     let readsOnce = newest == nil || options.isFull
     var tree = try read(readsOnce ? .everything : .nothing, task.reporter)

@@ -5,6 +5,10 @@ import Posix
 struct ImportRenames {
   /// Of each thing that was renamed its path in the point before, and where it is by now.
   private var places: [(old: Bytes, now: Bytes)] = []
+  private var byNow: [Bytes: Int] = [:]
+  /// Directories that one of them was ever in.
+  private var above: Set<Bytes> = []
+  private var steps = 0
   /// Where to the half of a rename leads whose other end is not told: no path has a NUL.
   static let temporary: Bytes = [0]
   /// More are nobody's.
@@ -14,19 +18,39 @@ struct ImportRenames {
 
   /// False: there are too many.
   mutating func rename(_ from: Bytes, to target: Bytes) -> Bool {
-    guard places.count < Self.limit else { return false }
-    // What it lies in may have been renamed before.
-    let around = places.filter { from != $0.now && from.isAtOrBelow($0.now) }.max { $0.now.count < $1.now.count }
-    var isKnown = false
-    for index in places.indices where places[index].now.isAtOrBelow(from) {
-      isKnown = isKnown || places[index].now == from
-      places[index].now = target + places[index].now.dropFirst(from.count)
+    steps += 1
+    guard steps <= Self.limit else { return false }
+    let old = original(from)
+    if byNow[from] == nil {
+      places.append((old, from))
+      put(places.count - 1, at: from)
     }
-    if !isKnown {
-      let old = around.map { $0.old + from.dropFirst($0.now.count) } ?? from
-      places.append((old, target))
+    guard above.contains(from) else {
+      if let index = byNow[from] { put(index, at: target) }
+      return true
+    }
+    for index in places.indices where places[index].now.isAtOrBelow(from) {
+      put(index, at: target + places[index].now.dropFirst(from.count))
     }
     return true
+  }
+
+  /// Where in the point before something is that is at a path now: what it lies in may have been renamed.
+  private func original(_ path: Bytes) -> Bytes {
+    var way = path
+    while !way.isEmpty {
+      if let index = byNow[way] { return places[index].old + path.dropFirst(way.count) }
+      way = way.splitAtName.parent
+    }
+    return path
+  }
+
+  private mutating func put(_ index: Int, at path: Bytes) {
+    if byNow[places[index].now] == index { byNow[places[index].now] = nil }
+    places[index].now = path
+    byNow[path] = index
+    var way = path.splitAtName.parent
+    while !way.isEmpty, above.insert(way).inserted { way = way.splitAtName.parent }
   }
 
   /// nil where two have one path.
