@@ -1,6 +1,6 @@
 // swift-tools-version: 6.2
-// The architecture: dependencies run one way, sheaf -> Plan -> SheafCore -> Age -> Tar -> Storage -> Posix, and only Tar and Age see the C
-// libraries; Storage sees libcrypto and libcurl for object stores, and links only the first.
+// The architecture: dependencies run one way, sheaf -> Plan, Browse -> SheafCore -> Age -> Tar -> Storage -> Posix, and
+// only Tar and Age see the C libraries; Storage sees libcrypto and libcurl for object stores, and links only the first.
 import PackageDescription
 
 let strict: [SwiftSetting] = [
@@ -35,16 +35,19 @@ let package = Package(
     .target(name: "Storage", dependencies: ["Posix", "CCrypto", "CCurl"], swiftSettings: strict),
     .target(
       name: "SheafCore", dependencies: ["Storage", "Age", "Tar", "Fuse", "Posix", "StoreFiles"], swiftSettings: strict),
+    .target(name: "Browse", dependencies: ["SheafCore", "Posix"], swiftSettings: strict),
     .target(name: "Plan", dependencies: ["SheafCore", "Posix"], swiftSettings: strict),
     .executableTarget(
       name: "sheaf",
       dependencies: [
-        "Plan", "SheafCore", "Age", "Fuse", "Storage", "Posix",
+        "Plan", "Browse", "SheafCore", "Age", "Fuse", "Storage", "Posix",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: strict),
     .target(name: "TestSupport", dependencies: ["Storage", "Posix"], path: "Tests/TestSupport", swiftSettings: strict),
     .testTarget(name: "AgeTests", dependencies: ["Age", "Tar", "Storage", "TestSupport"], swiftSettings: strict),
+    .testTarget(
+      name: "BrowseTests", dependencies: ["Browse", "SheafCore", "Storage", "TestSupport"], swiftSettings: strict),
     .testTarget(name: "CommandTests", dependencies: ["TestSupport"], swiftSettings: strict),
     .testTarget(name: "PlanTests", dependencies: ["Plan", "TestSupport"], swiftSettings: strict),
     .testTarget(name: "SheafCoreTests", dependencies: ["SheafCore", "Storage", "TestSupport"], swiftSettings: strict),

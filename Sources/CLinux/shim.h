@@ -54,9 +54,10 @@ static inline int sheaf_mount(int dir, const char *name, int *has_id, uint64_t *
 static inline uint64_t sheaf_makedev(unsigned major_, unsigned minor_) { return makedev(major_, minor_); }
 static inline unsigned sheaf_major(uint64_t dev) { return major(dev); }
 static inline unsigned sheaf_minor(uint64_t dev) { return minor(dev); }
-static inline int sheaf_terminal_columns(int fd) {
-  struct winsize size;
-  return ioctl(fd, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
+// All 0 where it is not known.
+static inline struct winsize sheaf_terminal_size(int fd) {
+  struct winsize size = {0};
+  return ioctl(fd, TIOCGWINSZ, &size) == 0 ? size : (struct winsize){0};
 }
 // One descriptor that is sent over a Unix socket (cmsg(3) is made of macros); -1: none came, and errno says why, 0 being
 // the end of the connection.

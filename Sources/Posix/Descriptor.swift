@@ -308,7 +308,7 @@ public final class Descriptor: Sendable {
   public var isTerminal: Bool { isatty(raw) == 1 }
   /// Columns of the terminal; nil where it is none.
   public var terminalColumns: Int? {
-    let columns = Int(sheaf_terminal_columns(raw))
+    let columns = Int(sheaf_terminal_size(raw).ws_col)
     return columns > 0 ? columns : nil
   }
 

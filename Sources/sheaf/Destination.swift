@@ -52,9 +52,13 @@ enum Destination {
     }
   }
 
-  private static func answer(_ question: some StringProtocol) throws -> Bytes {
+  /// What is typed behind the question, without spaces around it.
+  static func answer(_ question: some StringProtocol) throws(Failure) -> Bytes {
     Console.shared.ask(String(question))
-    let typed = try Descriptor.standardInput.typedLine { !Interruption.progress.goesOn }
+    let typed: Bytes?
+    do throws(SystemError) {
+      typed = try Descriptor.standardInput.typedLine { !Interruption.progress.goesOn }
+    } catch { throw Failure(error) }
     guard let typed else {
       if Interruption.progress.goesOn { Console.shared.say("") }
       throw Failure(.interrupted, "stopped: nothing was restored")

@@ -1,5 +1,6 @@
 /// SIGINT, SIGTERM and SIGHUP end a run in good order: it stops at the next entry and tidies up.
 import Glibc
+import Posix
 import SheafCore
 import Synchronization
 
@@ -25,15 +26,19 @@ enum Interruption {
     for number in [SIGPIPE, SIGXFSZ] { signal(number, SIG_IGN) }
     // Made and used once now: a handler must not allocate memory, since a signal may arrive in the middle of an allocation.
     _ = progress.isCancelled.exchange(false, ordering: .relaxed)
+    FullScreen.prepare()
     for number in [SIGINT, SIGTERM, SIGHUP] {
       signal(number) { number in
         // A second signal means it.
         let isSecond = Interruption.progress.isCancelled.exchange(true, ordering: .relaxed)
-        if Interruption.terminal.load(ordering: .relaxed) {
+        if Interruption.terminal.load(ordering: .relaxed), !FullScreen.isShown {
           let text = isSecond ? Interruption.wipes : Interruption.says
           _ = write(STDERR_FILENO, text.utf8Start, text.utf8CodeUnitCount)
         }
-        if isSecond { _exit(128 + number) }
+        if isSecond {
+          FullScreen.leave()
+          _exit(128 + number)
+        }
       }
     }
   }

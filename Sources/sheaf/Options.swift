@@ -48,10 +48,14 @@ struct StoreOptions: ParsableArguments {
   private var expectedSeries: Bytes { series?.bytes ?? Backup.seriesName(Host.name()) }
 
   func openSeries(fromCopies: Bool = true) throws -> Series {
+    try openStoreAndSeries(fromCopies: fromCopies).series
+  }
+
+  func openStoreAndSeries(fromCopies: Bool = true) throws -> (store: Store, series: Series) {
     let opened = try open(fromCopies: fromCopies, reads: true)
     let found = try opened.series(series?.bytes, host: Backup.seriesName(Host.name()))
     found.tellOfIgnoredFiles()
-    return found
+    return (opened, found)
   }
 
   /// From here on nothing is removed that a point needs.

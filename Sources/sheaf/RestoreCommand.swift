@@ -35,6 +35,9 @@ struct RestoreCommand: ParsableCommand {
   @Option(help: ArgumentHelp("What may be replaced.", valueName: "WHEN"))
   var overwrite: Overwrite?
 
+  @Flag(help: "Look around and choose what comes back, as with 'sheaf browse'.")
+  var pick = false
+
   @Flag(help: "Remove what is not in the point, below what is restored; needs --overwrite.")
   var delete = false
 
@@ -72,6 +75,7 @@ struct RestoreCommand: ParsableCommand {
   func run() throws {
     try work.apply()
     var options = try options()
+    if pick { return try browse(options) }
     if to == nil { try Destination.checkCanAsk(forPrograms: output.json) }
     let series = try store.openSeriesForReading()
     try volumes.add(to: series)
@@ -84,6 +88,20 @@ struct RestoreCommand: ParsableCommand {
     if let changed, paths.isEmpty { options.paths = [changed] }
     if let to { options.target = to.bytes } else { try Destination.ask(for: &options, of: set, contents) }
     try RestoreRun(series: series, options: options, output: output).run(set, report)
+  }
+
+  private func browse(_ options: RestoreOptions) throws {
+    guard beforeChange == nil, paths.count < 2, !output.json else {
+      throw Failure(
+        .usage, "--pick goes with one folder to begin in, and neither with --before-change nor with --json",
+        hint: "see 'sheaf browse --help'")
+    }
+    try BrowseRun.checkTerminal()
+    let (store, series) = try store.openStoreAndSeries()
+    try volumes.add(to: series)
+    var options = options
+    options.target = to?.bytes ?? []
+    try BrowseRun(store: store, series: series, options: options, output: output).run(at: point, path: paths.first)
   }
 
   /// But for the paths and the target.

@@ -23,7 +23,8 @@ struct Sheaf: ParsableCommand {
     version: version,
     subcommands: [
       InitCommand.self, BackupCommand.self, PointsCommand.self, ListCommand.self, CatCommand.self,
-      FindCommand.self, HistoryCommand.self, DiffCommand.self, ManifestCommand.self, RestoreCommand.self,
+      FindCommand.self, HistoryCommand.self, BrowseCommand.self, DiffCommand.self, ManifestCommand.self,
+      RestoreCommand.self,
       ExportCommand.self, VerifyCommand.self, ProveCommand.self, PruneCommand.self, ProtectCommand.self,
       ConsolidateCommand.self,
       CopyCommand.self, ImportCommand.self, MountCommand.self, RebuildCommand.self, StatusCommand.self,

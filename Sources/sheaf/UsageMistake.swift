@@ -11,7 +11,7 @@ enum UsageMistake {
     "check": "verify", "test": "verify", "scrub": "verify", "validate": "verify", "fsck": "verify",
     "create": "backup", "save": "backup", "add": "backup", "push": "backup", "archive": "backup",
     "extract": "restore", "recover": "restore", "get": "restore", "unpack": "restore", "fetch": "restore",
-    "mount": "ls", "browse": "ls", "show": "ls", "dir": "ls", "tree": "ls -R", "contents": "ls",
+    "show": "ls", "look": "browse", "explore": "browse", "dir": "ls", "tree": "ls -R", "contents": "ls",
     "dump": "cat", "print": "cat", "tar": "export", "export-tar": "export",
     "search": "find", "locate": "find", "versions": "history", "compare": "diff", "changes": "diff",
     "info": "status", "stats": "status", "stores": "status", "list-stores": "status", "drives": "status",

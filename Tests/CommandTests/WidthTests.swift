@@ -88,6 +88,7 @@ import Testing
     }
     for name in [
       "init", "backup", "points", "ls", "restore", "verify", "prune", "find", "diff", "export", "status", "key",
+      "browse",
       "run", "config", "schedule",
     ] {
       commands.append([Raw(name), "--help"])

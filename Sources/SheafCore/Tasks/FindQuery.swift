@@ -79,7 +79,7 @@ struct FindQuery {
 
 extension Bytes {
   /// In small letters where it is UTF-8; else those of ASCII.
-  fileprivate var lowercased: Bytes {
+  var lowercased: Bytes {
     func small(_ byte: UInt8) -> UInt8 { (65...90).contains(byte) ? byte + 32 : byte }
     if allSatisfy({ $0 < 0x80 }) { return map(small) }
     return String(validating: self, as: UTF8.self).map { Bytes($0.lowercased().utf8) } ?? map(small)

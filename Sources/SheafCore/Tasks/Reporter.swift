@@ -60,6 +60,14 @@ public final class Progress: Sendable {
 
   public init() {}
 
+  /// Counts anew, for another task.
+  public func begin() {
+    entries.store(0, ordering: .relaxed)
+    files.store(0, ordering: .relaxed)
+    bytes.store(0, ordering: .relaxed)
+    expected.store(0, ordering: .relaxed)
+  }
+
   public var current: Bytes {
     get { place.look { $0 } }
     set { place.look { $0 = newValue } }

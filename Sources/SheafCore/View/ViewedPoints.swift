@@ -76,13 +76,18 @@ final class ViewedPoints: Sendable {
   // MARK: - Points
 
   /// Those that there are, oldest first.
-  func current() throws(ServedError) -> [Point] {
-    do throws(Failure) {
-      return try state.look { (state) throws(Failure) in
-        if Timestamp.monotonicNanoseconds() - state.listed > Self.freshness { try Self.list(&state) }
-        return state.current
-      }
-    } catch {
+  func now() throws(Failure) -> [Point] {
+    try state.look { (state) throws(Failure) in
+      if Timestamp.monotonicNanoseconds() - state.listed > Self.freshness { try Self.list(&state) }
+      return state.current
+    }
+  }
+
+  /// The same for a mount, in which what fails is told and an error.
+  func current() throws(ServedError) -> [Point] { try served { () throws(Failure) in try now() } }
+
+  private func served<R>(_ body: () throws(Failure) -> R) throws(ServedError) -> R {
+    do throws(Failure) { return try body() } catch {
       tell(error)
       throw .unreadable
     }
@@ -110,17 +115,17 @@ final class ViewedPoints: Sendable {
   }
 
   /// Calls `body` with a point's tree. Where a set was removed or written anew meanwhile it is tried once more.
-  func read<R>(_ number: Int, _ body: (PointTree) throws(Failure) -> R) throws(ServedError) -> R {
-    do throws(Failure) {
-      let tree = try tree(number)
-      do throws(Failure) { return try body(tree) } catch {
-        guard try drop(tree, number) else { throw error }
-        return try body(self.tree(number))
-      }
-    } catch {
-      tell(error)
-      throw .unreadable
+  func look<R>(_ number: Int, _ body: (PointTree) throws(Failure) -> R) throws(Failure) -> R {
+    let tree = try tree(number)
+    do throws(Failure) { return try body(tree) } catch {
+      guard try drop(tree, number) else { throw error }
+      return try body(self.tree(number))
     }
+  }
+
+  /// The same for a mount.
+  func read<R>(_ number: Int, _ body: (PointTree) throws(Failure) -> R) throws(ServedError) -> R {
+    try served { () throws(Failure) in try look(number, body) }
   }
 
   private func tree(_ number: Int) throws(Failure) -> PointTree {
@@ -162,13 +167,22 @@ final class ViewedPoints: Sendable {
     _ number: Int?, _ body: (Int, VersionsTree) throws(Failure) -> R
   ) throws(ServedError) -> R {
     if number == nil { _ = try current() }
-    do throws(Failure) {
-      if let (number, tree) = try versions(number) { return try body(number, tree) }
-    } catch {
-      tell(error)
-      throw .unreadable
+    let found = try served { () throws(Failure) -> R? in
+      guard let (number, tree) = try versions(number) else { return nil }
+      return try body(number, tree)
     }
-    throw .noEntry
+    guard let found else { throw .noEntry }
+    return found
+  }
+
+  /// As `readVersions`, and where that tree is not kept any more with the one of the points that there are.
+  func lookVersions<R>(
+    _ number: Int?, _ body: (Int, VersionsTree) throws(Failure) -> R
+  ) throws(Failure) -> R {
+    if let number, let (_, tree) = try versions(number) { return try body(number, tree) }
+    _ = try now()
+    guard let (now, tree) = try versions(nil) else { throw Failure(.failed, "there is no point") }
+    return try body(now, tree)
   }
 
   private func versions(_ number: Int?) throws(Failure) -> (Int, VersionsTree)? {
