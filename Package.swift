@@ -36,7 +36,7 @@ let package = Package(
     .target(
       name: "SheafCore", dependencies: ["Storage", "Age", "Tar", "Fuse", "Posix", "StoreFiles"], swiftSettings: strict),
     .target(name: "Browse", dependencies: ["SheafCore", "Posix"], swiftSettings: strict),
-    .target(name: "Plan", dependencies: ["SheafCore", "Posix"], swiftSettings: strict),
+    .target(name: "Plan", dependencies: ["SheafCore", "Storage", "Posix"], swiftSettings: strict),
     .executableTarget(
       name: "sheaf",
       dependencies: [

@@ -1,6 +1,7 @@
 /// A file of plans: `sheaf.toml`, as sheaf.toml(5) describes it.
 import Posix
 import SheafCore
+import Storage
 
 public struct PlanFile: Sendable {
   public var plans: [Plan] = []
@@ -31,7 +32,8 @@ public struct PlanFile: Sendable {
     ]
     let options = [
       table.path("key"), table.path("passphrase-file"), table.text("passphrase-command"), table.text("sftp-command"),
-      table.time("retry-for"),
+      table.line("s3-endpoint"), table.time("retry-for"), table.size("limit-upload", atLeast: RateLimits.least),
+      table.size("limit-download", atLeast: RateLimits.least),
     ]
     if options[1] != nil, options[2] != nil {
       table.mistakes.add(table.offset, "a passphrase comes from a file or from a command, not from both")

@@ -4,16 +4,17 @@ import Posix
 public final class LocalFolder: StoreFolder {
   private let descriptor: Descriptor
   public let traits: StoreTraits
+  private let limits: RateLimits
 
   /// FAT has 32 bits for a file's size.
   private static let fatLimit: Int64 = 1 << 32 - 1
 
   /// The directory at `path`. After an error of what it lies on nothing more is written to it.
-  public convenience init(_ path: Bytes) throws(StoreError) {
+  public convenience init(_ path: Bytes, _ limits: RateLimits = RateLimits()) throws(StoreError) {
     try self.init(
       storing { () throws(SystemError) in
         try Descriptor.open(path, [.read, .directory], on: Drive(endsAtInputOutputError: true))
-      })
+      }, limits)
     // What is made in the store is for those whom its folder lets in.
     readAccess()
   }
@@ -30,8 +31,9 @@ public final class LocalFolder: StoreFolder {
     return try LocalFolder(path)
   }
 
-  init(_ descriptor: Descriptor) {
+  init(_ descriptor: Descriptor, _ limits: RateLimits = RateLimits()) {
     self.descriptor = descriptor
+    self.limits = limits
     var traits = StoreTraits()
     if descriptor.isFAT { traits.largestFile = Self.fatLimit }
     traits.keepsLocks = descriptor.isLocalFileSystem
@@ -78,13 +80,13 @@ public final class LocalFolder: StoreFolder {
       let file = try descriptor.open(name, [.read, .noFollow, .nonBlocking])
       let status = try file.status()
       guard status.kind == .file else { throw .unfit("open", file.path) }
-      return LocalFile(file, size: status.size)
+      return LocalFile(file, size: status.size, limit: limits.download)
     }
   }
 
   public func begin(_ name: Bytes) throws(StoreError) -> any StoreOutput {
     try storing { () throws(SystemError) in
-      LocalOutput(try descriptor.open(name, [.readWrite, .create, .truncate, .noFollow, .nonBlocking]))
+      LocalOutput(try descriptor.open(name, [.readWrite, .create, .truncate, .noFollow, .nonBlocking]), limits.upload)
     }
   }
 
@@ -93,7 +95,7 @@ public final class LocalFolder: StoreFolder {
       let file = try descriptor.open(name, [.readWrite, .noFollow, .nonBlocking, .append])
       guard try file.status().kind == .file else { throw .unfit("open", file.path) }
       try file.truncate(to: size)
-      return LocalOutput(file)
+      return LocalOutput(file, limits.upload)
     }
   }
 
@@ -181,7 +183,7 @@ public final class LocalFolder: StoreFolder {
 
   public func folder(_ name: Bytes) throws(StoreError) -> any StoreFolder {
     try storing { () throws(SystemError) in
-      LocalFolder(try descriptor.open(name, [.read, .directory, .noFollow]))
+      LocalFolder(try descriptor.open(name, [.read, .directory, .noFollow]), limits)
     }
   }
 
@@ -219,16 +221,19 @@ public final class LocalFile: StoredFile {
   private let descriptor: Descriptor
   public let size: Int64
   public let path: Bytes
+  private let limit: RateLimit?
 
   /// `size`: nil asks for it. `path`: for messages, where it is not the file's own.
-  public init(_ descriptor: Descriptor, size: Int64? = nil, path: Bytes? = nil) {
+  public init(_ descriptor: Descriptor, size: Int64? = nil, path: Bytes? = nil, limit: RateLimit? = nil) {
     self.descriptor = descriptor
+    self.limit = limit
     self.path = path ?? descriptor.path
     self.size = size ?? (try? descriptor.status().size) ?? 0
   }
 
   public func read(into buffer: UnsafeMutableRawPointer, count: Int, at offset: Int64) throws(StoreError) -> Int {
-    try storing { () throws(SystemError) in try descriptor.read(into: buffer, count: count, at: offset) }
+    limit?.pass(count)
+    return try storing { () throws(SystemError) in try descriptor.read(into: buffer, count: count, at: offset) }
   }
 
   public func dropCache() { descriptor.dropCache() }
@@ -239,9 +244,14 @@ public final class LocalOutput: StoreOutput {
   private let descriptor: Descriptor
   public var path: Bytes { descriptor.path }
 
-  public init(_ descriptor: Descriptor) { self.descriptor = descriptor }
+  private let limit: RateLimit?
+
+  public init(_ descriptor: Descriptor, _ limit: RateLimit? = nil) {
+    (self.descriptor, self.limit) = (descriptor, limit)
+  }
 
   public func append(_ bytes: UnsafeRawBufferPointer) throws(StoreError) {
+    limit?.pass(bytes.count)
     try storing { () throws(SystemError) in try descriptor.write(bytes) }
   }
 

@@ -2,6 +2,7 @@
 import ArgumentParser
 import Posix
 import SheafCore
+import Storage
 
 struct StoreOptions: ParsableArguments {
   @Option(
@@ -85,11 +86,26 @@ struct RemoteOptions: ParsableArguments {
       "How long a lost connection is tried again: 90s, 15m, 2h. (default: 15m)", valueName: "TIME"))
   var retryFor: Duration?
 
+  @Option(help: ArgumentHelp("Write at most SIZE a second to the store: 500k, 2M.", valueName: "SIZE"))
+  var limitUpload: Size?
+
+  @Option(help: ArgumentHelp("Read at most SIZE a second from the store.", valueName: "SIZE"))
+  var limitDownload: Size?
+
+  func validate() throws {
+    for (name, limit) in [("limit-upload", limitUpload), ("limit-download", limitDownload)] {
+      guard let limit, limit.bytes < RateLimits.least else { continue }
+      throw Failure(.usage, "--\(name) \(Words.size(limit.bytes)) is too slow", hint: "at least 1k a second")
+    }
+  }
+
   /// Those that were given, as a command line has them.
   var words: [String] {
     [("sftp-command", sftpCommand), ("s3-endpoint", s3Endpoint)].compactMap { name, value in
       value.map { Arguments.option(name, $0.bytes) }
     } + (retryFor.map { ["--retry-for=\($0.seconds)"] } ?? [])
+      + (limitUpload.map { ["--limit-upload=\($0.bytes)"] } ?? [])
+      + (limitDownload.map { ["--limit-download=\($0.bytes)"] } ?? [])
   }
 
   var access: RemoteAccess {
@@ -99,11 +115,14 @@ struct RemoteOptions: ParsableArguments {
     access.shellCommand = sftpCommand?.bytes
     // Where ssh has a program to ask with, it needs no terminal.
     access.isUnattended = Terminal.open() == nil && Host.environment("SSH_ASKPASS") == nil
-    if let retryFor { access.patience = retryFor.seconds }
+    if let retryFor { access.manners.patience = retryFor.seconds }
+    access.manners.limits = RateLimits(
+      upload: limitUpload.map { RateLimit(bytesPerSecond: $0.bytes) },
+      download: limitDownload.map { RateLimit(bytesPerSecond: $0.bytes) })
     access.s3 = S3Environment.settings(endpoint: s3Endpoint?.bytes.shown)
     access.spool = Host.spoolDirectory
-    access.notice = { Console.shared.warning($0) }
-    access.goesOn = { Interruption.progress.goesOn }
+    access.manners.notice = { Console.shared.warning($0) }
+    access.manners.goesOn = { Interruption.progress.goesOn }
     return access
   }
 }

@@ -12,6 +12,13 @@ struct Remote {
   /// What each command is given besides.
   var options: [Raw] = ["--sftp-command", "/usr/lib/openssh/sftp-server"]
   var environment: [String: Raw?] = [:]
+
+  /// In the object store that the tests start.
+  static func objectStore(_ environment: [String: Raw?] = [:]) throws -> Remote {
+    Remote(
+      address: "s3://\(ObjectStore.bucket)", options: [],
+      environment: try ObjectStore.shared.get().environment().merging(environment) { $1 })
+  }
 }
 
 final class Fixture {

@@ -14,11 +14,7 @@ struct ObjectStoreTests {
   private func fixture(
     _ tree: TestTree = tree, encrypted: Bool? = nil, environment: [String: Raw?] = [:]
   ) throws -> (Fixture, ObjectStore) {
-    let store = try ObjectStore.shared.get()
-    let remote = Remote(
-      address: "s3://\(ObjectStore.bucket)", options: [],
-      environment: store.environment().merging(environment) { $1 })
-    return (try Fixture(tree, encrypted: encrypted, remote: remote), store)
+    (try Fixture(tree, encrypted: encrypted, remote: .objectStore(environment)), try ObjectStore.shared.get())
   }
 
   /// What the store's keys begin with.

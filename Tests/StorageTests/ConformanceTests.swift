@@ -25,7 +25,8 @@ private let kinds =
       return try top.folder(Bytes("in"))
     },
     StoreKind(testDescription: "sftp-server on a pipe") { scratch in
-      try SFTPFolder([Bytes("/usr/lib/openssh/sftp-server")], place: scratch.path, path: scratch.path, patience: 0)
+      try SFTPFolder(
+        [Bytes("/usr/lib/openssh/sftp-server")], place: scratch.path, path: scratch.path, LinkManners(patience: 0))
     },
     StoreKind(testDescription: "throw-away: letters turned over") { _ in FlippedFolder(MemoryFolder()) },
   ] + objectStores

@@ -25,7 +25,8 @@ import Testing
       """
     try Descriptor.open(scratch.path, [.read, .directory]).makeDirectory(Bytes("store"))
     return try SFTPFolder(
-      [Bytes("sh"), Bytes("-c"), Bytes(script.utf8)], place: scratch.path("store"), path: Bytes("server"), patience: 10)
+      [Bytes("sh"), Bytes("-c"), Bytes(script.utf8)], place: scratch.path("store"), path: Bytes("server"),
+      LinkManners(patience: 10))
   }
 
   private func random(_ count: Int) -> Bytes {
@@ -67,7 +68,8 @@ import Testing
         "if [ -e '\(scratch.path("once").shown)' ]; then echo no way through >&2; exit 255; fi; : >'\(scratch.path("once").shown)'; \(Self.pass(3000)) | \(Self.server)"
       try Descriptor.open(scratch.path, [.read, .directory]).makeDirectory(Bytes("store"))
       let folder = try SFTPFolder(
-        [Bytes("sh"), Bytes("-c"), Bytes(script.utf8)], place: scratch.path("store"), path: Bytes("server"), patience: 1
+        [Bytes("sh"), Bytes("-c"), Bytes(script.utf8)], place: scratch.path("store"), path: Bytes("server"),
+        LinkManners(patience: 1)
       )
       let output = try folder.begin(Bytes("file"))
       let error = #expect(throws: StoreError.self) {
@@ -89,7 +91,8 @@ import Testing
   ]) func whatIsNoServerIsSaid(_ script: String, _ words: String) throws {
     let error = #expect(throws: StoreError.self) {
       _ = try SFTPFolder(
-        [Bytes("sh"), Bytes("-c"), Bytes(script.utf8)], place: Bytes("/tmp"), path: Bytes("server"), patience: 0)
+        [Bytes("sh"), Bytes("-c"), Bytes(script.utf8)], place: Bytes("/tmp"), path: Bytes("server"),
+        LinkManners(patience: 0))
     }
     #expect(error?.cause.contains(words) == true, "\(error?.cause ?? "")")
     #expect(error?.cause.contains("\u{1b}") == false)
@@ -97,7 +100,8 @@ import Testing
 
   @Test func aProgramThatIsNotThereIsSaid() {
     let error = #expect(throws: StoreError.self) {
-      _ = try SFTPFolder([Bytes("/no/such/program")], place: Bytes("/tmp"), path: Bytes("server"), patience: 0)
+      _ = try SFTPFolder(
+        [Bytes("/no/such/program")], place: Bytes("/tmp"), path: Bytes("server"), LinkManners(patience: 0))
     }
     #expect(error?.cause.contains("/no/such/program") == true)
   }

@@ -126,7 +126,7 @@ extension ObjectStore {
     var settings = S3Settings()
     settings.endpoint = "http://127.0.0.1:\(port)"
     settings.credentials = { S3Credentials(keyID: Self.keyID.bytes.shown, secret: Self.secret.bytes) }
-    settings.patience = 20
+    settings.manners.patience = 20
     return settings
   }
 }

@@ -45,7 +45,7 @@ public struct S3Address: Equatable, Sendable {
 
   func folder(_ access: RemoteAccess) throws(StoreError) -> S3Folder {
     var settings = access.s3
-    (settings.patience, settings.goesOn, settings.notice) = (access.patience, access.goesOn, access.notice)
+    settings.manners = access.manners
     return try S3Folder(settings, bucket: bucket, key: prefix, path: text, spool: access.spool)
   }
 

@@ -43,7 +43,7 @@ public enum StoreLocation: Equatable, Sendable {
   /// The folder, which must be there.
   func folder(_ access: RemoteAccess) throws(StoreError) -> any StoreFolder {
     switch self {
-    case .directory(let path): try LocalFolder(path)
+    case .directory(let path): try LocalFolder(path, access.manners.limits)
     case .sftp(let address): try address.folder(access)
     case .s3(let address): try address.folder(access)
     }
@@ -183,8 +183,7 @@ public struct SFTPAddress: Equatable, Sendable {
   /// `isThere`: it has to be, else it can be made.
   func folder(_ access: RemoteAccess, isThere: Bool = true) throws(StoreError) -> SFTPFolder {
     try SFTPFolder(
-      access.command(for: self), place: path.isEmpty ? Bytes(".") : path, path: text, isThere: isThere,
-      patience: access.patience, goesOn: access.goesOn, notice: access.notice)
+      access.command(for: self), place: path.isEmpty ? Bytes(".") : path, path: text, isThere: isThere, access.manners)
   }
 }
 
@@ -200,12 +199,7 @@ public struct RemoteAccess: Sendable {
   public var s3 = S3Settings()
   /// Where files without a name may be made, of what a store gets whole.
   public var spool = Bytes("/var/tmp")
-  /// Seconds for which a lost connection is tried again.
-  public var patience = 900
-  /// Told, as whole sentences, of what a person waits for.
-  public var notice: @Sendable (String) -> Void = { _ in }
-  /// Whether it is still worth waiting for a connection.
-  public var goesOn: @Sendable () -> Bool = { true }
+  public var manners = LinkManners()
 
   public init() {}
 

@@ -67,30 +67,25 @@ final class Curl: @unchecked Sendable {
     (self.appendLine, self.freeLines, self.setOption, self.getInfo) = (appendLine, freeLines, setOption, getInfo)
   }
 
-  /// How all requests of a server are made.
-  struct Manners: Sendable {
-    /// A file with certificates of authorities, instead of the system's.
-    var certificates: Bytes?
-    /// Seconds without a byte after which a connection counts as lost.
-    var stall = 60
-    /// Whether it is still worth waiting.
-    var goesOn: @Sendable () -> Bool = { true }
-  }
-
   /// Numbers of curl/curl.h, which do not change.
   private enum Option {
-    static let url: Int32 = 10002, errorText: Int32 = 10010, postFields: Int32 = 10015, headers: Int32 = 10023
+    static let url: Int32 = 10002, headers: Int32 = 10023
     static let method: Int32 = 10036, certificates: Int32 = 10065, data: Int32 = 10001, headerData: Int32 = 10029
+    static let give: Int32 = 20012, giveData: Int32 = 10009, seek: Int32 = 20167, seekData: Int32 = 10168
     static let take: Int32 = 20011, takeHeader: Int32 = 20079, progress: Int32 = 20219, progressData: Int32 = 10057
     static let userAgent: Int32 = 10018
     static let lowSpeedLimit: Int32 = 19, lowSpeedTime: Int32 = 20, noProgress: Int32 = 43, noBody: Int32 = 44
+    static let hasBody: Int32 = 47
     static let connectTimeout: Int32 = 78, httpVersion: Int32 = 84, noSignal: Int32 = 99, protocols: Int32 = 181
     static let keepAlive: Int32 = 213
     static let bodySize: Int32 = 30120
     static let responseCode: Int32 = 0x200002
   }
 
-  func send(_ request: HTTPRequest, _ manners: Manners) throws(HTTPFailure) -> HTTPResponse {
+  /// `certificates`: a file with those of authorities, instead of the system's.
+  func send(
+    _ request: HTTPRequest, _ manners: LinkManners, certificates: Bytes?
+  ) throws(HTTPFailure) -> HTTPResponse {
     guard let handle = idle.look({ $0.popLast() }) ?? initialize() else {
       throw .lost("libcurl cannot begin", isLasting: true)
     }
@@ -99,32 +94,30 @@ final class Curl: @unchecked Sendable {
       reset(handle)
       idle.look { $0.append(handle) }
     }
-    let exchange = Exchange(limit: request.limit, sink: request.sink, manners: manners)
+    let exchange = Exchange(request, manners)
     var lines: UnsafeMutableRawPointer?
     defer { freeLines(lines) }
     // Without these it would say that a form is sent, and wait for leave to send it.
     for line in request.headers.map({ "\($0.name): \($0.value)" }) + ["Content-Type:", "Expect:"] {
       lines = appendLine(lines, line)
     }
-    set(handle, manners)
+    set(handle, manners, certificates)
     sheaf_curl_set_pointer(setOption, handle, Option.headers, lines)
     let context = Unmanaged.passUnretained(exchange).toOpaque()
-    for option in [Option.data, Option.headerData, Option.progressData] {
+    for option in [Option.data, Option.headerData, Option.progressData, Option.giveData, Option.seekData] {
       sheaf_curl_set_pointer(setOption, handle, option, context)
     }
     let code = request.url.withCString { url in
       request.method.withCString { method in
-        request.body.withUnsafeBytes { body in
-          sheaf_curl_set_pointer(setOption, handle, Option.url, url)
-          if request.method == "HEAD" {
-            sheaf_curl_set_long(setOption, handle, Option.noBody, 1)
-          } else if request.method != "GET" {
-            sheaf_curl_set_offset(setOption, handle, Option.bodySize, Int64(body.count))
-            sheaf_curl_set_pointer(setOption, handle, Option.postFields, body.baseAddress ?? UnsafeRawPointer(method))
-          }
-          if request.method != "HEAD" { sheaf_curl_set_pointer(setOption, handle, Option.method, method) }
-          return perform(handle)
+        sheaf_curl_set_pointer(setOption, handle, Option.url, url)
+        if request.method == "HEAD" {
+          sheaf_curl_set_long(setOption, handle, Option.noBody, 1)
+        } else if request.method != "GET" {
+          sheaf_curl_set_long(setOption, handle, Option.hasBody, 1)
+          sheaf_curl_set_offset(setOption, handle, Option.bodySize, Int64(request.body.count))
         }
+        if request.method != "HEAD" { sheaf_curl_set_pointer(setOption, handle, Option.method, method) }
+        return perform(handle)
       }
     }
     guard code == 0 else { throw failure(code, exchange) }
@@ -134,14 +127,16 @@ final class Curl: @unchecked Sendable {
     return exchange.response
   }
 
-  private func set(_ handle: UnsafeMutableRawPointer, _ manners: Manners) {
+  private func set(_ handle: UnsafeMutableRawPointer, _ manners: LinkManners, _ certificates: Bytes?) {
+    // Seconds without a byte after which a connection counts as lost.
+    let stall = min(60, max(5, manners.patience / 4))
     let numbers: [(Int32, Int)] = [
       (Option.noSignal, 1), (Option.protocols, 3), (Option.httpVersion, 2), (Option.connectTimeout, 15),
-      (Option.lowSpeedLimit, 1), (Option.lowSpeedTime, manners.stall), (Option.noProgress, 0), (Option.keepAlive, 1),
+      (Option.lowSpeedLimit, 1), (Option.lowSpeedTime, stall), (Option.noProgress, 0), (Option.keepAlive, 1),
     ]
     for (option, value) in numbers { sheaf_curl_set_long(setOption, handle, option, value) }
     "sheaf".withCString { _ = sheaf_curl_set_pointer(setOption, handle, Option.userAgent, $0) }
-    manners.certificates?.withCString { _ = sheaf_curl_set_pointer(setOption, handle, Option.certificates, $0) }
+    certificates?.withCString { _ = sheaf_curl_set_pointer(setOption, handle, Option.certificates, $0) }
     let take: @convention(c) (UnsafeMutablePointer<CChar>, Int, Int, UnsafeMutableRawPointer) -> Int = {
       Unmanaged<Exchange>.fromOpaque($3).takeUnretainedValue().take(UnsafeRawBufferPointer(start: $0, count: $1 * $2))
     }
@@ -152,7 +147,16 @@ final class Curl: @unchecked Sendable {
     let progress: @convention(c) (UnsafeMutableRawPointer, Int, Int, Int, Int) -> Int32 = {
       Unmanaged<Exchange>.fromOpaque($0).takeUnretainedValue().goesOn(moved: $2 + $4) ? 0 : 1
     }
+    let give: @convention(c) (UnsafeMutablePointer<CChar>, Int, Int, UnsafeMutableRawPointer) -> Int = {
+      let room = UnsafeMutableRawBufferPointer(start: $0, count: $1 * $2)
+      return Unmanaged<Exchange>.fromOpaque($3).takeUnretainedValue().give(into: room)
+    }
+    let seek: @convention(c) (UnsafeMutableRawPointer, Int64, Int32) -> Int32 = {
+      Unmanaged<Exchange>.fromOpaque($0).takeUnretainedValue().seek(to: $1, from: $2) ? 0 : 1
+    }
     let functions: [(Int32, UnsafeRawPointer)] = [
+      (Option.give, unsafeBitCast(give, to: UnsafeRawPointer.self)),
+      (Option.seek, unsafeBitCast(seek, to: UnsafeRawPointer.self)),
       (Option.take, unsafeBitCast(take, to: UnsafeRawPointer.self)),
       (Option.takeHeader, unsafeBitCast(header, to: UnsafeRawPointer.self)),
       (Option.progress, unsafeBitCast(progress, to: UnsafeRawPointer.self)),
@@ -182,26 +186,44 @@ final class Curl: @unchecked Sendable {
 /// One request and its answer; used by the thread that makes it.
 private final class Exchange {
   var response = HTTPResponse()
-  private let limit: Int
-  private let sink: UnsafeMutableRawBufferPointer?
-  private let manners: Curl.Manners
+  private let request: HTTPRequest
+  private let manners: LinkManners
+  /// Bytes of the body that were sent.
+  private var sent = 0
   private(set) var isTooLong = false
   private(set) var isCalledOff = false
   private var moved = (bytes: 0, at: Timestamp.monotonicNanoseconds())
 
-  init(limit: Int, sink: UnsafeMutableRawBufferPointer?, manners: Curl.Manners) {
-    (self.limit, self.sink, self.manners) = (limit, sink, manners)
+  init(_ request: HTTPRequest, _ manners: LinkManners) { (self.request, self.manners) = (request, manners) }
+
+  /// Gives the next bytes of what is sent; 0: that was all.
+  func give(into room: UnsafeMutableRawBufferPointer) -> Int {
+    let limit = manners.limits.upload
+    let count = min(room.count, request.body.count - sent, limit?.piece ?? .max)
+    guard count > 0 else { return 0 }
+    limit?.pass(count)
+    request.body.withUnsafeBytes { room.copyMemory(from: UnsafeRawBufferPointer(rebasing: $0[sent..<(sent + count)])) }
+    sent += count
+    return count
+  }
+
+  /// A connection that was closed while it was idle is made anew, and the body sent from its beginning.
+  func seek(to offset: Int64, from origin: Int32) -> Bool {
+    guard origin == SEEK_SET, (0...Int64(request.body.count)).contains(offset) else { return false }
+    sent = Int(offset)
+    return true
   }
 
   /// Gives how many bytes were taken; fewer than there are ends the transfer.
   func take(_ bytes: UnsafeRawBufferPointer) -> Int {
     let isGood = (200..<300).contains(response.status)
-    let room = isGood ? sink?.count ?? limit : limit
+    let room = isGood ? request.sink?.count ?? request.limit : request.limit
     guard bytes.count <= room - response.count else {
       isTooLong = true
       return bytes.isEmpty ? 1 : 0
     }
-    if isGood, let sink {
+    manners.limits.download?.pass(bytes.count)
+    if isGood, let sink = request.sink {
       UnsafeMutableRawBufferPointer(rebasing: sink[response.count...]).copyMemory(from: bytes)
     } else {
       response.body.append(contentsOf: bytes)

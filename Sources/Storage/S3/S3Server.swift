@@ -89,11 +89,8 @@ package final class S3Server: Sendable {
   static let noCredentials = "no access key was found"
 
   private func attempt(_ request: HTTPRequest, _ library: Curl, isRepeated: Bool) -> Outcome {
-    let manners = Curl.Manners(
-      certificates: settings.certificates, stall: min(60, max(5, settings.patience / 4)),
-      goesOn: settings.goesOn)
     do throws(HTTPFailure) {
-      let response = try library.send(request, manners)
+      let response = try library.send(request, settings.manners, certificates: settings.certificates)
       isKnown.look { $0 = true }
       if (200..<300).contains(response.status) { return .answered(response) }
       let failure = refusal(response, isRepeated: isRepeated)
@@ -138,14 +135,14 @@ package final class S3Server: Sendable {
     let most = min(60_000, 250 << min(tries, 12))
     let pause = max(Int.random(in: 0...most), Int(seconds) * 1000)
     let waited = Int((Timestamp.monotonicNanoseconds() - start) / 1_000_000)
-    guard settings.goesOn(), waited + pause <= settings.patience * 1000 else {
+    guard settings.manners.goesOn(), waited + pause <= settings.manners.patience * 1000 else {
       let words = failure.words(of: self)
       ended.look { $0 = $0 ?? StoreError(.unreachable, "reach", Bytes(host.utf8), cause: words) }
       throw .lost(words)
     }
-    if pause >= 1000 { settings.notice("\(failure.notice(host)); trying again in \((pause + 500) / 1000) s") }
+    if pause >= 1000 { settings.manners.notice("\(failure.notice(host)); trying again in \((pause + 500) / 1000) s") }
     let end = Timestamp.monotonicNanoseconds() + Int64(pause) * 1_000_000
-    while settings.goesOn(), Timestamp.monotonicNanoseconds() < end { Thread.sleep(nanoseconds: 50_000_000) }
+    while settings.manners.goesOn(), Timestamp.monotonicNanoseconds() < end { Thread.sleep(nanoseconds: 50_000_000) }
   }
 
   /// Looks credentials up again. False: there are no others.

@@ -10,12 +10,7 @@ public struct S3Settings: Sendable {
   public var certificates: Bytes?
   /// Who asks, looked up again when the server says that credentials ran out; nil: none were found.
   public var credentials: @Sendable () -> S3Credentials? = { nil }
-  /// Seconds for which a request that the server cannot answer is tried again.
-  public var patience = 900
-  /// Whether it is still worth waiting.
-  public var goesOn: @Sendable () -> Bool = { true }
-  /// Told, as whole sentences, of what a person waits for.
-  public var notice: @Sendable (String) -> Void = { _ in }
+  public var manners = LinkManners()
 
   public init() {}
 

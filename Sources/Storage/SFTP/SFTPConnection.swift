@@ -27,6 +27,7 @@ final class SFTPConnection: Sendable {
   private let state = Monitor(State())
   private let writing = Monitor<Void>(())
   private let said = Said()
+  private let limits: RateLimits
   /// Names of what the server can do beyond the protocol.
   let extensions: Set<String>
 
@@ -38,8 +39,8 @@ final class SFTPConnection: Sendable {
   static let listingWindow = 32
 
   /// Starts the program and greets the server. Throws `lost` with what the program said where that fails.
-  /// `goesOn`: whether it is still worth waiting.
-  init(_ command: [Bytes], goesOn: @escaping @Sendable () -> Bool) throws(SFTPFailure) {
+  init(_ command: [Bytes], _ manners: LinkManners) throws(SFTPFailure) {
+    limits = manners.limits
     do throws(SystemError) { child = try Child(command) } catch {
       throw .lost("cannot start \(command.first?.shown ?? "it"): \(error.cause)")
     }
@@ -47,7 +48,7 @@ final class SFTPConnection: Sendable {
     hello.add(UInt32(3))
     let said = said
     let child = child
-    let incoming = Incoming(child, goesOn: goesOn)
+    let incoming = Incoming(child, goesOn: manners.goesOn)
     _ = Thread { said.listen(to: child) }
     do throws(SFTPFailure) {
       // One that has ended cannot be written to; why, it has said.
@@ -59,14 +60,15 @@ final class SFTPConnection: Sendable {
       extensions = Self.extensions(body)
     } catch {
       try? child.input.close()
-      child.end(afterMilliseconds: goesOn() ? 2000 : 100)
+      child.end(afterMilliseconds: manners.goesOn() ? 2000 : 100)
       guard case .lost(let reason) = error else { throw error }
       // What stands before the protocol is the cause, whatever ssh says of the end.
       if reason.hasPrefix(Incoming.noise) { throw error }
       throw .lost(said.lastLine ?? (reason.isEmpty ? "it ended without an answer" : reason))
     }
     let state = state
-    _ = Thread { Self.takeAnswers(incoming, child, state, said) }
+    let download = limits.download
+    _ = Thread { Self.takeAnswers(incoming, child, state, said, download) }
   }
 
   /// The program ends when its input does; nobody waits for that.
@@ -89,6 +91,7 @@ final class SFTPConnection: Sendable {
     body.add(id)
     fill(&body)
     let message = body.message
+    limits.upload?.pass(message.count)
     // Whole messages, one after another.
     let failure: SFTPFailure? = writing.look { _ in
       do throws(SFTPFailure) { try Self.write(message, to: child) } catch { return error }
@@ -141,10 +144,14 @@ final class SFTPConnection: Sendable {
     do throws(SystemError) { try child.input.write(message) } catch { throw .lost(error.cause) }
   }
 
-  private static func takeAnswers(_ incoming: Incoming, _ child: Child, _ state: Monitor<State>, _ said: Said) {
+  /// What waits to be taken the pipe holds back, and in the end the machine that sends it.
+  private static func takeAnswers(
+    _ incoming: Incoming, _ child: Child, _ state: Monitor<State>, _ said: Said, _ limit: RateLimit?
+  ) {
     var reason = ""
     do throws(SFTPFailure) {
       while let (id, reply) = try incoming.nextReply() {
+        limit?.pass(reply.body.count)
         // One that nobody asked for is passed over.
         state.change { s in if s.answers[id] != nil { s.answers[id] = .some(reply) } }
       }

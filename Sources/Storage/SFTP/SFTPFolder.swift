@@ -12,13 +12,11 @@ public final class SFTPFolder: StoreFolder {
   private let isUnsure: Monitor<Bool>
 
   /// `command`: what speaks SFTP on its standard input and output. `place`: the folder on the server. `path`: as the user
-  /// named it. `isThere`: it has to be, which is said when it is used; else it can be made. `patience`: seconds for which a
-  /// lost connection is made anew, as long as it `goesOn`. `notice`: told of waiting.
+  /// named it. `isThere`: it has to be, which is said when it is used; else it can be made.
   public convenience init(
-    _ command: [Bytes], place: Bytes, path: Bytes, isThere: Bool = true, patience: Int = 900,
-    goesOn: @escaping @Sendable () -> Bool = { true }, notice: @escaping @Sendable (String) -> Void = { _ in }
+    _ command: [Bytes], place: Bytes, path: Bytes, isThere: Bool = true, _ manners: LinkManners = LinkManners()
   ) throws(StoreError) {
-    let server = try SFTPServer(command, name: path.shown, patience: patience, goesOn: goesOn, notice: notice)
+    let server = try SFTPServer(command, name: path.shown, manners)
     self.init(server, place: place, path: path, isUnsure: isThere)
   }
 

@@ -5,27 +5,17 @@ final class SFTPServer: Sendable {
   private let command: [Bytes]
   /// For messages.
   let name: String
-  /// Seconds for which a lost connection is tried again.
-  private let patience: Int
-  /// Told, as whole sentences, of what a person waits for.
-  private let notice: @Sendable (String) -> Void
-  /// Whether it is still worth waiting.
-  private let goesOn: @Sendable () -> Bool
+  private let manners: LinkManners
   private let current = Monitor<SFTPConnection?>(nil)
   /// Why no more is tried.
   private let ended = Monitor<StoreError?>(nil)
 
-  init(
-    _ command: [Bytes], name: String, patience: Int, goesOn: @escaping @Sendable () -> Bool,
-    notice: @escaping @Sendable (String) -> Void
-  ) throws(StoreError) {
+  init(_ command: [Bytes], name: String, _ manners: LinkManners) throws(StoreError) {
     self.command = command
     self.name = name
-    self.patience = patience
-    self.notice = notice
-    self.goesOn = goesOn
+    self.manners = manners
     do throws(SFTPFailure) {
-      let connection = try SFTPConnection(command, goesOn: goesOn)
+      let connection = try SFTPConnection(command, manners)
       current.look { $0 = connection }
     } catch { throw Self.error(error, "connect to", Bytes(name.utf8)) }
   }
@@ -70,13 +60,13 @@ final class SFTPServer: Sendable {
     let start = Timestamp.monotonicNanoseconds()
     var pause = 1
     while true {
-      do throws(SFTPFailure) { return try SFTPConnection(command, goesOn: goesOn) } catch {
+      do throws(SFTPFailure) { return try SFTPConnection(command, manners) } catch {
         let waited = Int((Timestamp.monotonicNanoseconds() - start) / 1_000_000_000)
-        guard waited + pause <= patience, goesOn() else { throw Self.error(error, operation, path) }
+        guard waited + pause <= manners.patience, manners.goesOn() else { throw Self.error(error, operation, path) }
         if case .lost(let why) = error {
-          notice("lost the connection to \(name) (\(why)); trying again in \(pause) s")
+          manners.notice("lost the connection to \(name) (\(why)); trying again in \(pause) s")
         }
-        for _ in 0..<(pause * 10) where goesOn() { Thread.sleep(nanoseconds: 100_000_000) }
+        for _ in 0..<(pause * 10) where manners.goesOn() { Thread.sleep(nanoseconds: 100_000_000) }
         pause = min(pause * 2, 60)
       }
     }
