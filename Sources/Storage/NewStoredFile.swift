@@ -137,13 +137,7 @@ public final class NewStoredFile: StoreOutput {
   private func send(_ target: any StoreOutput) throws(StoreError) {
     do throws(StoreError) {
       let file = try reopened()
-      var offset: Int64 = 0
-      while offset < file.size {
-        let piece = try file.read(count: Int(min(1 << 20, file.size - offset)), at: offset)
-        guard !piece.isEmpty else { throw .damaged(path, "is cut short on this machine") }
-        try target.append(piece)
-        offset += Int64(piece.count)
-      }
+      try target.append(contentsOf: file, first: file.size)
       try target.finish()
     } catch {
       target.abandon()

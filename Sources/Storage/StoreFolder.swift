@@ -40,6 +40,8 @@ public struct StoreTraits: Equatable, Sendable {
   public var takesAnyName = true
   /// Letters of names count: `a` and `A` are two files.
   public var tellsCase = true
+  /// Of two that mark one name at once only one succeeds; else both may.
+  public var marksOnce = true
   /// Each call may take long, so that what was read is worth keeping.
   public var isFar = false
   /// Bytes of one volume, where large archives are better cut; nil: one volume may have any size.
@@ -285,6 +287,17 @@ extension ByteSource {
 
 extension StoreOutput {
   public var untilDurable: Int? { nil }
+
+  /// Appends the first `size` bytes of a file. Throws `damaged` where it has fewer.
+  func append(contentsOf file: any StoredFile, first size: Int64) throws(StoreError) {
+    var offset: Int64 = 0
+    while offset < size {
+      let piece = try file.read(count: Int(min(1 << 20, size - offset)), at: offset)
+      guard !piece.isEmpty else { throw .damaged(file.path, "is cut short") }
+      try append(piece)
+      offset += Int64(piece.count)
+    }
+  }
 
   public func append(_ bytes: Bytes) throws(StoreError) {
     var failure: StoreError?

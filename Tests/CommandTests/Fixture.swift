@@ -91,13 +91,20 @@ final class Fixture {
     if let user, Host.isRoot {
       try Command("chown", ["-R", "\(Int(user.uid)):\(Int(user.gid))", Raw(store)]).run().checked()
     }
-    let command = try Command.sheaf(
+    let output = try command(arguments, environment: environment, input: input, in: directory, as: user).run()
+    #expect(output.status == status, "\(output)", sourceLocation: location)
+    return output
+  }
+
+  /// The program with what it needs to reach the store.
+  func command(
+    _ arguments: [Raw], environment: [String: Raw?] = [:], input: Bytes? = nil, in directory: Bytes? = nil,
+    as user: Command.User? = nil
+  ) throws -> Command {
+    try Command.sheaf(
       arguments.prefix(1) + (remote?.options ?? []) + arguments.dropFirst(),
       environment: environment.merging(remote?.environment ?? [:]) { own, _ in own }, input: input, in: directory,
       as: user)
-    let output = try command.run()
-    #expect(output.status == status, "\(output)", sourceLocation: location)
-    return output
   }
 
   /// Edits the source with a shell script that runs in it.

@@ -36,6 +36,45 @@ import Testing
     #expect(try f.save().kind == "incremental")
   }
 
+  // MARK: - A server that keeps objects
+
+  private static let rclone = Remote(options: ["--sftp-command", "rclone serve sftp --stdio / 2>/dev/null"])
+
+  @Test(.enabled(if: Command.find("rclone") != nil, "needs rclone"))
+  func everyCommandThroughRclone() throws { try expectEveryCommand(Fixture(Self.tree, remote: Self.rclone)) }
+
+  @Test(.enabled(if: Command.find("rclone") != nil, "needs rclone"), arguments: [false, true])
+  func whatWasKilledThroughRcloneIsMadeGood(isEncrypted: Bool) throws {
+    let f = try Fixture(Self.tree, encrypted: isEncrypted, remote: Self.rclone)
+    try f.save()
+    for round in 1...8 {
+      try f.edit("echo \(round) >>letters/june; head -c 6000000 /dev/urandom > large")
+      let command = try f.command(["backup", "-s", f.named, "--volume-size", "2M", Raw(f.source)])
+      let running = try command.start()
+      usleep(useconds_t(60_000 * round))
+      running.signal(SIGKILL)
+      _ = running.wait()
+      try f.save()
+      try f.sheaf(["verify", "-q", "-s", f.named])
+    }
+    try f.expectEveryPoint()
+    let left = try Command("find", [Raw(f.store), "-name", "*.partial*", "-o", "-name", "*.lock.*"]).run().checked()
+    #expect(left.text == "")
+  }
+
+  /// It writes later, and ends before that.
+  @Test(.enabled(if: Command.find("rclone") != nil, "needs rclone")) func aServerThatForgetsIsRefused() throws {
+    try Scratch.with { scratch in
+      let server: Raw = "rclone serve sftp --stdio --vfs-cache-mode writes / 2>/dev/null"
+      let store = Raw("sftp://server\(scratch.path("store").shown)")
+      let output = try Command.sheaf(
+        ["init", "-s", store, "--sftp-command", server],
+        environment: ["RCLONE_CACHE_DIR": Raw(scratch.path("rclone"))]
+      ).run()
+      #expect(output.status == 1 && output.errorText.contains("--vfs-cache-mode"), "\(output)")
+    }
+  }
+
   @Test func itsFilesAreItsOwnersAlone() throws {
     let f = try Fixture(Self.tree, remote: Remote())
     try f.save()

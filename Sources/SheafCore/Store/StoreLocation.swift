@@ -183,7 +183,8 @@ public struct SFTPAddress: Equatable, Sendable {
   /// `isThere`: it has to be, else it can be made.
   func folder(_ access: RemoteAccess, isThere: Bool = true) throws(StoreError) -> SFTPFolder {
     try SFTPFolder(
-      access.command(for: self), place: path.isEmpty ? Bytes(".") : path, path: text, isThere: isThere, access.manners)
+      access.command(for: self), place: path.isEmpty ? Bytes(".") : path, path: text, isThere: isThere, access.manners,
+      spool: access.spool)
   }
 }
 

@@ -11,6 +11,8 @@ public final class S3Folder: StoreFolder {
   /// Names that were written through this value: they need not be looked for before they are removed.
   private let written = Monitor<Set<Bytes>>([])
 
+  /// Bytes; what an interrupted run has to send again at most.
+  static let volumeSize: Int64 = 256 << 20
   static let markHeader = "x-amz-meta-sheaf"
 
   /// `key`: the folder in the bucket; empty: the whole bucket. `path`: as the user named it. `spool`: where files without a
@@ -31,7 +33,7 @@ public final class S3Folder: StoreFolder {
     traits.rewinds = false
     traits.takesAnyName = false
     traits.spool = spool
-    traits.volumeSize = 256 << 20
+    traits.volumeSize = Self.volumeSize
     traits.isFar = true
     traits.arrivesWhole = true
     traits.lockLease = 30 * 60
@@ -154,13 +156,7 @@ public final class S3Folder: StoreFolder {
     let file = try open(name)
     guard size < file.size else { return }
     let output = try begin(name)
-    var offset: Int64 = 0
-    while offset < size {
-      let piece = try file.read(count: Int(min(Int64(S3Output.partSize), size - offset)), at: offset)
-      guard !piece.isEmpty else { throw .damaged(file.path, "is cut short") }
-      try output.append(piece)
-      offset += Int64(piece.count)
-    }
+    try output.append(contentsOf: file, first: size)
     try output.finish()
   }
 

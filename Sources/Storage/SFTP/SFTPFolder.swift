@@ -12,12 +12,14 @@ public final class SFTPFolder: StoreFolder {
   private let isUnsure: Monitor<Bool>
 
   /// `command`: what speaks SFTP on its standard input and output. `place`: the folder on the server. `path`: as the user
-  /// named it. `isThere`: it has to be, which is said when it is used; else it can be made.
+  /// named it. `isThere`: it has to be, which is said when it is used; else it can be made. `spool`: where files without a
+  /// name may be made, for servers that keep objects.
   public convenience init(
-    _ command: [Bytes], place: Bytes, path: Bytes, isThere: Bool = true, _ manners: LinkManners = LinkManners()
+    _ command: [Bytes], place: Bytes, path: Bytes, isThere: Bool = true, _ manners: LinkManners = LinkManners(),
+    spool: Bytes = Bytes("/var/tmp")
   ) throws(StoreError) {
     let server = try SFTPServer(command, name: path.shown, manners)
-    self.init(server, place: place, path: path, isUnsure: isThere)
+    self.init(server, place: place, path: path, spool: spool, isUnsure: isThere)
   }
 
   /// Throws where something is missing because the folder itself is.
@@ -28,7 +30,7 @@ public final class SFTPFolder: StoreFolder {
   }
 
   private func check(_ kind: StoreItem.Kind?) throws(StoreError) {
-    guard let kind else { throw StoreError(.missing, "open", path, cause: "No such file or directory") }
+    guard let kind else { throw missing("open", path) }
     guard kind == .folder else { throw StoreError(.unfit, "open", path, cause: "Not a directory") }
   }
 
@@ -72,14 +74,21 @@ public final class SFTPFolder: StoreFolder {
     return nil
   }
 
-  private init(_ server: SFTPServer, place: Bytes, path: Bytes, isUnsure: Bool = false) {
+  private init(_ server: SFTPServer, place: Bytes, path: Bytes, spool: Bytes, isUnsure: Bool = false) {
     self.server = server
     self.isUnsure = Monitor(isUnsure)
     self.place = place
     self.path = path
     var traits = StoreTraits()
-    // Without it nothing is known to be on the disk, and such servers do not keep other promises either.
+    // Without it nothing is known to be on the disk, and such servers do not keep other promises either: most stand before
+    // an object store, as rclone's does. They rename over what is there, and what was sent cannot be gone on with.
     traits.syncs = server.extensions.contains(Self.fsync)
+    traits.renames = traits.syncs
+    traits.appends = traits.syncs
+    traits.rewinds = traits.syncs
+    traits.marksOnce = traits.syncs
+    traits.spool = spool
+    if !traits.syncs { traits.volumeSize = S3Folder.volumeSize }
     traits.arrivesWhole = traits.syncs
     traits.finishesDurably = traits.syncs
     traits.isFar = true
@@ -176,11 +185,15 @@ public final class SFTPFolder: StoreFolder {
     }
   }
 
+  private func missing(_ operation: String, _ path: Bytes) -> StoreError {
+    StoreError(.missing, operation, path, cause: "No such file or directory")
+  }
+
   // MARK: - Files
 
   public func open(_ name: Bytes) throws(StoreError) -> any StoredFile {
     let item = try item(name)
-    guard let item else { throw StoreError(.missing, "open", path.joined(name), cause: "No such file or directory") }
+    guard let item else { throw missing("open", path.joined(name)) }
     return try open(listed: item)
   }
 
@@ -190,18 +203,52 @@ public final class SFTPFolder: StoreFolder {
     return try SFTPFile(server, place: place(item.name), path: path, size: item.size)
   }
 
-  public func begin(_ name: Bytes) throws(StoreError) -> any StoreOutput {
-    do throws(StoreError) {
-      return try SFTPOutput(
-        server, place: place(name), path: path.joined(name), [.write, .create, .truncate], keeping: nil)
-    } catch { throw try explained(error, name) }
+  public func begin(_ name: Bytes) throws(StoreError) -> any StoreOutput { try output(name, isNew: false) }
+  public func begin(new name: Bytes) throws(StoreError) -> any StoreOutput { try output(name, isNew: true) }
+
+  private func output(_ name: Bytes, isNew: Bool) throws(StoreError) -> any StoreOutput {
+    func begun() throws(StoreError) -> SFTPOutput {
+      do throws(StoreError) {
+        return try SFTPOutput(
+          server, place: place(name), path: path.joined(name), [.write, .create, .truncate], keeping: nil)
+      } catch { throw try explained(error, name) }
+    }
+    if traits.rewinds { return try begun() }
+    return HeldOutput(path.joined(name), limit: S3Output.partSize) { () throws(StoreError) in
+      if isNew { try self.checkIsNew(name, "write") }
+      return try begun()
+    }
+  }
+
+  /// For servers that replace what is there.
+  private func checkIsNew(_ name: Bytes, _ operation: String) throws(StoreError) {
+    guard try item(name) != nil else { return }
+    throw StoreError(.exists, operation, path.joined(name), cause: "File exists")
   }
 
   public func resume(_ name: Bytes, from size: Int64) throws(StoreError) -> any StoreOutput {
-    try SFTPOutput(server, place: place(name), path: path.joined(name), [.write], keeping: size)
+    guard traits.appends else {
+      guard try item(name) != nil else { throw missing("open", path.joined(name)) }
+      throw StoreError(.unfit, "go on with", path.joined(name), cause: "this server takes a file only once")
+    }
+    return try SFTPOutput(server, place: place(name), path: path.joined(name), [.write], keeping: size)
+  }
+
+  /// What can be neither gone on with nor replaced in one step is written anew beside.
+  public func shorten(_ name: Bytes, to size: Int64) throws(StoreError) {
+    if traits.appends { return try resume(name, from: size).finish() }
+    let file = try open(name)
+    guard size < file.size else { return }
+    let beside = name + Bytes(".short") + NewStoredFile.partialSuffix
+    let output = try begin(beside)
+    try output.append(contentsOf: file, first: size)
+    try output.finish()
+    try remove(name)
+    try rename(beside, to: name)
   }
 
   public func mark(_ name: Bytes) throws(StoreError) {
+    if !traits.marksOnce { try checkIsNew(name, "make") }
     do throws(StoreError) {
       try server.perform("open", path.joined(name)) { (connection, _) throws(SFTPFailure) in
         try finishMark(connection, askForMark(connection, name))
@@ -225,8 +272,12 @@ public final class SFTPFolder: StoreFolder {
     _ = try connection.request(.close) { $0.add(handle) }
   }
 
-  /// Whatever size an empty file is given, the server's kernel gives it its own time.
+  /// Whatever size an empty file is given, the server's kernel gives it its own time. An object has to be written.
   public func touch(_ name: Bytes) throws(StoreError) {
+    guard traits.rewinds else {
+      guard try item(name) != nil else { throw missing("touch", path.joined(name)) }
+      return try begin(name).finish()
+    }
     try server.perform("touch", path.joined(name)) { (connection, _) throws(SFTPFailure) in
       _ = try connection.request(.setstat) {
         $0.add(self.place(name))
@@ -239,6 +290,7 @@ public final class SFTPFolder: StoreFolder {
   public func markLockedAndList(
     _ name: Bytes
   ) throws(StoreError) -> (state: StoreLockState, lock: any StoreLock, items: [StoreItem]) {
+    if !traits.marksOnce { try checkIsNew(name, "make") }
     do throws(StoreError) {
       let items = try server.perform("open", path.joined(name)) { (connection, _) throws(SFTPFailure) in
         let mark = try askForMark(connection, name)
@@ -258,6 +310,7 @@ public final class SFTPFolder: StoreFolder {
   }
 
   public func rename(_ name: Bytes, to new: Bytes) throws(StoreError) {
+    if !traits.renames { try checkIsNew(new, "rename to") }
     do throws(StoreError) {
       try server.perform("rename to", path.joined(new)) { (connection, isRepeated) throws(SFTPFailure) in
         do throws(SFTPFailure) {
@@ -327,6 +380,7 @@ public final class SFTPFolder: StoreFolder {
   }
 
   public func makeFolder(_ name: Bytes) throws(StoreError) {
+    if !traits.marksOnce { try checkIsNew(name, "make directory") }
     do throws(StoreError) {
       try server.perform("make directory", path.joined(name)) { (connection, isRepeated) throws(SFTPFailure) in
         do throws(SFTPFailure) {
@@ -340,16 +394,14 @@ public final class SFTPFolder: StoreFolder {
   }
 
   public func folder(_ name: Bytes) throws(StoreError) -> any StoreFolder {
-    guard let there = try item(name) else {
-      throw StoreError(.missing, "open", path.joined(name), cause: "No such file or directory")
-    }
+    guard let there = try item(name) else { throw missing("open", path.joined(name)) }
     return try folder(listed: there)
   }
 
   public func folder(listed item: StoreItem) throws(StoreError) -> any StoreFolder {
     let path = path.joined(item.name)
     guard item.kind == .folder else { throw StoreError(.unfit, "open", path, cause: "Not a directory") }
-    return SFTPFolder(server, place: place(item.name), path: path)
+    return SFTPFolder(server, place: place(item.name), path: path, spool: traits.spool)
   }
 
   public func space() -> (free: Int64, total: Int64)? {

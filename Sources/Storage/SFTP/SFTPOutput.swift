@@ -54,6 +54,15 @@ final class SFTPOutput: StoreOutput {
   /// Has the file open on this connection; what is waiting is to be sent on it.
   private func settle(on connection: SFTPConnection) throws(SFTPFailure) {
     if self.connection === connection { return }
+    guard connection.extensions.contains(SFTPFolder.fsync) else {
+      // An object is written from its beginning, or not at all.
+      guard waiting.first?.offset ?? end == 0 else {
+        throw .status(SFTPStatus.failure, Bytes("what was written to \(path.shown) cannot be gone on with".utf8))
+      }
+      try open(connection, [.write, .create, .truncate])
+      for index in waiting.indices { waiting[index].id = nil }
+      return
+    }
     try open(connection, [.write])
     for index in waiting.indices { waiting[index].id = nil }
     // What the server had answered for must be there still.
