@@ -37,6 +37,10 @@ import Testing
         story += "\n\(f.newest.set) saved"
         try f.sheaf(["verify", "-q", "-s", Raw(f.store)])
         #expect(try f.differences(at: f.newest) == [], "\(story)")
+        let points = f.points
+        f.points = [f.newest]
+        try f.expectReplay(lagging: true, story)
+        f.points = points
         guard try f.names().contains(name.shown + ".mtree.gz") else { continue }
         let words: [Raw] = ["restore", "-s", Raw(f.store), "--at", Raw(name), "--to", Raw(f.scratch.path("kept"))]
         let kept = try Command.sheaf(words).run()
@@ -90,6 +94,38 @@ import Testing
     try f.sheaf(["prune", "--fold", "-s", Raw(f.store), "--keep-last", "1"])
     try f.sheaf(["verify", "-q", "-s", Raw(f.store)])
     #expect(try f.differences(at: f.newest) == [])
+  }
+
+  /// A folder that was moved by a run that was cut, and into which the next one, which was cut as well, moved something:
+  /// it holds still what it held.
+  @Test func aFolderThatWasMovedBefore() throws {
+    let f = try Fixture(
+      TestTree([
+        "a": .directory(), "m": .file("mmm"),
+        "s": .directory(["q": .directory(["x": .file("xxx"), "y": .file("yyy")])]),
+      ]))
+    try f.save()
+    var names: [Bytes] = []
+    for move: Raw in ["mv s/q s/z", "mv m s/z/m"] {
+      try f.edit("\(move); for i in 1 2; do rm -f a/big$i; head -c 3000000 /dev/urandom >a/big$i; done")
+      try f.save()
+      names.append(Bytes(f.newest.set.utf8))
+      try cut(f, names[names.count - 1]) { $0 * 3 / 4 }
+      f.points.removeLast()
+    }
+    try f.edit("rm s/z/x")
+    try f.save()
+    #expect(try f.names().contains(names[1].shown + ".mtree.gz"))
+    let target = f.scratch.path("kept")
+    try f.sheaf(["restore", "-q", "-s", Raw(f.store), "--at", Raw(names[1]), "--to", Raw(target)])
+    for name in ["m", "x", "y"] {
+      #expect(exists(target.joined(f.inside.bytes).joined(Bytes("s/z/\(name)".utf8))), "\(name)")
+    }
+    #expect(try f.differences(at: f.newest) == [])
+    f.points = [f.newest]
+    try f.expectReplay("of a folder that was moved before")
+    try f.expectScript(f.points)
+    try f.expectRebuilt()
   }
 
   private func cut(_ f: Fixture, _ name: Bytes, _ random: inout Random) throws {

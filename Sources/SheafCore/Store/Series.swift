@@ -305,7 +305,10 @@ public final class Series {
   func entry(at path: Bytes, of chain: [SetName]) throws(Failure) -> Entry? {
     let (point, _) = try tree(chain, from: path)
     guard try point.next(), point.line.path.elementsEqual(path) else { return nil }
-    return point.line.entry()
+    var entry = point.line.entry()
+    // So it was when its line was written, not in what is written of it now.
+    entry?.isFresh = false
+    return entry
   }
 
   /// The names that the point has directly in `directory`: those that could not be looked at, where there are any.

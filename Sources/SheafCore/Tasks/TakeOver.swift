@@ -237,7 +237,8 @@ struct TakeOver {
       }
       let isTouched = line.kind == .directory && touched.contains(path)
       guard old.isElsewhere || isTouched, !isLost, var entry = line.entry() else { continue }
-      entry.isFresh = entry.isFresh || entry.kind == .directory && moves.isNew(path)
+      // Of what only has another time now, an older set said whether it was new there: here it is not.
+      entry.isFresh = old.isElsewhere && entry.isFresh || entry.kind == .directory && moves.isNew(path)
       try writer.add(moved: entry)
       if isTouched { try writer.add(directory: entry) }
     } while try old.next()
@@ -304,6 +305,7 @@ struct TakeOver {
       guard !gone.holds(above: path), var entry = old.line.entry() else { continue }
       guard measure.directories.pass(old.line) else { return false }
       entry.isCarried = true
+      entry.isFresh = false
       measure.digest.add(old.line.canonical)
       measure.counts.count(old.line)
       measure.counts.unseen += 1
