@@ -77,8 +77,10 @@ struct HistoryTests {
     for step in 1...steps {
       story += try history.step().map { "\(step): \($0)" }
       let kinds: [[Raw]] = [[], [], [], ["--full"], ["--differential"], ["--full-entries"], ["--volume-size", "2M"]]
-      let kind = random.pick(kinds)
+      var kind = random.pick(kinds)
       try history.changeOutput(for: f, &chance)
+      // What a full set could not look at lies in an older chain, where plain tar does not find it.
+      if f.failsToPrint, kind == ["--full"] { kind = [] }
       try f.save(kind, status: f.failsToPrint ? 3 : 0)
       story.append("\(step): saved \(f.newest.set) \(kind.map(\.description).joined(separator: " "))")
       let act: [Raw]
