@@ -1,5 +1,5 @@
 /// A file of a store that appears whole or not at all: written under a partial name, made durable, then given its own.
-/// It is begun with the first bytes that do not wait: what is given up before that never touched the store.
+/// The first bytes wait in memory: a file that is given up while they do never touches the store.
 ///
 /// Where the store does not rename, what is whole only when it is published waits on this machine, in a file without a
 /// name. What is too large for that, the volumes of archives, is sent under its own name and counts for nothing until a
@@ -7,6 +7,7 @@
 import Posix
 
 public final class NewStoredFile: StoreOutput {
+  /// `renamed`: under a partial name, then renamed. `held`: on this machine, then sent. `sent`: straight to its own name.
   private enum Way {
     case renamed
     case held
@@ -16,10 +17,10 @@ public final class NewStoredFile: StoreOutput {
   private let folder: any StoreFolder
   private let way: Way
   private let name: Bytes
-  /// As long as it is not published.
+  /// Its name until it is published.
   public private(set) var partial: Bytes
   /// Its end is written; nothing can be appended.
-  public private(set) var isSealed = false
+  public private(set) var isFinished = false
   private var output: (any StoreOutput)?
   private var waiting = Bytes()
   /// What is held on this machine.
@@ -54,7 +55,7 @@ public final class NewStoredFile: StoreOutput {
       output = try folder.resume(partial, from: size)
     } else {
       try folder.shorten(partial, to: size)
-      isSealed = true
+      isFinished = true
     }
   }
 
@@ -67,7 +68,7 @@ public final class NewStoredFile: StoreOutput {
 
   /// Gives a file another name while nothing of it was sent. False: that is past.
   public func takeName(_ name: Bytes) -> Bool {
-    guard way == .sent, output == nil, !isSealed else { return partial == name }
+    guard way == .sent, output == nil, !isFinished else { return partial == name }
     partial = name
     return true
   }
@@ -98,7 +99,7 @@ public final class NewStoredFile: StoreOutput {
     }
   }
 
-  /// Writes what waits.
+  /// Writes what waits, but for what is sent: that waits until it fills a request.
   public func flush() throws(StoreError) { if way != .sent { _ = try begun() } }
 
   public func truncate(to size: Int64) throws(StoreError) {
@@ -120,7 +121,7 @@ public final class NewStoredFile: StoreOutput {
       abandon()
       try folder.shorten(partial, to: size)
     }
-    isSealed = true
+    isFinished = true
   }
 
   public var untilDurable: Int? { way == .held ? nil : output?.untilDurable }
@@ -147,16 +148,16 @@ public final class NewStoredFile: StoreOutput {
 
   /// What has been written, to be read.
   public func reopened() throws(StoreError) -> any StoredFile {
-    if output == nil, way == .held || !isSealed { _ = try begun() }
+    if output == nil, way == .held || !isFinished { _ = try begun() }
     if let spool { return LocalFile(spool, path: path) }
     return try folder.open(partial)
   }
 
   /// Makes the contents durable and ends the writing; the file keeps its partial name.
   public func finish() throws(StoreError) {
-    guard !isSealed else { return }
+    guard !isFinished else { return }
     let output = try begun()
-    isSealed = true
+    isFinished = true
     if way != .held { try output.finish() }
   }
 
@@ -174,11 +175,11 @@ public final class NewStoredFile: StoreOutput {
   }
 
   /// Leaves what was written under its partial name.
-  public func abandon() { if !isSealed, way != .held { output?.abandon() } }
+  public func abandon() { if !isFinished, way != .held { output?.abandon() } }
 
   /// Removes what was written.
   public func discard() {
-    guard output != nil || isSealed, way != .held || hasCopy else { return }
+    guard output != nil || isFinished, way != .held || hasCopy else { return }
     abandon()
     try? folder.remove(partial)
   }

@@ -38,25 +38,23 @@ public struct StoreTraits: Equatable, Sendable {
   public var largestFile: Int64?
   /// A name may be any bytes; else it is UTF-8.
   public var takesAnyName = true
-  /// Letters of names count: `a` and `A` are two files.
-  public var tellsCase = true
   /// Of two that mark one name at once only one succeeds; else both may.
   public var marksOnce = true
   /// Each call may take long, so that what was read is worth keeping.
   public var isFar = false
   /// Bytes of one volume, where large archives are better cut; nil: one volume may have any size.
   public var volumeSize: Int64?
-  /// A directory of this machine for files without a name: there lies what has no name in the store until it is whole, where
-  /// the store does not rename.
+  /// Where the store does not rename: a directory of this machine for files without a name, which hold what is not whole
+  /// yet.
   public var spool = Bytes("/var/tmp")
   /// What was finished is durable.
   public var finishesDurably = true
   /// What was made durable there came as it was sent: the connection checks every byte.
   public var arrivesWhole = false
-  /// Seconds after which a lock counts as left by a run that ended, unless that gave it a new time by `touch`; both by the
-  /// keeper's clock. nil: nothing can be told from that.
+  /// Seconds without a `touch` after which a lock counts as left behind, by the clock of the machine that keeps the store.
+  /// nil: its times say nothing of that.
   public var lockLease: Int64?
-  /// Nobody else can have it open, so that what the system says of locks is true.
+  /// Only this machine uses the store, so the kernel's locks tell who has it.
   public var keepsLocks = false
 
   public init() {}
@@ -144,7 +142,7 @@ public protocol StoreFolder: AnyObject, Sendable {
   func begin(new name: Bytes) throws(StoreError) -> any StoreOutput
   /// Goes on with a file, of which the first `size` bytes are kept. Only where `traits.appends`.
   func resume(_ name: Bytes, from size: Int64) throws(StoreError) -> any StoreOutput
-  /// Makes a file end behind its first `size` bytes, durably. It is not gone on with.
+  /// Makes a file end behind its first `size` bytes, durably. Nothing is appended to it later.
   func shorten(_ name: Bytes, to size: Int64) throws(StoreError)
   /// Makes an empty file. Throws `exists` where there is something: of two that call at once one succeeds.
   func mark(_ name: Bytes) throws(StoreError)
@@ -156,8 +154,7 @@ public protocol StoreFolder: AnyObject, Sendable {
   func markLockedAndList(
     _ name: Bytes
   ) throws(StoreError) -> (state: StoreLockState, lock: any StoreLock, items: [StoreItem])
-  /// Locks a file that is there for the sole use of one, or for several; nil: the folder. Gives no lock where it is not
-  /// taken.
+  /// Locks an existing file, or the folder (nil), for one or for several. Gives no lock where another has it.
   func lock(_ name: Bytes?, exclusive: Bool) -> (state: StoreLockState, lock: (any StoreLock)?)
 
   /// Gives a file another name. Throws `exists` where something has it. Without `traits.renames` for small files only, and
@@ -169,8 +166,7 @@ public protocol StoreFolder: AnyObject, Sendable {
   func patch(_ name: Bytes, at offset: Int64, _ bytes: Bytes) throws(StoreError)
   /// Sets the permissions of a file, where the store has such.
   func setMode(_ name: Bytes, _ mode: UInt16) throws(StoreError)
-  /// Lets nobody but its owner into the folder, where others may enter, it is the user's own and `isAllOurs` says that it
-  /// holds nothing else.
+  /// Closes the folder to all but its owner, if this user owns it and `isAllOurs` says that nothing else lies in it.
   func closeToOthers(where isAllOurs: () -> Bool)
   /// Gives a file, or the folder itself (nil), the permissions and the group of `access`; gives the permissions before and
   /// after, nil where there are none.

@@ -55,8 +55,8 @@ final class RememberedFileKeys: Sendable {
   }
 
   func forget(_ name: Bytes) {
-    let isNews = known.look { $0.removeValue(forKey: name) != nil }
-    if isNews { try? write() }
+    let wasKnown = known.look { $0.removeValue(forKey: name) != nil }
+    if wasKnown { try? write() }
   }
 
   /// A file got another name. One that has its final name is complete.

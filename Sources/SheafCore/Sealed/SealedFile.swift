@@ -26,7 +26,8 @@ final class SealedFile: StoredFile {
   func dropCache() { file.dropCache() }
 
   func read(into buffer: UnsafeMutableRawPointer, count: Int, at offset: Int64) throws(StoreError) -> Int {
-    // Reading behind the end would look whether it is the one that was written, which digests and indexes tell.
+    // `AgeReader` checks the last chunk when it is asked for more than there is. That costs a read, and digests and indexes
+    // tell it already.
     let left = Int(clamping: reader.size - offset)
     guard left > 0 else { return 0 }
     return try reader.read(into: buffer, count: min(count, left), at: offset)
@@ -42,7 +43,7 @@ final class SealedOutput: StoreOutput {
   /// Of the file, and of its contents.
   private var stored: Int64 = 0
   private var size: Int64 = 0
-  /// What was tried to be written is not known to be there: nothing more can be.
+  /// The first failed write: what it left in the file is not known, so nothing more is written.
   private var broken: StoreError?
 
   /// `finished` is told of the file when it is complete.

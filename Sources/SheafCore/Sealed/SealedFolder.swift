@@ -19,7 +19,7 @@ final class SealedFolder: StoreFolder {
     var form: SealedForm?
   }
 
-  /// `remembered`: of files that an interrupted run wrote for a key that is not here; nil: it is here.
+  /// `remembered`: file keys of what an interrupted run wrote; nil: none are kept. Not used where the key opens contents.
   init(_ inner: CachedFolder, _ key: StoreKey, _ remembered: RememberedFileKeys?) {
     self.inner = inner
     self.key = key
@@ -49,7 +49,7 @@ final class SealedFolder: StoreFolder {
   /// As those see it who use this folder; nil: it is not for them.
   private func outer(_ name: Bytes) -> Bytes? {
     if let plain = SealedName.plain(name) { return plain }
-    guard SealedName.isSealed(name), let (set, _) = SetName.parse(name) else { return name }
+    guard SealedName.isEncrypted(name), let (set, _) = SetName.parse(name) else { return name }
     if let until = key.plainUntil, set.time <= until { return name }
     ignored.look { _ = $0.insert(name) }
     return nil
@@ -63,7 +63,7 @@ final class SealedFolder: StoreFolder {
       if let plain = SealedName.plain(name), sealed.insert(plain).inserted { result.append(plain) }
     }
     for name in names where SealedName.plain(name) == nil {
-      // Also one that an encrypted one stands for is noted.
+      // Asked for every plain file, so that one beside its encrypted twin is noted as ignored, too.
       if let name = outer(name), !sealed.contains(name) { result.append(name) }
     }
     return result.sorted { $0.lexicographicallyPrecedes($1) }
@@ -81,7 +81,7 @@ final class SealedFolder: StoreFolder {
   }
 
   func item(_ name: Bytes) throws(StoreError) -> StoreItem? {
-    if SealedName.isSealed(name), let item = try inner.item(SealedName.sealed(name)) {
+    if SealedName.isEncrypted(name), let item = try inner.item(SealedName.sealed(name)) {
       return StoreItem(name: name, kind: item.kind, size: item.size, modified: item.modified)
     }
     guard outer(name) != nil else { return nil }
@@ -90,7 +90,7 @@ final class SealedFolder: StoreFolder {
 
   /// Does something with a file under the name it has in the store.
   private func reach<R>(_ name: Bytes, _ body: (Bytes) throws(StoreError) -> R) throws(StoreError) -> R {
-    guard SealedName.isSealed(name) else { return try body(name) }
+    guard SealedName.isEncrypted(name) else { return try body(name) }
     do throws(StoreError) { return try body(SealedName.sealed(name)) } catch {
       guard error.kind == .missing, outer(name) != nil else { throw error }
       return try body(name)
@@ -156,8 +156,8 @@ final class SealedFolder: StoreFolder {
 
   func dropUnfinished() { inner.dropUnfinished() }
 
-  /// A volume has all that it is to have, so that nobody goes on with it.
-  func isComplete(_ name: Bytes) { remembered?.forget(name) }
+  /// Told that a volume is complete: nobody goes on with it, so its file key is forgotten.
+  func noteComplete(_ name: Bytes) { remembered?.forget(name) }
 
   private func sealing(_ name: Bytes, _ file: any StoreOutput) throws(StoreError) -> any StoreOutput {
     let recipient = SealedName.isArchive(name) ? key.contentsRecipient : key.lists.recipient
@@ -195,7 +195,7 @@ final class SealedFolder: StoreFolder {
 
   /// Writes the beginning of a file anew, with another file key.
   private func rewrite(_ name: Bytes, _ reader: AgeReader, to size: Int64) throws(StoreError) {
-    // What does not rename shows the new one when it is whole.
+    // A store that does not rename shows the new file only when it is whole, so it may have the same name.
     let again = traits.renames ? name + Bytes(".again") + NewStoredFile.partialSuffix : name
     let output = try begin(again)
     let buffer = Buffer(capacity: 1 << 20)
@@ -243,7 +243,7 @@ final class SealedFolder: StoreFolder {
   }
   func closeToOthers(where isAllOurs: () -> Bool) { inner.closeToOthers(where: isAllOurs) }
   func mendAccess(of name: Bytes?, isProgram: Bool) -> (before: UInt16, after: UInt16)? {
-    guard let name, SealedName.isSealed(name) else { return inner.mendAccess(of: name, isProgram: isProgram) }
+    guard let name, SealedName.isEncrypted(name) else { return inner.mendAccess(of: name, isProgram: isProgram) }
     return inner.mendAccess(of: SealedName.sealed(name), isProgram: isProgram)
       ?? inner.mendAccess(of: name, isProgram: isProgram)
   }

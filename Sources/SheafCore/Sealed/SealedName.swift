@@ -7,7 +7,7 @@ enum SealedName {
   static let suffix = Bytes(".age")
 
   /// Whether a file of this name holds something, so that it is encrypted. Marks and locks are empty.
-  static func isSealed(_ name: Bytes) -> Bool {
+  static func isEncrypted(_ name: Bytes) -> Bool {
     !LockHolder.isLock(name) && !name.hasSuffix(".protected") && !name.hasSuffix(".dropped")
   }
 

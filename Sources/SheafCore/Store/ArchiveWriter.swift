@@ -48,7 +48,7 @@ final class ArchiveWriter {
   private static let manyVolumes = 99_999
 
   private func finish(_ file: NewStoredFile) throws(StoreError) {
-    guard !file.isSealed else { return }
+    guard !file.isFinished else { return }
     try beforeVolume?()
     try file.finish()
   }
@@ -75,7 +75,7 @@ final class ArchiveWriter {
   @discardableResult
   func append(_ member: UnsafeRawBufferPointer, tarBytes: Int) throws(StoreError) -> Int {
     let isFull = limits.volume.map { files[last].size > 0 && files[last].size + Int64(member.count) > $0 } ?? false
-    if isFull || files[last].file.isSealed { try beginVolume() }
+    if isFull || files[last].file.isFinished { try beginVolume() }
     try checkSpace(member.count)
     do throws(StoreError) { try files[last].file.append(member) } catch {
       // The file system takes no larger file, which some tell only so.
@@ -129,7 +129,7 @@ final class ArchiveWriter {
     if mark.size == 0 {
       files[last].file.discard()
       files[last].file = newVolume(files.count)
-    } else if files[last].file.isSealed {
+    } else if files[last].file.isFinished {
       files[last].file = try NewStoredFile(continuing: files[last].file.partial, from: mark.size, in: folder)
     } else {
       try cut(to: mark.size)
@@ -150,7 +150,7 @@ final class ArchiveWriter {
   }
 
   /// Makes durable what was written so far.
-  func sync() throws(StoreError) { if !files[last].file.isSealed { try files[last].file.sync() } }
+  func sync() throws(StoreError) { if !files[last].file.isFinished { try files[last].file.sync() } }
 
   /// Ends the last volume as it is.
   func end() throws(StoreError) { if files[last].size > 0 { try finish(files[last].file) } }
@@ -187,7 +187,7 @@ final class ArchiveWriter {
   func publish() throws(StoreError) {
     for (index, (file, _)) in files.enumerated() {
       try file.publish(as: Bytes(finalName(index).utf8))
-      folder.sealed?.isComplete(Bytes(finalName(index).utf8))
+      folder.sealed?.noteComplete(Bytes(finalName(index).utf8))
     }
   }
 

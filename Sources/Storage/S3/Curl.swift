@@ -164,7 +164,7 @@ final class Curl: @unchecked Sendable {
     for (option, function) in functions { sheaf_curl_set_pointer(setOption, handle, option, function) }
   }
 
-  /// Without a capital in front, but of what is written so.
+  /// With a small first letter, but for words in capitals such as SSL.
   private static func plain(_ words: String) -> String {
     guard let first = words.first, words.dropFirst().first?.isLowercase == true else { return words }
     return first.lowercased() + words.dropFirst()

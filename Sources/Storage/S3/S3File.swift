@@ -59,7 +59,7 @@ final class S3File: StoredFile {
     }
   }
 
-  /// What was read ahead is given away once, and the server has no cheaper way to be asked again.
+  /// Forgets what was read ahead. Nothing else is kept on this machine.
   func dropCache() { server.ahead.drop(self) }
 }
 

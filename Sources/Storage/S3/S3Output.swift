@@ -10,8 +10,8 @@ final class S3Output: StoreOutput {
   /// Nothing may have its name yet.
   private let isNew: Bool
   private let whenFinished: () -> Void
-  /// By which it is known again.
-  private let mark = Host.random(12).hex
+  /// Sent along with the object: by it the object is known again as this one's.
+  private let token = Host.random(12).hex
   private var waiting = Bytes()
   /// Bytes that were sent before those that wait.
   private var sent: Int64 = 0
@@ -65,7 +65,7 @@ final class S3Output: StoreOutput {
   private func begunUpload() throws(StoreError) -> Bytes {
     if let upload { return upload }
     var start = request("POST", [("uploads", [])])
-    start.headers = [(S3Folder.markHeader, mark)]
+    start.headers = [(S3Folder.markHeader, token)]
     do throws(S3Failure) {
       guard let id = try S3Element(document: server.send(start).body)?.text(of: "UploadId"), !id.isEmpty else {
         throw .lost("the server's answer cannot be read")
@@ -104,7 +104,7 @@ final class S3Output: StoreOutput {
 
   func finish() throws(StoreError) {
     if upload == nil {
-      do throws(S3Failure) { try server.put(waiting, key: key, mark: mark, isNew: isNew) } catch {
+      do throws(S3Failure) { try server.put(waiting, key: key, mark: token, isNew: isNew) } catch {
         throw error.error("write", path, server)
       }
     } else {
@@ -135,7 +135,7 @@ final class S3Output: StoreOutput {
         }
       } catch {
         // Carried out before an answer was lost: then the object is there, and the upload is gone.
-        guard case .refused(_, _, _, true) = error, try server.hasObject(key, mark: mark, size: sent) else {
+        guard case .refused(_, _, _, true) = error, try server.hasObject(key, mark: token, size: sent) else {
           throw error
         }
       }

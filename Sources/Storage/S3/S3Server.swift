@@ -31,7 +31,7 @@ package final class S3Server: Sendable {
   private let endpoint: S3Endpoint
   private let credentials: Monitor<S3Credentials?>
   private let isKnown = Monitor(false)
-  /// Whether the server is known to pass over, or to refuse, the condition that a name is new.
+  /// False once the server has refused the condition that a name is new (status 501): then the name is looked for first.
   let takesConditions = Monitor(true)
   private let ended = Monitor<StoreError?>(nil)
   let ahead = S3ReadAhead()

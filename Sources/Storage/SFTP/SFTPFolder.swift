@@ -8,7 +8,7 @@ public final class SFTPFolder: StoreFolder {
   public let path: Bytes
   public let traits: StoreTraits
 
-  /// Whether it is still to be seen that the folder itself is there, once something in it is missing.
+  /// The folder itself may be missing: looked at once, when something in it is.
   private let isUnsure: Monitor<Bool>
 
   /// `command`: what speaks SFTP on its standard input and output. `place`: the folder on the server. `path`: as the user

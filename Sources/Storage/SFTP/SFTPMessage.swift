@@ -16,7 +16,6 @@ enum SFTPType: UInt8 {
   case readFolder = 12
   case remove = 13
   case makeFolder = 14
-  case realPath = 16
   case stat = 17
   case rename = 18
   case status = 101
