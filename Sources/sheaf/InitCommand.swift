@@ -39,7 +39,7 @@ struct InitCommand: ParsableCommand {
       ?? Store.create(
         place, by: store.remote.access, label: label?.bytes ?? [], now: .now(),
         keys: encrypt ? store.keys.keys() : nil)
-    if let secret { try made.lockKey(as: Bytes("passphrase"), for: Passphrase(secret)) }
+    if let secret { try made.addKeyCopy(as: Bytes("passphrase"), for: Passphrase(secret)) }
     if output.json {
       var json = JSON("summary")
       json.add("store", path)

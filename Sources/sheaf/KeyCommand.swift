@@ -54,7 +54,7 @@ struct KeyListCommand: ParsableCommand {
       throw Failure(.usage, "the store at \(Show.path(opened.path)) is not encrypted: it has no key")
     }
     let own = opened.keyFile(try store.keys.keys())
-    let locked = try opened.lockedKeys()
+    let locked = try opened.keyCopies()
     if output.json {
       for copy in locked {
         var json = JSON("copy")
@@ -105,9 +105,9 @@ struct KeyLockCommand: ParsableCommand {
       guard let recipient = X25519Recipient(to.bytes) else {
         throw Failure(.usage, "'\(Show.path(to.bytes))' is no age recipient", hint: "it begins with age1")
       }
-      try opened.lockKey(as: name, for: recipient)
+      try opened.addKeyCopy(as: name, for: recipient)
     } else {
-      try opened.lockKey(as: name, for: Passphrase(store.keys.newPassphrase()))
+      try opened.addKeyCopy(as: name, for: Passphrase(store.keys.newPassphrase()))
     }
     if !output.quiet { Console.shared.print("a locked copy of the key is on the store: keys/\(Show.path(name)).age") }
   }
@@ -126,7 +126,7 @@ struct KeyRemoveCommand: ParsableCommand {
 
   func run() throws {
     let opened = try store.openWithKeyFile()
-    try opened.removeLockedKey(name.bytes)
+    try opened.removeKeyCopy(name.bytes)
     guard !output.quiet else { return }
     Console.shared.print("removed keys/\(Show.path(name.bytes)).age")
     Console.shared.note("whoever has copied it and knows what opens it still has the key")
