@@ -12,7 +12,7 @@ final class Shortfalls: Sendable {
 
 struct MetadataPlacer: Sendable {
   let owners: Owners
-  /// What is there already may be replaced, and so may hand down what the entries do not have.
+  /// Something may be there already, with attributes of its own.
   let replaces: Bool
   /// The target hands down access lists that the entries do not have.
   let inheritsACLs: Bool
@@ -41,10 +41,10 @@ struct MetadataPlacer: Sendable {
         }
       }
     } else if inheritsACLs || replaces {
-      // As may the folder have that it is made in.
+      // It may have inherited them from a folder that was there already.
       for name in Self.accessLists { try? file.removeAttribute(name) }
     }
-    try attend(
+    try apply(
       entry, in: target, { () throws(SystemError) in try file.status() },
       owner: { (uid, gid) throws(SystemError) in try file.setOwner(uid: uid, gid: gid) },
       mode: { (mode) throws(SystemError) in try file.setMode(mode) },
@@ -60,7 +60,7 @@ struct MetadataPlacer: Sendable {
         if !error.hasNoAttribute { shortfalls.add("attribute") }
       }
     }
-    try attend(
+    try apply(
       entry, in: target, { () throws(SystemError) in try directory.status(of: name) },
       owner: { (uid, gid) throws(SystemError) in try directory.setOwner(name, uid: uid, gid: gid) },
       mode: { (mode) throws(SystemError) in if entry.kind != .symlink { try directory.setMode(name, mode) } },
@@ -70,7 +70,7 @@ struct MetadataPlacer: Sendable {
 
   /// Owner first, since changing it takes setuid and capabilities away; attributes while the owner may still write; the
   /// mode before the ACL, whose mask it is.
-  private func attend(
+  private func apply(
     _ entry: Entry, in target: TargetDirectory, _ status: () throws(SystemError) -> Status,
     owner: (UInt32, UInt32) throws(SystemError) -> Void, mode: (UInt16) throws(SystemError) -> Void,
     attribute: (Attribute) throws(SystemError) -> Void

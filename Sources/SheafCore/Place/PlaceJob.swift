@@ -8,7 +8,7 @@ final class PlaceJob: @unchecked Sendable {
     var entry: Entry
     var name: Bytes
     var directory: TargetDirectory
-    /// Whether a damaged member was met, and where, is told by the worker.
+    /// The entry's number in the order of the tree. What is put off until then waits for it.
     var sequence: Int
   }
   let archive: ArchiveReader
@@ -94,7 +94,7 @@ final class Unpacker {
       if entry.links > 1, let path = options.stripped(entry.path) { links.wrote(path, entry.digest) }
     } catch {
       if let failure {
-        if failure.kind == .failed { placer.lookAfter(file.directory) }
+        if failure.kind == .failed { placer.refusesWrites(file.directory) }
         throw failure
       }
       throw Failure(.failed, placer.reason(error, file.name, in: file.directory))

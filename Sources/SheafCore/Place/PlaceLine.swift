@@ -10,9 +10,8 @@ final class PlaceLine: Placing {
   /// What the target itself is to be like, where that is known.
   var top: Entry?
   private let options: RestoreOptions
-  /// Below these, what is not in the point goes where that is asked for.
+  /// What was asked for, as paths of the point. With `--delete`, what lies below them and is not in the point is removed.
   private let roots: [Bytes]
-  /// The store's and the target's.
   /// What the store or the target's drive ended with.
   private let ended: @Sendable () -> StoreError?
   private let placer: Placer
@@ -20,7 +19,7 @@ final class PlaceLine: Placing {
   private let reporter: any Reporter
   private let progress: Progress
   private let counted = Shortfalls()
-  private let pruner: Pruner
+  private let cleaner: TargetCleaner
   private let links: HardLinks
   private let opened: OpenedDirectories
   /// One directory of each file system that is written to.
@@ -33,9 +32,9 @@ final class PlaceLine: Placing {
   private var directory: (path: Bytes, target: TargetDirectory, root: Bytes?)?
   /// Names of the directory at hand that belong there, for `--delete`.
   private var names: Set<Bytes> = []
-  /// Names of directories still to come that stay whatever happens.
+  /// For directories still to come: names in them that are not deleted.
   private var spared: [Bytes: Set<Bytes>] = [:]
-  /// Directories of which the point does not know what is in them, none in another: nothing is deleted there.
+  /// Directories of which the point does not know what is in them, none of them inside another: nothing is deleted there.
   private var unlisted: [Bytes] = []
   /// Directories made whose metadata is still to come and whose names have not come yet, as called in the target.
   private var waiting: [Bytes: Entry?] = [:]
@@ -45,7 +44,7 @@ final class PlaceLine: Placing {
   private enum Later {
     case hardLink(Entry, name: Bytes, directory: TargetDirectory)
     case directory(Entry, target: Bytes)
-    case prune(target: Bytes, keeping: Set<Bytes>, root: Bytes)
+    case deleteOthers(target: Bytes, keeping: Set<Bytes>, root: Bytes)
     /// A directory that was opened up and gets no other mode.
     case putBack(target: Bytes)
   }
@@ -62,9 +61,9 @@ final class PlaceLine: Placing {
   private let queue: BoundedQueue<PlaceJob>
   private var threads: [Thread] = []
 
-  /// Directories that could not be made, as called in the target: what is below them has no place. `isTold`: that has
+  /// Directories that could not be made, as called in the target: what is below them has no place. `isReported`: that has
   /// been said of all that is below them.
-  private var blocked: [(path: Bytes, isTold: Bool)] = []
+  private var blocked: [(path: Bytes, isReported: Bool)] = []
   /// Kinds of which the target's file system has none, and how many entries that cost.
   private var unheld: [FileKind: Int] = [:]
   /// Entries that could not be restored.
@@ -92,7 +91,7 @@ final class PlaceLine: Placing {
     placer = Placer(
       overwrite: options.overwrite, removal: removal, owners: options.owners, inheritsACLs: inherits,
       shortfalls: counted)
-    pruner = Pruner(target, removal, reporter)
+    cleaner = TargetCleaner(target, removal, reporter)
     links = HardLinks(target, placer, progress)
     opened = OpenedDirectories(target)
     isAlone = target.lockWhole(exclusive: true) != .heldByOther
@@ -160,7 +159,7 @@ final class PlaceLine: Placing {
     try drain(force: false)
   }
 
-  /// Everything but files, directories and hard links that can be.
+  /// Places a symbolic link, a FIFO or a device, also as a copy where the target has no hard links to it.
   private func placeOther(_ entry: Entry, _ name: Bytes, _ directory: TargetDirectory) {
     do throws(SystemError) {
       guard try placer.mayPlace(entry, name, in: directory) else { return kept.add(entry) }
@@ -229,8 +228,8 @@ final class PlaceLine: Placing {
   }
 
   static func refusal(of kind: FileKind) -> String {
-    "it is \(kind == .symlink ? "a symbolic link" : "no folder") in the target, and what only leads to what is "
-      + "restored is not replaced: nothing below it is restored (restore it elsewhere with --to)"
+    "it is \(kind == .symlink ? "a symbolic link" : "no folder") in the target, which is not replaced by a folder that "
+      + "only leads to restored files: nothing below it is restored (restore it elsewhere with --to)"
   }
 
   /// Goes to a directory, leaving those that are complete. nil where the entry has no place: that has been told then.
@@ -238,7 +237,7 @@ final class PlaceLine: Placing {
     if let directory, directory.path == path { return directory.target }
     leave(until: path)
     if let place = blocked.first(where: { path.isAtOrBelow($0.path) }) {
-      if place.isTold { missed.add(entry) } else { miss(entry, "the folder it belongs in could not be restored") }
+      if place.isReported { missed.add(entry) } else { miss(entry, "the folder it belongs in could not be restored") }
       return nil
     }
     let target: TargetDirectory
@@ -264,16 +263,16 @@ final class PlaceLine: Placing {
     }
   }
 
-  private func postponePrune(_ path: Bytes, keeping names: Set<Bytes>, below root: Bytes) {
+  private func postponeDeletion(_ path: Bytes, keeping names: Set<Bytes>, below root: Bytes) {
     let kept = names.union(spared.removeValue(forKey: path) ?? [])
     if !unlisted.contains(where: { path.isAtOrBelow($0) }) {
-      postpone(.prune(target: path, keeping: kept, root: root))
+      postpone(.deleteOthers(target: path, keeping: kept, root: root))
     }
   }
 
   /// Directories that are not above the next one are complete, each after those in it.
   private func leave(until next: Bytes?) {
-    if let directory, let root = directory.root { postponePrune(directory.path, keeping: names, below: root) }
+    if let directory, let root = directory.root { postponeDeletion(directory.path, keeping: names, below: root) }
     directory = nil
     names = []
     while let last = open.last, next.map({ !$0.isAtOrBelow(last.path) }) ?? true {
@@ -281,7 +280,7 @@ final class PlaceLine: Placing {
       for child in last.children {
         guard let found = waiting.removeValue(forKey: child) else { continue }
         // Nothing came for it: it is empty.
-        if let root = root(of: child) { postponePrune(child, keeping: [], below: root) }
+        if let root = root(of: child) { postponeDeletion(child, keeping: [], below: root) }
         complete(found, child)
       }
       complete(last.entry, last.path)
@@ -298,7 +297,7 @@ final class PlaceLine: Placing {
 
   // MARK: - Files
 
-  /// `isCopy`: its bytes were written once already, and not for another file's sake.
+  /// `isCopy`: a hard link that the target cannot have. Its extents were counted with its first name.
   private func addFile(
     _ entry: Entry, _ name: Bytes, _ directory: TargetDirectory, _ sequence: Int, isCopy: Bool = false
   ) {
@@ -375,7 +374,7 @@ final class PlaceLine: Placing {
   private func perform(_ what: Later, _ sequence: Int) {
     switch what {
     case .hardLink(let entry, let name, let directory): placeHardLink(entry, name, directory, sequence)
-    case .prune(let path, let names, let root): pruner.prune(path, keeping: names, below: root)
+    case .deleteOthers(let path, let names, let root): cleaner.clean(path, keeping: names, below: root)
     case .putBack(let path): opened.putBack(path)
     case .directory(let entry, let path):
       do throws(SystemError) {
@@ -466,7 +465,7 @@ final class PlaceLine: Placing {
     summary.kept = keptFiles
     summary.directories = directories
     summary.bytes = bytes - missedBytes - keptBytes
-    summary.deleted = pruner.deleted
+    summary.deleted = cleaner.deleted
     summary.unseen = unseen
     summary.shortfalls = counted.all
     summary.isDamaged = isDamaged.look { $0 }

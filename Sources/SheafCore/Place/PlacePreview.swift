@@ -25,7 +25,7 @@ final class PlacePreview: Placing {
   private let roots: [Bytes]
   private let reporter: any Reporter
   private let placer: Placer
-  private let pruner: Pruner?
+  private let cleaner: TargetCleaner?
   private var total: RestoreSummary
   private var need: RoomNeed
 
@@ -51,7 +51,7 @@ final class PlacePreview: Placing {
     total = RestoreSummary(set: set)
     let removal = Removal(store: store, sparing: sparing, isDryRun: true)
     placer = Placer(overwrite: options.overwrite, removal: removal)
-    pruner = target.map { Pruner($0, removal, reporter) }
+    cleaner = target.map { TargetCleaner($0, removal, reporter) }
     need = RoomNeed((target ?? above).fileSystem())
   }
 
@@ -133,11 +133,11 @@ final class PlacePreview: Placing {
 
   private func tellDeleted(_ path: Bytes, keeping names: Set<Bytes>) {
     let kept = names.union(spared.removeValue(forKey: path) ?? [])
-    guard options.deletes, let pruner, let root = roots.first(where: { path.isAtOrBelow($0) }),
+    guard options.deletes, let cleaner, let root = roots.first(where: { path.isAtOrBelow($0) }),
       !unlisted.contains(where: { path.isAtOrBelow($0) }),
       (try? target?.openBeneath(path, [.pathOnly, .directory, .noFollow])) != nil
     else { return }
-    pruner.prune(path, keeping: kept, below: root)
+    cleaner.clean(path, keeping: kept, below: root)
   }
 
   func finish() {
@@ -148,11 +148,11 @@ final class PlacePreview: Placing {
   func abandon() {}
 
   /// What is missing, in words; nil where it fits.
-  var shortage: String? { need.shortage(freed: pruner?.freed ?? [:]) }
+  var shortage: String? { need.shortage(freed: cleaner?.freed ?? [:]) }
 
   func summary(_ set: SetName) -> RestoreSummary {
     var summary = total
-    summary.deleted = pruner?.deleted ?? 0
+    summary.deleted = cleaner?.deleted ?? 0
     summary.needed = need.bytes
     return summary
   }

@@ -60,9 +60,9 @@ struct Placer: Sendable {
     throw SystemError.unfit("open", directory.descriptor.path.joined(name))
   }
 
-  /// Whether nothing can be written any more: where the medium is why, that is the end of the target's drive.
+  /// Tries to write to the directory. True: nothing can be written; where the drive is why, nothing more is tried.
   @discardableResult
-  func lookAfter(_ directory: TargetDirectory) -> Bool {
+  func refusesWrites(_ directory: TargetDirectory) -> Bool {
     guard let refusal = directory.refusal() else { return false }
     if refusal.isDriveFailure { directory.descriptor.drive?.end(refusal) }
     return true
@@ -79,7 +79,7 @@ struct Placer: Sendable {
     guard error.isDriveFailure || error.isMissing || error.isUnsupported || error.isForbidden || error.isNoName else {
       return error.asProblem
     }
-    if lookAfter(directory) { return error.asProblem }
+    if refusesWrites(directory) { return error.asProblem }
     // Others can be made here, so it is the name.
     let isNaming = ["open", "make", "make directory", "rename", "rename to"].contains(error.operation)
     return directory.isForeign && isNaming ? "the target's file system cannot hold this name" : error.asProblem
@@ -121,7 +121,7 @@ struct Placer: Sendable {
           }
           return try file.close()
         } catch {
-          // Where that is not allowed, it may be the other way.
+          // Where linking is not allowed, a file under a temporary name may go.
           guard isLinking, !error.isExisting, !error.isFull else { throw error }
         }
       }

@@ -32,7 +32,7 @@ struct Removal: Sendable {
       let listed = try directory.sortedNames()
       // What the file system takes for something of the point is in its place, and stays.
       let alike = Set(names.subtracting(listed).filter { (try? directory.status(of: $0)) != nil }.map(Names.folded))
-      let kept = sparing.keptAlone(of: listed, in: directory)
+      let kept = sparing.savedAlone(of: listed, in: directory)
       for name in listed where !names.contains(name) && (alike.isEmpty || !alike.contains(Names.folded(name))) {
         if let kept, !kept.contains(name) { continue }
         _ = remove(name, path, in: directory, on: mount, telling: listener)
@@ -85,7 +85,7 @@ struct Removal: Sendable {
     if !isDryRun, OpenedDirectories.isNeeded(for: status) { try parent.setMode(name, status.mode | 0o700) }
     let directory = try parent.open(name, [.read, .directory, .noFollow])
     let listed = try directory.sortedNames()
-    let kept = sparing.keptAlone(of: listed, in: directory)
+    let kept = sparing.savedAlone(of: listed, in: directory)
     var isEmpty = true
     for child in listed {
       if let kept, !kept.contains(child) {
@@ -102,11 +102,12 @@ struct Removal: Sendable {
   /// nothing.
   func replace(_ name: Bytes, in directory: Descriptor) throws(SystemError) {
     let mount = try directory.mount()
-    try look(name, in: directory, on: mount, isRemoving: false)
-    try look(name, in: directory, on: mount, isRemoving: true)
+    try walk(name, in: directory, on: mount, isRemoving: false)
+    try walk(name, in: directory, on: mount, isRemoving: true)
   }
 
-  private func look(
+  /// Goes through what is to be replaced: first to see whether anything must stay, then to remove it.
+  private func walk(
     _ name: Bytes, in parent: Descriptor, on mount: Mount, isRemoving: Bool
   ) throws(SystemError) {
     let status = try parent.status(of: name)
@@ -122,7 +123,7 @@ struct Removal: Sendable {
     }
     if isRemoving, OpenedDirectories.isNeeded(for: status) { try parent.setMode(name, status.mode | 0o700) }
     guard let directory = try open(name, in: parent, isNeeded: isRemoving) else { return }
-    for child in try directory.sortedNames() { try look(child, in: directory, on: mount, isRemoving: isRemoving) }
+    for child in try directory.sortedNames() { try walk(child, in: directory, on: mount, isRemoving: isRemoving) }
     if isRemoving { try parent.removeDirectory(name) }
   }
 

@@ -52,28 +52,28 @@ struct RestoreRules: Sendable {
 /// Hands on what is to be restored, in the order of the tree.
 final class RestoreFilter {
   private let rules: RestoreRules
-  private let line: any Placing
+  private let next: any Placing
   private let isIdle: Bool
   /// The directory at hand, and whether it is left out, or taken, with all in it.
   private var directory: (path: Bytes, isExcluded: Bool, isIncluded: Bool)?
-  /// Directories that are not included, though something in them may be: the innermost last, those at hand and above; and
-  /// those whose names come later, the next one last.
+  /// Directories at hand and above that are not included, outermost first: made if something in them is.
   private var above: [Entry] = []
+  /// Such directories whose names are still to come, the next one last.
   private var waiting: [Entry] = []
   private var children: [Entry] = []
 
-  init(_ rules: RestoreRules, _ line: any Placing) {
+  init(_ rules: RestoreRules, _ next: any Placing) {
     self.rules = rules
-    self.line = line
+    self.next = next
     isIdle = rules.exclude.isEmpty && rules.include.isEmpty && rules.owners.isEmpty
   }
 
-  func add(above entry: Entry) throws(Failure) { try line.add(above: entry) }
+  func add(above entry: Entry) throws(Failure) { try next.add(above: entry) }
 
-  func spare(_ path: Bytes) { line.spare(path) }
+  func spare(_ path: Bytes) { next.spare(path) }
 
   func add(_ entry: Entry, isUnseen: Bool) throws(Failure) {
-    if isIdle { return try line.add(entry, isUnseen: isUnseen) }
+    if isIdle { return try next.add(entry, isUnseen: isUnseen) }
     let (parent, name) = entry.path.splitAtName
     if directory?.path != parent { enter(parent) }
     guard let here = directory else { return }
@@ -83,10 +83,10 @@ final class RestoreFilter {
       if here.isExcluded || isBelowRoot(parent) && matches(rules.exclude, parent, name, isDirectory) { return }
     }
     if isRoot || rules.include.isEmpty || here.isIncluded || matches(rules.include, parent, name, isDirectory) {
-      for directory in above { try line.add(above: directory) }
+      for directory in above { try next.add(above: directory) }
       above.removeAll()
       rules.owners.note(entry)
-      return try line.add(entry, isUnseen: isUnseen)
+      return try next.add(entry, isUnseen: isUnseen)
     }
     if isDirectory { children.append(entry) }
   }

@@ -34,8 +34,9 @@ struct SparingRules: Sendable {
     }
   }
 
-  /// The names that may go where a marker says that the rest of the directory was left out; nil where none does.
-  func keptAlone(of names: [Bytes], in directory: Descriptor) -> [Bytes]? {
+  /// Where a marker made the run leave a directory out but for a few names: those names. Only they may be deleted there.
+  /// nil: there is no such marker.
+  func savedAlone(of names: [Bytes], in directory: Descriptor) -> [Bytes]? {
     guard leftOut.hasMarkers else { return nil }
     let list = NameList(names)
     return list.bytes.withUnsafeBufferPointer { bytes in
