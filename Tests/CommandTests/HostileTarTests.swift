@@ -115,26 +115,28 @@ struct TarLie: Sendable, CustomTestStringConvertible {
   ]
 
   private static func told(_ what: String, _ change: @escaping @Sendable (inout ForgedLine) -> Void) -> TarLie {
-    TarLie("another \(what)", says: "box/file: archive and manifest tell of another \(what)") { change(&$0.lines[1]) }
+    TarLie("another \(what)", says: "box/file: archive and manifest do not agree on its \(what)") {
+      change(&$0.lines[1])
+    }
   }
 
   private static let comparisons: [TarLie] = [
     told("mode") { $0.mode = "0600" }, told("owner") { $0.gid = "77" }, told("time") { $0.time = "1.500000000" },
     told("attributes") { $0.tags = "x:user.a:AAAA," },
-    TarLie("another size", says: "box/file: archive and manifest tell of another size") { set in
+    TarLie("another size", says: "box/file: archive and manifest do not agree on its size") { set in
       set.lines[1].size = "7"
       set.lines[1].extents = [Raw(Bytes(set.lines[1].extents[0].bytes.dropLast()) + Bytes("7"))]
     },
-    TarLie("another type", says: "box/x: archive and manifest tell of another type") { set in
+    TarLie("another type", says: "box/x: archive and manifest do not agree on its type") { set in
       set.fifo("box/x") { ($0.type, $0.more) = ("link", " link=y") }
     },
-    TarLie("another link", says: "box/x: archive and manifest tell of another link") { set in
+    TarLie("another link", says: "box/x: archive and manifest do not agree on its link target") { set in
       set.symlink("box/x", "y") { $0.more = " link=z" }
     },
-    TarLie("another device", says: "box/x: archive and manifest tell of another device") { set in
+    TarLie("another device", says: "box/x: archive and manifest do not agree on its device") { set in
       set.device("box/x", 1, 3) { $0.more = " device=native,1,5" }
     },
-    TarLie("a folder's mode", says: "box: archive and manifest tell of another mode") { $0.lines[0].mode = "0700" },
+    TarLie("a folder's mode", says: "box: archive and manifest do not agree on its mode") { $0.lines[0].mode = "0700" },
     TarLie("other contents", says: "box/x: its contents are not what was saved") { set in
       set.file("box/x") { $0.digest = Raw(Checksums.sha256(Bytes("else"))) }
     },
@@ -183,7 +185,7 @@ struct TarLie: Sendable, CustomTestStringConvertible {
       member.firstHeader = 1024
       set.add(member)
     },
-    TarLie("no end", says: "has no end", ends: false) { _ in },
+    TarLie("no end", says: "its end is missing", ends: false) { _ in },
     TarLie("another set's archive", says: "belongs to another set than its manifest") { $0.head.append("comment: x") },
     TarLie("another digest of the volume", says: "its digest is not what its manifest says") { set in
       set.volumes = ["\(set.name).tar.gz \(set.archive.count + endLength) \(String(repeating: "0", count: 64))"]

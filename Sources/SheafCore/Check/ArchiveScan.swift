@@ -18,14 +18,13 @@ final class ArchiveScan {
   private(set) var tarBytes: Int64 = 0
   private(set) var sawEnd = false
 
-  private var head: Bytes?
   /// A file that goes on in the members that follow.
   private var long: (entry: Entry, hash: LogicalHash)?
   private let scratch = Buffer()
 
   /// The last path that the run reached, where it was interrupted.
   private(set) var incompleteAfter: Bytes?
-  /// Directories that a run which was taken over had not told whole, as whoever took it over says.
+  /// Directories that an interrupted run had not listed to the end, as the run that took it over notes.
   private(set) var untold: Set<Bytes> = []
 
   init(_ id: SetID, to sorter: LineSorter, progress: Progress, report: @escaping (Bytes?, String) -> Void) {
@@ -133,7 +132,8 @@ final class ArchiveScan {
 }
 
 extension Entry {
-  /// What a tar header tells; nil where its name is none or its size more than any may have. The source's inode and change time are not to be had.
+  /// What a tar header tells: all but inode and change time. nil: its path is not plain, or its size, holes or attributes
+  /// are beyond what an entry may have.
   init?(_ header: TarHeader) {
     var path = header.path
     if header.type == .directory, path.last == 47 { path.removeLast() }

@@ -34,19 +34,20 @@ struct ChainCheck {
 /// All points that build on one full set, and all that is between them and that.
 private final class Family {
   /// Oldest first: what a set builds on comes before it.
-  private var members: [Member] = []
+  private var links: [Link] = []
   private let merge: ManifestMerge
-  /// The places of the readers' sets in `members`.
-  private let places: [Int]
+  /// Where in `links` the sets of the readers are.
+  private let indices: [Int]
   private let ids: Set<SetID>
-  /// Directories that went away or became something else, and the place of the set that says so.
+  /// Directories that went away or became something else, and the index of the set that says so.
   private var hidden = DirectoryTable<Int>()
   private var directory: Bytes?
-  /// The directories of each member's point.
+  /// The directories of each link's point.
   private var directories: OpenDirectories
   private let foots: [SetName: Digest]
 
-  private struct Member {
+  /// A set of the family, and what it builds on.
+  private struct Link {
     let set: SetName
     let parent: Int?
     /// How many sets it builds on.
@@ -62,7 +63,7 @@ private final class Family {
 
     // Of the path at hand.
     var told: Told?
-    /// The place of the set that tells of the point's entry; nil: the point has none.
+    /// The index of the set that tells of the point's entry; nil: the point has none.
     var winner: Int?
     /// It or what it builds on tells of a directory.
     var hasDirectory = false
@@ -89,41 +90,41 @@ private final class Family {
     let wanted = Set(points)
     // Of thousands of points each has the less memory.
     let capacity = max(4 << 10, min(64 << 10, (16 << 20) / points.count))
-    var family: [Member] = []
+    var family: [Link] = []
     var known: [SetName: Int] = [:]
     var readers: [ManifestReader] = []
-    var places: [Int] = []
+    var indices: [Int] = []
     var foots: [SetName: Digest] = [:]
     for set in all.sorted() {
       let parent = try lineage.parent(of: set).flatMap { known[$0] }
-      var member = Member(set: set, parent: parent, depth: parent.map { family[$0].depth + 1 } ?? 0)
-      if wanted.contains(set) { member.digest = PointDigest(capacity: capacity) }
+      var link = Link(set: set, parent: parent, depth: parent.map { family[$0].depth + 1 } ?? 0)
+      if wanted.contains(set) { link.digest = PointDigest(capacity: capacity) }
       do throws(Failure) {
         foots[set] = try series.foot(set).point
         // The oldest are the largest.
         readers.append(try series.manifest(set, ahead: family.count < 4))
-        places.append(family.count)
-      } catch { member.failure = error }
+        indices.append(family.count)
+      } catch { link.failure = error }
       known[set] = family.count
-      family.append(member)
+      family.append(link)
     }
-    members = family
+    links = family
     directories = OpenDirectories(count: family.count)
     self.foots = foots
-    self.places = places.reversed()
+    self.indices = indices.reversed()
     merge = ManifestMerge(readers.reversed())
   }
 
   func read(_ progress: Progress) throws(Failure) {
-    merge.onDamage = { [unowned self] reader, failure in members[places[reader]].failure = failure }
+    merge.onDamage = { [unowned self] reader, failure in links[indices[reader]].failure = failure }
     var count = 0
     while try merge.next() {
       count += 1
       if count % 1024 == 0 { try progress.checkCancelled() }
       try enter(merge.readers[merge.here[0]].line)
-      for reader in merge.here { members[places[reader]].told = told(merge.readers[reader].line) }
+      for reader in merge.here { links[indices[reader]].told = told(merge.readers[reader].line) }
       settle()
-      for reader in merge.here { members[places[reader]].told = nil }
+      for reader in merge.here { links[indices[reader]].told = nil }
     }
   }
 
@@ -143,65 +144,65 @@ private final class Family {
     directory = path
     directories.enter(path)
     var hiders: Set<Int> = []
-    let _: Bool? = hidden.first(above: path) { _, place in
-      hiders.insert(place)
+    let _: Bool? = hidden.first(above: path) { _, index in
+      hiders.insert(index)
       return nil
     }
-    for place in members.indices {
-      let above = members[place].parent.map { members[$0].hiding } ?? -1
-      members[place].hiding = hiders.contains(place) ? members[place].depth : above
+    for index in links.indices {
+      let above = links[index].parent.map { links[$0].hiding } ?? -1
+      links[index].hiding = hiders.contains(index) ? links[index].depth : above
     }
   }
 
   /// As `PointReader` does it for one point: what the lines at hand, all of one path, come to for each.
   private func settle() {
     let line = merge.readers[merge.here[0]].line
-    for place in members.indices {
+    for index in links.indices {
       var winner: Int?
       var hasDirectory = false
-      if let parent = members[place].parent {
-        (winner, hasDirectory) = (members[parent].winner, members[parent].hasDirectory)
+      if let parent = links[index].parent {
+        (winner, hasDirectory) = (links[parent].winner, links[parent].hasDirectory)
       }
-      if let told = members[place].told, told.what != .unseen {
+      if let told = links[index].told, told.what != .unseen {
         // What was a directory and went away, or became something else or another one, takes all below it along.
         if hasDirectory, !told.isDirectory || told.isFresh {
-          hidden.add(Bytes(line.path), place)
+          hidden.add(Bytes(line.path), index)
         }
-        winner = told.what == .entry ? place : nil
+        winner = told.what == .entry ? index : nil
         hasDirectory = hasDirectory || told.isDirectory
       }
-      members[place].winner = winner
-      members[place].hasDirectory = hasDirectory
-      guard let winner, let digest = members[place].digest, members[place].hiding <= members[winner].depth,
-        let told = members[winner].told
+      links[index].winner = winner
+      links[index].hasDirectory = hasDirectory
+      guard let winner, let digest = links[index].digest, links[index].hiding <= links[winner].depth,
+        let told = links[winner].told
       else { continue }
       digest.add(told.canonical)
-      if !directories.holds(place), members[place].stray == nil { members[place].stray = Bytes(line.path) }
-      if told.isDirectory { directories.add(line.name, of: place) }
-      if let id = told.missing { members[place].missing = id }
+      if !directories.holds(index), links[index].stray == nil { links[index].stray = Bytes(line.path) }
+      if told.isDirectory { directories.add(line.name, of: index) }
+      if let id = told.missing { links[index].missing = id }
     }
   }
 
   /// What is wrong with the points that were asked for.
   func outcome() -> [(SetName, Failure)] {
     var wrong: [(SetName, Failure)] = []
-    for place in members.indices {
-      if members[place].failure == nil, let parent = members[place].parent {
-        members[place].failure = members[parent].failure
+    for index in links.indices {
+      if links[index].failure == nil, let parent = links[index].parent {
+        links[index].failure = links[parent].failure
       }
-      let member = members[place]
-      guard let digest = member.digest else { continue }
-      if let failure = member.failure {
-        wrong.append((member.set, failure))
-      } else if let id = member.missing {
+      let link = links[index]
+      guard let digest = link.digest else { continue }
+      if let failure = link.failure {
+        wrong.append((link.set, failure))
+      } else if let id = link.missing {
         let what = "files of it lie in the set with the identity \(id.text), which is not in the store"
-        wrong.append((member.set, .damaged("\(member.set.text): \(what)")))
-      } else if let stray = member.stray {
+        wrong.append((link.set, .damaged("\(link.set.text): \(what)")))
+      } else if let stray = link.stray {
         let what = "\(Show.path([47] + stray)) has no folder to lie in"
-        wrong.append((member.set, .damaged("the manifests up to \(member.set.text) do not add up: \(what)")))
-      } else if digest.finish() != foots[member.set] {
+        wrong.append((link.set, .damaged("the manifests up to \(link.set.text) do not add up: \(what)")))
+      } else if digest.finish() != foots[link.set] {
         let what = "do not add up to the point it was written for"
-        wrong.append((member.set, .damaged("the manifests up to \(member.set.text) \(what)")))
+        wrong.append((link.set, .damaged("the manifests up to \(link.set.text) \(what)")))
       }
     }
     return wrong

@@ -32,13 +32,14 @@ final class KeptArchive {
       PathOrder.compareDirectories(directory, self.directory) < 0
     }
 
-    /// Whether a directory's own entry, which stands at the head of its names, is in the archive, given that its line is.
+    /// Whether a directory's own entry, which stands at the head of its names, is in the archive,
+    /// given that its line is in the journal.
     func holdsEntry(of directory: Bytes) -> Bool {
       PathOrder.compareDirectories(directory, self.directory) <= 0
     }
   }
 
-  /// A place between two members where the archive can be cut.
+  /// A place between two gzip members where the archive can be cut.
   struct Cut {
     var position: Position
     /// Bytes of all volumes in a row.
@@ -133,7 +134,7 @@ final class KeptArchive {
     if isBroken { return }
     if header.comment == LargePurge.mark {
       purges = true
-      // Not only out of the way.
+      // Names put out of the way stay below this folder; any other target is a real move.
       hasMoved = hasMoved || Dumpdir.targets(header.dumpdir).contains { !$0.starts(with: header.path) }
       return
     }

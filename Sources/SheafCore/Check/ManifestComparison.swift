@@ -65,20 +65,22 @@ final class ManifestComparison {
   /// A damaged member's files have not been compared: they are named.
   private func reportFiles(in job: MemberJob) throws(Failure) {
     while try line() {
-      guard let extent = ownExtent(), extent.offset <= job.offset else { return }
-      if extent.offset == job.offset { report(Bytes(manifest.line.path), Show.inDamagedMember) }
+      if let extent = ownExtent() {
+        guard extent.offset <= job.offset else { return }
+        if extent.offset == job.offset { report(Bytes(manifest.line.path), Show.inDamagedMember) }
+      }
       hasLine = false
     }
   }
 
+  /// Where the line's file lies in this archive; nil: nowhere. A directory is noted for when its tar entry comes.
   private func ownExtent() -> Extent? {
-    guard manifest.line.what == .entry else { return Extent(set: id, offset: -1, member: 0, inner: 0, length: 0) }
-    if manifest.line.kind == .directory {
-      if let entry = manifest.line.entry() { directories[entry.path] = entry }
-      return Extent(set: id, offset: -1, member: 0, inner: 0, length: 0)
+    guard manifest.line.what == .entry, let entry = manifest.line.entry() else { return nil }
+    if entry.kind == .directory {
+      directories[entry.path] = entry
+      return nil
     }
-    return manifest.line.entry()?.extents.first { $0.set == id }
-      ?? Extent(set: id, offset: -1, member: 0, inner: 0, length: 0)
+    return entry.extents.first { $0.set == id }
   }
 
   /// Has a line at hand; false at the manifest's end.
@@ -169,10 +171,10 @@ final class ManifestComparison {
             : wanted.size != header.size
               ? "size"
               : wanted.linkTarget != header.linkTarget
-                ? "link"
+                ? "link target"
                 : wanted.major != header.major || wanted.minor != header.minor
                   ? "device" : wanted.attributes != header.attributes ? "attributes" : nil
-    if let differs { report(path, "archive and manifest tell of another \(differs)") }
+    if let differs { report(path, "archive and manifest do not agree on its \(differs)") }
     return wanted.type == header.type && wanted.size == header.size
   }
 
@@ -242,6 +244,6 @@ final class ManifestComparison {
         report(entry.path, "is in the manifest but not in the archive")
       }
     }
-    if !sawEnd { report(nil, "\(set.archive): has no end") }
+    if !sawEnd { report(nil, "\(set.archive): its end is missing: it may be cut short") }
   }
 }

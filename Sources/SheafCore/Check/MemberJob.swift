@@ -2,12 +2,12 @@
 import Posix
 import Tar
 
-/// One member on its way: read, inflated and parsed by a worker, then taken in order.
+/// One gzip member on its way: read, inflated and parsed by a worker, then taken in order.
 final class MemberJob: @unchecked Sendable {
   let offset: Int64
   let number: Int64
   let isFirstHeader: Bool
-  /// Its bytes belong to the line, which uses them again when the member has been taken.
+  /// Its bytes belong to `MemberBuffers`, which uses them again when the gzip member has been taken.
   let compressed: Buffer
   let inflated: Buffer
   var entries: [(entry: TarEntry, digest: Digest?)] = []
@@ -29,7 +29,7 @@ final class MemberJob: @unchecked Sendable {
   }
   private let firstHeader: Int
 
-  /// In pieces of the size that members mostly have: so many of the large ones are not held at a time.
+  /// 1, and 1 more for each 4 MiB, so that fewer large gzip members wait at a time.
   var weight: Int {
     let inflated = min(GzipMember.storedLength(compressed.bytes), GzipMember.inflatedLimit)
     return 1 + (compressed.count + inflated) >> 22

@@ -11,7 +11,7 @@ struct MemberLine {
   let report: (String) -> Void
   /// Where to go on after a member that cannot be read; nil: nowhere.
   let next: (_ after: Int64) -> (offset: Int64, number: Int64)?
-  /// Whether the volumes' digests are wanted, where the gzip members are what is stored.
+  /// Whether volumes are hashed. Those of an encrypted archive never are here: their digests are of the age files.
   private let digests: Bool
   private let buffers = MemberBuffers()
 
@@ -81,7 +81,7 @@ struct MemberLine {
         let job = MemberJob(offset: offset, number: number, member: member, bytes: bytes, in: buffers)
         toTake.put(job, weight: job.weight)
         toWork.put(job, weight: job.weight)
-        // Where it was taken up again the number is the manifest's word for it.
+        // After a gap the number is the manifest's, which may be anything: adding must not trap.
         number &+= 1
       } catch {
         switch error {
