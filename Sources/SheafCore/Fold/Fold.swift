@@ -1,5 +1,5 @@
-/// Writes one set that stands for several of a chain: the newest one's point, on what the oldest one builds on. Where
-/// that is a full set, so is the new one. The source is not read.
+/// Writes one set in the place of several of a chain. It holds the newest one's point and builds on what the oldest one
+/// builds on. Where the oldest is a full set, so is the new one. The source is not read.
 import Posix
 import Storage
 import Tar
@@ -12,17 +12,16 @@ struct Fold {
   let older: [SetName]
   let reporter: any Reporter
   let progress: Progress
-  /// Damage in the archives is passed over where no file of the point lies in it. Only where all of these have been read
-  /// and are whole.
-  let sparesDamage: Bool
+  /// Damaged gzip members are passed over. Only after all files of the point were read and found whole.
+  let skipsDamage: Bool
 
   /// `sets`: the first so many of the chain.
   init(
-    _ count: Int, of chain: [SetName], in series: Series, sparingDamage: Bool = false, reporter: any Reporter,
+    _ count: Int, of chain: [SetName], in series: Series, skippingDamage: Bool = false, reporter: any Reporter,
     progress: Progress
   ) {
     self.series = series
-    sparesDamage = sparingDamage
+    skipsDamage = skippingDamage
     sets = Array(chain.prefix(count))
     older = Array(chain.dropFirst(count))
     self.reporter = reporter
@@ -43,7 +42,7 @@ struct Fold {
     head.streams = newest.streams
     head.requires = newest.requires
     head.optional = newest.optional
-    let told = try series.foot(sets[0])
+    let newestFoot = try series.foot(sets[0])
     let set = SetName(point: sets[0].point, kind: head.kind, number: try series.nextNumber(sets[0].point))
     let writer = try stored { () throws(StoreError) in try SetWriter(set, head: head, in: series, .init()) }
     let line = PackLine(writer, workers: (0..<processorCount()).map { _ in FoldWriter.worker(level: 1) })
@@ -54,9 +53,9 @@ struct Fold {
       try line.finish()
       let foot = try stored { () throws(StoreError) in
         try writer.finish(
-          unchangedPoint: nil, unchanged: SetFoot.Counts(), incompleteAfter: told.incompleteAfter)
+          unchangedPoint: nil, unchanged: SetFoot.Counts(), incompleteAfter: newestFoot.incompleteAfter)
       }
-      guard foot.point == told.point else {
+      guard foot.point == newestFoot.point else {
         throw .damaged("the manifests up to \(sets[0].text) do not add up to the point it was written for")
       }
       try progress.checkCancelled()

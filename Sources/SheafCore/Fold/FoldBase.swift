@@ -3,17 +3,18 @@
 import Posix
 import Tar
 
-/// Not for use from several threads.
+/// Gliding: from the beginning of a gzip member on, entries are taken by their lines alone, and the gzip members copied
+/// unread. It ends where something else comes between. Not for use from several threads.
 final class FoldBase {
   let source: FoldSource
   private let writer: FoldWriter
-  /// Everything was taken up to the beginning of the next member, and what was taken since lies from there on.
+  /// Gliding since the beginning of the next gzip member.
   private var isGliding = false
   /// The entry that was taken last since then; it lies in that member or in one that follows.
   private var last: (path: Bytes, isDirectory: Bool)?
   /// Something that was taken is known to lie in the next member.
   private var isExpected = false
-  /// Since the entry taken last, something came between, or something of the archive was left out.
+  /// The next entry does not follow the one taken last.
   private var isBroken = true
 
   init(_ source: FoldSource, _ writer: FoldWriter) {
@@ -93,7 +94,9 @@ final class FoldBase {
 
   private func copy(_ member: FoldMember) throws(Failure) {
     if member.items.allSatisfy(\.isSpecial) { return }
-    guard !member.items.contains(where: \.isSpecial) else { throw source.damaged(member.offset, "holds notes") }
+    guard !member.items.contains(where: \.isSpecial) else {
+      throw source.damaged(member.offset, "holds notes of the set beside files, which no run writes")
+    }
     let (bytes, inflated) = try source.load(member)
     try writer.copy(bytes, inflated: inflated.count, continuesFile: false)
   }

@@ -30,7 +30,7 @@ final class FoldPass {
     var path: Bytes
     var entry: Entry
     /// Its line is in the new set.
-    var isTold: Bool
+    var isInNewSet: Bool
     /// Those of the folded archives that may have its tar entry.
     var sources: [FoldSource]
     /// The point has no directory here, but the full set has an entry for one, which is left out.
@@ -77,7 +77,7 @@ final class FoldPass {
     let members = FoldShelf()
     var sources: [FoldSource] = []
     for set in fold.sets {
-      sources.append(try FoldSource(set, in: fold.series, members, hasher, sparesDamage: fold.sparesDamage))
+      sources.append(try FoldSource(set, in: fold.series, members, hasher, skipsDamage: fold.skipsDamage))
     }
     self.sources = sources
     base = isFull ? FoldBase(sources.last!, writer) : nil
@@ -119,7 +119,7 @@ final class FoldPass {
     if hasOld { oldDigest.add(old.line.canonical) }
   }
 
-  /// What the older point has, some newer manifest's path leads to: it is never ahead.
+  /// The walk reads the older manifests too, so it meets every path of the older point: that reader is never left behind.
   private func isOldHere(_ line: Line) throws(Failure) -> Bool {
     guard hasOld, let old else { return false }
     return PathOrder.compare(old.line.path, old.line.parentLength, line.path, line.parentLength) == 0
@@ -146,7 +146,7 @@ final class FoldPass {
   private func passEmpty(before path: Bytes?) throws(Failure) {
     while let next = waiting.last, path.map({ PathOrder.compareDirectories(next.path, $0) < 0 }) ?? true {
       directory = waiting.removeLast()
-      if directory!.isTold || isFull { try putOwn() }
+      if directory!.isInNewSet || isFull { try putOwn() }
     }
     directory = nil
   }
@@ -156,7 +156,7 @@ final class FoldPass {
     if !isFull {
       let isTop = directory == nil
       if isTop, hasLost, parentPath == [] { inexact.append([]) }
-      if !isTop, stores || hasLost || directory!.isTold || !hasOwnEntry { try putOwn() }
+      if !isTop, stores || hasLost || directory!.isInNewSet || !hasOwnEntry { try putOwn() }
       for step in block { try put(step) }
       block.removeAll(keepingCapacity: true)
     }
@@ -215,7 +215,7 @@ final class FoldPass {
     guard line.kind == .directory else { return try base.leave() }
     // Its tar entry stands further on.
     guard let entry = line.entry() else { throw unreadable() }
-    children.append(Directory(path: entry.path, entry: entry, isTold: false, sources: [], isGone: true))
+    children.append(Directory(path: entry.path, entry: entry, isInNewSet: false, sources: [], isGone: true))
   }
 
   private func unreadable() -> Failure {
@@ -249,30 +249,30 @@ final class FoldPass {
   }
 
   private func take(_ line: Line, _ isInOld: Bool) throws(Failure) {
-    let isTold = tree.age < sources.count
-    list(line, tree.isUnseen && !isTold)
+    let isFromFolded = tree.age < sources.count
+    list(line, tree.isUnseen && !isFromFolded)
     // It became a directory or ceased to be one: GNU tar must take the old one away.
     if isInOld, (old!.line.kind == .directory) != (line.kind == .directory) { hasLost = true }
     var counts = SetFoot.Counts()
     counts.count(line)
     if tree.isUnseen { counts.unseen = 1 }
-    if isTold { if isInOld { counts.changed = 1 } else { counts.new = 1 } }
+    if isFromFolded { if isInOld { counts.changed = 1 } else { counts.new = 1 } }
     if isFull {
       try writer.add(canonical: line.canonical, counts)
     } else {
       block.append(.canonical(Bytes(line.canonical), counts))
     }
-    if !isTold, (0..<sources.count).contains(where: { tree.line(of: $0)?.what == .unseen }) {
+    if !isFromFolded, (0..<sources.count).contains(where: { tree.line(of: $0)?.what == .unseen }) {
       try step(.note(ManifestSyntax.unseen, Bytes(line.path)))
     }
-    guard isTold || line.kind == .directory else { return }
+    guard isFromFolded || line.kind == .directory else { return }
     if try takeAsItIs(line) { return }
     guard var entry = line.entry() else { throw unreadable() }
-    if tree.isUnseen, isTold {
+    if tree.isUnseen, isFromFolded {
       entry.isCarried = false
       entry.isAdopted = true
     }
-    // What was moved is stored where it is, and what went away below is told path by path.
+    // The new set has no moves, and tells each deletion below a folder: neither flag is needed.
     entry.isFresh = false
     entry.isMetadataOnly = false
     let archives = archives(with: line)
@@ -284,16 +284,16 @@ final class FoldPass {
       // What its tar entry says of a file system, or of names that are not known, may be otherwise by now.
       let isMarked = line.isMarked || tree.line(of: sources.count - 1)?.isMarked == true
       children.append(
-        Directory(path: entry.path, entry: entry, isTold: isTold, sources: isMarked ? [] : archives))
+        Directory(path: entry.path, entry: entry, isInNewSet: isFromFolded, sources: isMarked ? [] : archives))
     }
-    guard isTold else { return }
+    guard isFromFolded else { return }
     var found = Found(entry: entry, sources: archives, isStoredBelow: false, isSameBelow: false)
     if isInOld {
       found.isSameBelow = old!.line.canonical.elementsEqual(line.canonical)
       if !entry.extents.isEmpty, isForeign(entry), let below = old!.line.entry(), below.digest == entry.digest,
         below.size == entry.size, below.isStoredSparse == entry.isStoredSparse, below.storedSize == entry.storedSize
       {
-        // There they may be in a set that was folded since.
+        // The older point's line says where they lie now: their set may have been folded since.
         found.isStoredBelow = true
         found.entry.extents = below.extents
         found.entry.isMetadataOnly = !found.isSameBelow
@@ -373,7 +373,7 @@ final class FoldPass {
       ManifestSyntax.appendNote(word, path, to: text)
       writer.add(text: Bytes(text), isNote: true)
     case .entry(let found):
-      if found.entry.kind == .directory { return writer.add(found.entry, .told) }
+      if found.entry.kind == .directory { return writer.add(found.entry, .asEntrySays) }
       if let first = found.entry.hardLink, try putLink(found, to: first) { return }
       try putEntry(found)
     }
@@ -393,7 +393,7 @@ final class FoldPass {
     } else if isFull || !isForeign(entry) {
       return false
     }
-    let place: FoldWriter.Place = first?.place.map { .shared($0) } ?? .told
+    let place: FoldWriter.Place = first?.place.map { .shared($0) } ?? .asEntrySays
     if try take(found, nil, line: { writer.add(entry, place) }) { return true }
     // Where its first name is not stored, it may be there as it is.
     if first?.isStored == true || !found.isSameBelow { _ = try writer.add(TarHeader(entry, linkTo: path)) }
@@ -407,7 +407,7 @@ final class FoldPass {
   }
 
   /// Takes an entry from an archive that has it, and adds its line. `extent`: where its data lies, if it has any.
-  /// False: none has it; then the next is something else than the full set's.
+  /// False: none has it. Copying from the full set has been interrupted then (`FoldBase.leave`).
   private func take(_ found: Found, _ extent: Extent?, line: () -> Void) throws(Failure) -> Bool {
     let path = found.entry.path
     let sources = found.sources.filter { extent == nil || $0.id == extent!.set }
@@ -438,14 +438,14 @@ final class FoldPass {
     let shared = isFirst && hasPlace && !isKept ? PackJob.Place() : nil
     var isStored = !isKept
     defer { if isFirst { firsts[entry.path] = (entry, shared, isStored, Int(entry.links) - 1) } }
-    if isKept { return writer.add(entry, .told, isNote: !found.isSameBelow) }
+    if isKept { return writer.add(entry, .asEntrySays, isNote: !found.isSameBelow) }
     let extent = entry.extents.first
-    // What was another name of something else becomes a file of its own.
+    // A hard link is not taken as it is: it becomes a file of its own below.
     if entry.hardLink == nil, entry.extents.count == (hasPlace ? 1 : 0),
       try take(
         found, extent,
         line: {
-          writer.add(entry, extent.map { .here(inner: Int($0.inner), shared: shared) } ?? .told)
+          writer.add(entry, extent.map { .here(inner: Int($0.inner), shared: shared) } ?? .asEntrySays)
         })
     {
       return
@@ -454,10 +454,10 @@ final class FoldPass {
     if entry.storedSize > 0 { return try pack(entry, shared) }
     if found.isSameBelow {
       isStored = false
-      return writer.add(entry, .told)
+      return writer.add(entry, .asEntrySays)
     }
     let inner = try writer.add(TarHeader(stored: entry))
-    writer.add(entry, hasPlace ? .here(inner: inner, shared: shared) : .told)
+    writer.add(entry, hasPlace ? .here(inner: inner, shared: shared) : .asEntrySays)
   }
 
   /// Stores a file's bytes anew, wherever they lie, when they have proved to be what they were.

@@ -13,7 +13,7 @@ final class FoldMember {
     var data: Int
     /// Of the data, which may go on in the members that follow.
     var size: Int64
-    /// It is no part of the tree, or tells of more than its entry: such a one is never taken as it is.
+    /// A directory entry with deletions or notes (a dumpdir, a comment). Never copied as it is.
     var isSpecial: Bool
   }
   let offset: Int64
@@ -89,18 +89,18 @@ final class FoldSource {
   private let hasher: FoldHasher
   private let shelf: FoldShelf
   private let inflater = Decompressor()
-  /// Members that are not whole hold nothing that is wanted.
-  private let sparesDamage: Bool
+  /// Damaged gzip members are passed over. Only after all files of the point were read and found whole.
+  private let skipsDamage: Bool
   /// Where the next member begins.
   private(set) var offset: Int64 = 0
   private var current: FoldMember?
   private var position = 0
 
   init(
-    _ set: SetName, in series: Series, _ shelf: FoldShelf, _ hasher: FoldHasher, sparesDamage: Bool
+    _ set: SetName, in series: Series, _ shelf: FoldShelf, _ hasher: FoldHasher, skipsDamage: Bool
   ) throws(Failure) {
     self.set = set
-    self.sparesDamage = sparesDamage
+    self.skipsDamage = skipsDamage
     archive = try ArchiveReader(set, in: series)
     if let shortfall = archive.shortfalls.first { throw .damaged(shortfall) }
     id = archive.id
@@ -148,7 +148,7 @@ final class FoldSource {
         inflated = try inflate(member, bytes)
         try parse(member, inflated)
       } catch {
-        guard sparesDamage, error.kind == .damaged else { throw error }
+        guard skipsDamage, error.kind == .damaged else { throw error }
         continue
       }
       member.inflated = inflated
@@ -160,7 +160,7 @@ final class FoldSource {
     return nil
   }
 
-  /// What of the member looked at last ends with this entry, which is then found; nil: it is not in it.
+  /// The gzip member looked at last, up to the end of this entry; the search goes on behind it. nil: the entry is not in it.
   func locate(_ path: Bytes, _ isDirectory: Bool) -> FoldSlice? {
     guard let member = current,
       let index = member.items.firstIndex(where: { !$0.isSpecial && $0.isDirectory == isDirectory && $0.path == path }),
@@ -274,7 +274,7 @@ final class FoldSource {
   /// Throws where a volume is not, byte for byte, what was written when its set was made: what was copied out of it has
   /// not been looked at any closer than that. Only when the hasher has finished.
   func vouch() throws(Failure) {
-    guard !sparesDamage else { return }
+    guard !skipsDamage else { return }
     let wrong = archive.isSealed ? try wrongStored() : volumes.wrong
     if let wrong { throw .damaged("\(wrong.fileName): its digest is not what its manifest says") }
   }

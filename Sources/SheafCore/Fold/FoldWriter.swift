@@ -71,8 +71,8 @@ final class FoldWriter {
 
   /// Where a file's bytes are to be found.
   enum Place {
-    /// None, or somewhere else.
-    case told
+    /// Nowhere in this archive: the extents of the entry hold, if it has any.
+    case asEntrySays
     /// In what was added last, from here on.
     case here(inner: Int, shared: PackJob.Place?)
     case shared(PackJob.Place)
@@ -82,7 +82,7 @@ final class FoldWriter {
   func add(_ entry: Entry, _ place: Place, isNote: Bool = false) {
     let start = lines.text.count
     switch place {
-    case .told: entry.appendLine(to: lines.text)
+    case .asEntrySays: entry.appendLine(to: lines.text)
     case .here(let inner, let shared):
       let extent = Extent(set: id, offset: 0, member: 0, inner: Int64(inner), length: entry.storedSize)
       appendGap(entry, shared.map { .shared($0, extent) } ?? .ownMember(nil, extent))
@@ -91,7 +91,7 @@ final class FoldWriter {
     if isNote { lines.notes.append(lines.text.start + start, lines.text.count - start) }
   }
 
-  /// The line of a file as another manifest has it, up to where it tells of the place, which is in what was added last.
+  /// A file's line out of another manifest, without its place: the file lies in what was added last.
   func add(text: UnsafeRawBufferPointer, _ extent: Extent?) {
     lines.text.append(text.baseAddress!, text.count)
     if let extent {

@@ -48,7 +48,7 @@ public struct Consolidate {
     } catch {
       guard error.kind == .damaged, try hasEveryFile(chain) else { throw error }
       reporter.note("\(error.message); but every file of \(chain[0].text) is whole, so they are copied")
-      let fold = Fold(chain.count, of: chain, in: series, sparingDamage: true, reporter: reporter, progress: progress)
+      let fold = Fold(chain.count, of: chain, in: series, skippingDamage: true, reporter: reporter, progress: progress)
       return try fold.run()
     }
   }
