@@ -9,13 +9,13 @@ public struct KeepRules: Sendable {
   public var last: Int?
   /// Of the last so many hours, days … that have a point, the newest point each.
   public var periods: [Period: Int] = [:]
-  /// Seconds, counted back from the newest point: what is not older.
+  /// Seconds: points that are no older than that before the newest.
   public var within: Int64?
   /// The same of single periods: of the hours, days … that are not older, the newest point each.
   public var periodsWithin: [Period: Int64] = [:]
   /// Words of comments.
   public var tags: [Bytes] = []
-  /// Points that no rule keeps.
+  /// Points named by `--drop`: no rule keeps them.
   public var drops: Set<String> = []
 
   public init() {}
@@ -48,8 +48,8 @@ public struct KeepRules: Sendable {
   /// The tags that none of the points has.
   public func unusedTags(_ points: [Point]) -> [Bytes] { tags.filter { tag in !points.contains { $0.has(tag: tag) } } }
 
-  /// Why each of the points is kept; those that are not are missing. As long as a rule of periods has more places than
-  /// there are periods, the oldest point is kept as well: history would get no longer than one period at first.
+  /// Why each of the points is kept; those that are not are missing. While a rule of periods has places left, the oldest
+  /// point is kept too: else each new point would push it out, and history would never grow beyond one period.
   public func reasons(_ points: [Point]) -> [SetName: [String]] {
     var reasons: [SetName: [String]] = [:]
     // The order of the chain: a clock that was set back does not make an older state a newer one.

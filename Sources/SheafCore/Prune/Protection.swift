@@ -4,7 +4,7 @@ import Posix
 import Storage
 
 extension Series {
-  private static let mark = ".protected"
+  private static let suffix = ".protected"
 
   /// The points that are protected.
   public func protectedPoints() throws(Failure) -> Set<String> {
@@ -12,7 +12,7 @@ extension Series {
     for name in try stored({ () throws(StoreError) in try folder.names() }) {
       let text = name.shown
       let point = String(text.prefix(18))
-      if text == point + Self.mark, PointName.time(point) != nil { points.insert(point) }
+      if text == point + Self.suffix, PointName.time(point) != nil { points.insert(point) }
     }
     return points
   }
@@ -38,7 +38,7 @@ extension Series {
   public func protect(_ point: String) throws(Failure) -> Bool {
     try changeProtection { () throws(StoreError) in
       do throws(StoreError) {
-        try folder.mark(Bytes((point + Self.mark).utf8))
+        try folder.mark(Bytes((point + Self.suffix).utf8))
         return true
       } catch {
         guard error.kind == .exists else { throw error }
@@ -51,7 +51,7 @@ extension Series {
   public func unprotect(_ point: String) throws(Failure) -> Bool {
     try changeProtection { () throws(StoreError) in
       do throws(StoreError) {
-        try folder.remove(Bytes((point + Self.mark).utf8))
+        try folder.remove(Bytes((point + Self.suffix).utf8))
         return true
       } catch {
         guard error.kind == .missing else { throw error }

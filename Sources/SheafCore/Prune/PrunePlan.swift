@@ -21,7 +21,7 @@ public struct PrunePlan: Sendable {
   }
   /// Of all sets, oldest first.
   public internal(set) var rows: [Row] = []
-  /// Each is written anew as one set, the oldest of them first: a set, and what is folded into it.
+  /// Oldest first. Each is a set that is written anew, then those that are folded into it.
   public internal(set) var folds: [[SetName]] = []
 
   func sets(_ fate: (Fate) -> Bool) -> [SetName] { rows.filter { fate($0.fate) }.map(\.set) }
@@ -54,7 +54,7 @@ struct PrunePlanner {
   /// The sets that count, oldest first, and what each builds on.
   private let points: [SetName]
   private let lineage: Lineage
-  /// Why a set stays, of itself.
+  /// Why a set is kept for itself.
   private var reasons: [SetName: [String]] = [:]
   /// What stays for the sake of others, and why.
   private var needed: [SetName: Need] = [:]
@@ -219,7 +219,7 @@ struct PrunePlanner {
     var walked: Set<SetName> = []
     while let set = open.popLast() {
       guard looked.insert(set).inserted, lineage.isKnown(set) else { continue }
-      // Where another came by before, so it did at all that is further down.
+      // What was walked to before has been walked to its end.
       var older = try lineage.parent(of: set)
       while let one = older {
         if needed[one] == nil { needed[one] = .builtOn(set) }

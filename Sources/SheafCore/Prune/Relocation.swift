@@ -1,5 +1,5 @@
-/// Where files lie whose sets go: another set stands for the same point then, and has them too. Manifests that tell of
-/// the old places are written anew; their archives stay as they are.
+/// When a set goes and another one for the same point has its files, manifests that name places in the old set are
+/// rewritten to name the new ones. Archives stay as they are.
 import Posix
 import Storage
 import Tar
@@ -11,7 +11,7 @@ struct Relocation {
 
   /// Writes anew what must be, and gives the sets that can go now, with those manifests that were replaced. What stays
   /// needed is left out. The memory this takes grows with the number of files that lie in sets that go.
-  func run() throws(Failure) -> (gone: [SetName], kept: [SetName]) {
+  func run() throws(Failure) -> (removable: [SetName], kept: [SetName]) {
     var ids: [SetID: SetName] = [:]
     for set in going { ids[try series.head(set).id] = set }
     // A set and its rewritten manifest are one archive.
@@ -67,8 +67,7 @@ struct Relocation {
   private typealias Places = [Extent.Place: Wanted]
 
   private struct Wanted {
-    /// The oldest set, by its index, whose manifest tells of the place. What stands in for it must not be newer: no set
-    /// may need one that comes after it, as that can go before it.
+    /// The oldest set, by its index, whose manifest names the place. A newer set cannot stand in: it may be removed first.
     let by: Int
     var found: [Extent]?
   }

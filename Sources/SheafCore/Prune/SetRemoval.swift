@@ -5,7 +5,7 @@ import Storage
 import Tar
 
 extension Series {
-  private static let mark = ".pruned"
+  private static let suffix = ".pruned"
 
   /// Removes sets, children before what they build on, and the volumes that no other manifest names. Only under the
   /// series' lock.
@@ -13,18 +13,18 @@ extension Series {
     guard !sets.isEmpty else { return }
     try stored { () throws(StoreError) in
       for set in sets.sorted().reversed() {
-        try folder.rename(Bytes(set.manifest.utf8), to: Bytes((set.text + Self.mark).utf8))
+        try folder.rename(Bytes(set.manifest.utf8), to: Bytes((set.text + Self.suffix).utf8))
       }
       try folder.sync()
     }
-    try finishRemovals(isQuiet: true)
+    try finishRemovals(hasNoReaders: true)
   }
 
-  /// Does what is left of removals, also of those that a run before was about.
-  /// `isQuiet`: nobody reads archives, which is known already; else nothing is done as long as somebody does.
-  func finishRemovals(isQuiet: Bool = false) throws(Failure) {
+  /// Finishes removals, also those of an earlier run. `hasNoReaders`: the caller knows that nobody reads archives. Else
+  /// nothing is removed while somebody does.
+  func finishRemovals(hasNoReaders: Bool = false) throws(Failure) {
     let going = try removals()
-    guard !going.isEmpty, isQuiet || !isBeingRead else { return }
+    guard !going.isEmpty, hasNoReaders || !isBeingRead else { return }
     let staying = try volumes()
     try stored { () throws(StoreError) in
       for (mark, set, volumes) in going {
@@ -45,7 +45,9 @@ extension Series {
     var found: [(Bytes, SetName, [String])] = []
     for name in try stored({ () throws(StoreError) in try folder.names() }) {
       let text = name.shown
-      guard text.hasSuffix(Self.mark), let set = SetName(String(text.dropLast(Self.mark.utf8.count))) else { continue }
+      guard text.hasSuffix(Self.suffix), let set = SetName(String(text.dropLast(Self.suffix.utf8.count))) else {
+        continue
+      }
       let file = try stored { () throws(StoreError) in try folder.open(name) }
       found.append((name, set, (try? ManifestIndex(file, name: text))?.foot.volumes.map(\.name) ?? []))
     }
