@@ -44,17 +44,8 @@ extension TarHeader {
     }
   }
 
-  /// The same of a file whose holes are left out where the entry says so.
-  init(stored entry: Entry) {
-    self.init(entry, attributes: entry.attributes)
-    guard entry.isStoredSparse else { return }
-    type = .gnuSparse
-    segments = entry.segments
-    // Readers make the file as long as its last segment ends: one without bytes stands for a hole at the end.
-    if segments.last?.upperBound != entry.size { segments.append(entry.size..<entry.size) }
-    realSize = entry.size
-    size = entry.storedSize
-  }
+  /// The header of an entry that is no hard link, with its own attributes.
+  init(stored entry: Entry) { self.init(entry, attributes: entry.attributes) }
 
   /// What a dense entry cannot say: `sheaf holes OFFSET:LENGTH …`.
   static func comment(holes: [Range<Int64>]) -> Bytes {

@@ -283,7 +283,32 @@ final class Packer {
         [.read, .noFollow, .nonBlocking, .noAccessTime])
     }
     if fd < 0 { throw SystemError("open", path, currentError()) }
-    let file = Descriptor.adopting(fd, path: path)
+    let start = tar.count
+    let (entry, inner, size) = try appendWhole(Descriptor.adopting(fd, path: path), &packed, job)
+    job.bytesRead += Int64(size)
+    progress.add(bytes: size)
+    progress.add(files: 1)
+    if isKept(entry, packed, job) {
+      tar.count = start
+      return
+    }
+    if packed.onlyIfDifferent, !entry.isTorn, isRot(entry, since: packed.old) { reporter.suspectRot(entry.path) }
+    packed.group?.settle(entry, turn: packed.turn)
+    let isLarge = Int64(size) > Self.smallLimit
+    let part = isLarge ? endMembers(from: start, data: inner, job) : job.parts.count
+    append(entry, job, as: packed.change, part: part) { extent in
+      var extent = extent
+      extent.inner = Int64(isLarge ? inner - start : inner)
+      return .ownMember(packed.group, extent)
+    }
+  }
+
+  /// Appends the file's header and contents; where it changes meanwhile, up to four times. Gives its entry, where its
+  /// contents begin, and how many bytes they are.
+  private func appendWhole(
+    _ file: Descriptor, _ packed: inout PackEntry, _ job: PackJob
+  ) throws(SystemError) -> (entry: Entry, inner: Int, size: Int) {
+    let path = packed.path
     let start = tar.count
     var tries = 0
     while true {
@@ -322,23 +347,7 @@ final class Packer {
       hasher.update(tar.start + inner, size)
       entry.digest = hasher.finish()
       tar.appendZeros(TarHeader.padded(size) - size)
-      job.bytesRead += Int64(size)
-      progress.add(bytes: size)
-      progress.add(files: 1)
-      if isKept(entry, packed, job) {
-        tar.count = start
-        return
-      }
-      if packed.onlyIfDifferent, !entry.isTorn, isRot(entry, since: packed.old) { reporter.suspectRot(entry.path) }
-      packed.group?.settle(entry, turn: packed.turn)
-      let isLarge = Int64(size) > Self.smallLimit
-      let part = isLarge ? endMembers(from: start, data: inner, job) : job.parts.count
-      append(entry, job, as: packed.change, part: part) { extent in
-        var extent = extent
-        extent.inner = Int64(isLarge ? inner - start : inner)
-        return .ownMember(packed.group, extent)
-      }
-      return
+      return (entry, inner, size)
     }
   }
 
