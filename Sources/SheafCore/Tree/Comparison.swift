@@ -3,50 +3,23 @@
 import Posix
 import Tar
 
-/// Takes what a comparison finds, in the order of the tree.
-protocol ComparisonSink: AnyObject {
-  /// From here on the point differs from the one before; the digest goes on from what that one had.
-  func diverge(from: SHA256)
-  func add(_ item: PackItem, estimate: Int)
-  /// A canonical line of the point that stays as it is. Only called after `diverge`.
-  func keep(_ canonical: UnsafeRawBufferPointer)
-  /// A directory's items are complete: `before` them all come some others, then its own entry.
-  func endDirectory(before: [PackItem], own: PackItem?) throws(Failure)
-}
-
-struct ComparisonOptions {
-  /// Store everything.
-  var isFull = false
-  /// Compare contents, not only what stat tells.
-  var readsContents = false
-  /// Read no file: what would have to be read to find out counts as different. For estimates.
-  var readsNothing = false
-  /// Store a file also where only its metadata changed.
-  var storesMetadata = false
-  /// Seconds that times may differ by and count as the same.
-  var window: Int64 = 0
-
-  @inline(__always)
-  func isSame(_ a: Timestamp, _ b: Timestamp) -> Bool { a == b || window > 0 && a.isWithin(window, of: b) }
-}
-
 /// Not for use from several threads.
 final class Comparison {
   private let walk: Walk
-  private let old: OldTree?
-  private let sink: any ComparisonSink
-  private let options: ComparisonOptions
-  private let reader: LargeReader
+  let old: OldTree?
+  let sink: any ComparisonSink
+  let options: ComparisonOptions
+  let reader: LargeReader
   private let lister: Lister
   private let purge: LargePurge
-  private let places: AbsentPlaces
+  let places: AbsentPlaces
   /// Asked once, when the first name is gone or new.
   private var finder: MoveFinder?
-  private let reporter: any Reporter
+  let reporter: any Reporter
   private let progress: Progress
 
   /// Of what stays as it was; the packers count the rest.
-  private(set) var counts = SetFoot.Counts()
+  var counts = SetFoot.Counts()
   private(set) var unchanged: Int64 = 0
   private(set) var moved: Int64 = 0
   private(set) var excluded = 0
@@ -63,13 +36,13 @@ final class Comparison {
   private var hasDiverged = false
   /// What makes GNU tar move what was moved; comes before the entries of the directory at hand.
   private var records: [PackItem] = []
-  private let scratch = Buffer()
+  let scratch = Buffer()
   /// The last directory that was found to be left out now. What was known below it comes right after.
   private var directoryLeftOut: Bytes?
   /// Directories that could not be looked at: what is known of them stays.
-  private var unseenDirectories: [Bytes] = []
+  var unseenDirectories: [Bytes] = []
   /// Those of them that have lines of their own, which came before it was known that they could not be listed.
-  private(set) var unlisted: [Bytes] = []
+  var unlisted: [Bytes] = []
   /// Something was found to have been moved.
   var hasMoved: Bool { old?.hasMoves ?? false }
   /// Something could not be looked at, whether anything was known of it or not.
@@ -79,7 +52,7 @@ final class Comparison {
   /// The file systems that begin at directories whose own entries are still to come.
   private var marks: [Bytes: FileSystemMark] = [:]
   /// Of the directory at hand.
-  private var mark: FileSystemMark?
+  var mark: FileSystemMark?
   private var device: UInt64?
   /// Sources or mount points may be among its names.
   private var mayHoldPlaces = false
@@ -87,7 +60,7 @@ final class Comparison {
   private var kept: [Bytes] = []
   /// Directories with such names.
   private var keeping: Set<Bytes> = []
-  private var groups: [FileIdentity: LinkGroup] = [:]
+  var groups = LinkGroups()
   private var lost: [Bytes] = []
   /// A name's entry was moved away; nothing is there.
   private var lostToMove = false
@@ -96,15 +69,9 @@ final class Comparison {
   /// Names that could not be looked at although the listing has them.
   private var unseenNames: Set<Bytes> = []
   /// At least one directory has a tar entry: Python's tarfile takes an archive without any for none.
-  private var hasOwnEntry = false
+  var hasOwnEntry = false
   private var stores = false
-  private var stableInodes: [UInt64: Bool] = [:]
-  private let root: SourceRoot
-
-  private struct FileIdentity: Hashable {
-    var device: UInt64
-    var inode: UInt64
-  }
+  private var check: EntryCheck
 
   init(
     walk: Walk, old: PointReader?, lister: Lister, to sink: any ComparisonSink, _ options: ComparisonOptions,
@@ -114,7 +81,7 @@ final class Comparison {
     self.old = old.map { OldTree($0) }
     self.lister = lister
     self.finder = finder
-    root = lister.root
+    check = EntryCheck(options, lister.root)
     self.sink = sink
     self.options = options
     self.reader = reader
@@ -164,7 +131,7 @@ final class Comparison {
 
   /// The point begins to differ: what was hashed so far is common to both, but for the old line at hand. A full point's
   /// digest owes nothing to the one before.
-  private func diverge() {
+  func diverge() {
     guard !hasDiverged else { return }
     hasDiverged = true
     sink.diverge(from: options.isFull ? SHA256() : old?.digestSoFar() ?? SHA256())
@@ -190,12 +157,6 @@ final class Comparison {
     if reporter.wantsItems { reporter.item(isLeftOut ? .leftOut : .deleted, path, kind) }
   }
 
-  /// What is known of something below a directory that could not be looked at stays.
-  private func keepUnseen() {
-    diverge()
-    addUnseen(Bytes(old!.line.path), before: before())
-  }
-
   private func addNote(_ note: StaticString, _ path: Bytes) {
     let text = Buffer()
     ManifestSyntax.appendNote(note, path, to: text)
@@ -203,7 +164,7 @@ final class Comparison {
   }
 
   /// What the old point tells of the name at hand.
-  private func before() -> Before {
+  func before() -> Before {
     let old = old!
     if old.isVacated { return Before(isOther: true) }
     return Before(
@@ -276,18 +237,6 @@ final class Comparison {
     try endDirectory(listing, status, attributes)
   }
 
-  /// The entry of a directory that could not be listed: it says so in the archive, as its line will in the manifest.
-  private func unlistedEntry(_ listing: Listing, _ status: Status?, _ known: [Attribute]?) -> PackItem? {
-    guard let status, !places.isHeld(listing.path) else { return nil }
-    hasOwnEntry = true
-    diverge()
-    unlisted.append(listing.path)
-    let (parent, name) = listing.path.splitAtName
-    return .directory(
-      path: listing.path, status: status, attributes: known ?? (try? reader.attributes(ofDirectory: name, in: parent)),
-      dumpdir: [], comment: TarHeader.comment(ofDirectory: true, mark))
-  }
-
   /// Passes the old names that sort before the item's, which are gone; how the next compares with it.
   @inline(__always)
   private func passLost(before index: Int, _ listing: Listing) throws(Failure) -> Int {
@@ -332,7 +281,8 @@ final class Comparison {
 
   /// Whether the name is another inode's.
   private func isReplaced(_ item: Listing.Item, _ listing: Listing) -> Bool {
-    item.failure == 0 && item.status.inode != old!.line.inode && hasStableInodes(item.status.device, listing.path)
+    item.failure == 0 && item.status.inode != old!.line.inode
+      && check.hasStableInodes(item.status.device, listing.path)
   }
 
   private func endDirectory(_ listing: Listing, _ status: Status?, _ attributes: [Attribute]?) throws(Failure) {
@@ -373,48 +323,6 @@ final class Comparison {
 
   // MARK: - One entry
 
-  private enum Verdict { case same, look, different }
-
-  @inline(__always)
-  private func verdict(_ line: Line, _ s: Status, _ directory: Bytes) -> Verdict {
-    if line.kind != s.kind || !options.isSame(line.modified, s.modified) || line.mode != s.mode || line.uid != s.uid
-      || line.gid != s.gid
-      || (s.kind == .file && line.size != s.size) || line.hasHardLink && s.links == 1
-    {
-      return .different
-    }
-    if (s.kind == .characterDevice || s.kind == .blockDevice)
-      && (line.major != s.specialMajor || line.minor != s.specialMinor)
-    {
-      return .different
-    }
-    if !options.isSame(line.changed, s.changed) || line.mustReread || old!.move != nil
-      || (options.readsContents && s.kind == .file)
-    {
-      return .look
-    }
-    if line.isUnlisted { return .look }
-    return line.inode != s.inode && hasStableInodes(s.device, directory) ? .look : .same
-  }
-
-  /// Of what the file system does not have: contents are compared when a stream has been read.
-  private func isSame(_ index: Int, _ item: Listing.Item, _ listing: Listing, _ line: Line) -> Bool {
-    guard line.kind == item.status.kind else { return false }
-    guard let stream = listing.streams[index] else { return true }
-    return line.entry()?.isSame(as: stream) ?? false
-  }
-
-  private func hasStableInodes(_ device: UInt64, _ directory: Bytes) -> Bool {
-    // Each snapshot may have others.
-    if root.isMapped(directory) { return false }
-    if let known = stableInodes[device] { return known }
-    guard let here = try? root.openBeneath(directory, [.pathOnly, .directory]), (try? here.status().device) == device
-    else { return false }
-    let stable = here.isUnixFileSystem
-    stableInodes[device] = stable
-    return stable
-  }
-
   private func compare(_ index: Int, _ item: Listing.Item, _ listing: Listing) throws(Failure) {
     if item.failure != 0 || old!.isVacated { return try add(index, item, listing, before: before()) }
     let line = old!.line
@@ -446,15 +354,15 @@ final class Comparison {
       let entry = PackEntry(listing: listing, index: index, before: before())
       if let failure = reader.failure(opening: entry) {
         // What was in the directory is known still, and nothing is known of what took its place.
-        _ = unreadable(entry, failure)
+        unreadable(entry, failure)
         unseenDirectories.append(entry.path)
         unseenNames.insert(listing.name(item))
         return
       }
       swapped.append(listing.name(item))
     }
-    var verdict = verdict(line, item.status, listing.path)
-    if item.isMade { verdict = isSame(index, item, listing, line) ? .same : .different }
+    var verdict = check.verdict(line, isMoved: old!.move != nil, item.status, in: listing.path)
+    if item.isMade { verdict = check.isSame(index, item, listing, line) ? .same : .different }
     if isMarkedAnew, verdict == .same { verdict = .look }
     if options.isFull {
       // Stored all the same, but nothing that a person would call a change.
@@ -491,6 +399,14 @@ final class Comparison {
     if hasDiverged { sink.keep(old.line.canonical) }
   }
 
+  /// What the old line tells holds, but it gets another line.
+  func keep(_ entry: PackEntry, _ kind: FileKind, as text: Bytes, canonical: Int) {
+    diverge()
+    sink.add(.line(text: text, canonical: canonical, isNote: entry.before.isUnseen), estimate: 0)
+    counts.count(old!.line)
+    tellKept(entry.path, kind, isElsewhere: entry.before.isElsewhere)
+  }
+
   private func tellKept(_ path: Bytes, _ kind: FileKind, isElsewhere: Bool) {
     guard isElsewhere else {
       unchanged += 1
@@ -519,7 +435,7 @@ final class Comparison {
           entry.attributes = try reader.attributes(ofDirectory: listing.name(item), in: listing.path)
           changedDirectories[entry.path] = entry.attributes
         } catch {
-          _ = unreadable(entry, error)
+          unreadable(entry, error)
           return
         }
       }
@@ -567,97 +483,5 @@ final class Comparison {
     return parsed(line) {
       $0.kind == .file && $0.size == entry.item.status.size && !$0.hasHardLink && !$0.isCarried
     }
-  }
-
-  private enum Joined { case done, same, store }
-
-  /// What is to be done with a file of several names.
-  private func joinGroup(_ entry: inout PackEntry, isSame: Bool) -> Joined {
-    let status = entry.item.status
-    let identity = FileIdentity(device: status.device, inode: status.inode)
-    let mayBeKept = isSame || entry.onlyIfDifferent
-    // An inode number that is used again while the run goes on is another file.
-    guard let group = groups[identity], group.isSame(status) else {
-      let group = LinkGroup(first: entry.path, status: status)
-      groups[identity] = group
-      entry.group = group
-      // Whether the first name is stored decides for all others, so it is found out here and now.
-      if let old = entry.old, mayBeKept, isSame || !options.readsNothing, !parsed(old, { $0.hasHardLink }) {
-        if isSame {
-          group.entry = self.old!.line.entry()
-          if group.entry != nil { return .same }
-        } else if let kept = reader.refreshedIfEqual(entry) {
-          diverge()
-          group.entry = kept.entry
-          sink.add(
-            .line(text: kept.text, canonical: kept.canonical, isNote: entry.before.isUnseen), estimate: 0)
-          counts.count(self.old!.line)
-          tellKept(entry.path, kept.entry.kind, isElsewhere: entry.before.isElsewhere)
-          return .done
-        }
-      }
-      entry.onlyIfDifferent = false
-      if let failure = reader.failure(opening: entry) {
-        // The next name is tried in its place.
-        groups[identity] = nil
-        return unreadable(entry, failure)
-      }
-      group.isStored = true
-      return .store
-    }
-    group.remaining -= 1
-    if group.remaining == 0 { groups[identity] = nil }
-    entry.group = group
-    entry.isLink = true
-    if group.isStored { entry.turn = group.nextTurn() }
-    entry.onlyIfDifferent = false
-    guard !group.isStored, mayBeKept, let old = entry.old, let first = group.entry,
-      parsed(old, { $0.hardLink == group.first })
-    else { return .store }
-    if isSame { return .same }
-    diverge()
-    var link = first
-    link.path = entry.path
-    link.hardLink = group.first
-    let line = link.line
-    sink.add(.line(text: line.text, canonical: line.canonical, isNote: entry.before.isUnseen), estimate: 0)
-    counts.count(self.old!.line)
-    tellKept(entry.path, link.kind, isElsewhere: entry.before.isElsewhere)
-    return .done
-  }
-
-  private func unreadable(_ entry: PackEntry, _ failure: SystemError) -> Joined {
-    reporter.problem(failure.asProblem, path: entry.path)
-    diverge()
-    addUnseen(entry.path, before: entry.before)
-    return .done
-  }
-
-  private func parsed(_ text: Bytes, _ body: (Line) -> Bool) -> Bool {
-    text.withUnsafeBufferPointer { bytes in
-      var line = Line()
-      return line.parse(entry: bytes, scratch: scratch) && body(line)
-    }
-  }
-
-  private func unseen(_ index: Int, _ item: Listing.Item, _ listing: Listing, _ before: Before) throws(Failure) {
-    let path = listing.path.joined(listing.name(item))
-    let cause = SystemError("look at", path, item.failure)
-    if !item.isMade {
-      reporter.problem(cause.isMissing ? "is not there" : "cannot look at it: \(cause.cause)", path: path)
-    }
-    diverge()
-    unseenDirectories.append(path)
-    addUnseen(path, before: before)
-  }
-
-  private func addUnseen(_ path: Bytes, before: Before) {
-    let lines = UnseenLines(path: path, before: before, isFull: options.isFull)
-    sink.add(.line(text: lines.text, canonical: 0, isNote: true), estimate: 0)
-    if let old = before.line, lines.canonical > 0 {
-      old.withUnsafeBytes { sink.keep(UnsafeRawBufferPointer(rebasing: $0[..<lines.canonical])) }
-    }
-    lines.count(in: &counts)
-    if reporter.wantsItems { reporter.item(.unseen, path, .file) }
   }
 }

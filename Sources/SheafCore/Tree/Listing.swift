@@ -188,33 +188,16 @@ struct Lister: Sendable {
     listing.names.withUnsafeBytes { raw in
       guard let base = raw.baseAddress?.assumingMemoryBound(to: CChar.self) else { return }
       let bytes = raw.bindMemory(to: UInt8.self)
-      var sorted: [(start: Int32, length: Int32, key: UInt64)] = []
-      sorted.reserveCapacity(starts.count)
-      for start in starts {
-        let name = base + Int(start)
-        let length = Int32(strlen(name))
-        // The first eight bytes decide most comparisons.
-        var key: UInt64 = 0
-        for index in 0..<8 { key = key << 8 | (index < Int(length) ? UInt64(bytes[Int(start) + index]) : 0) }
-        sorted.append((start, length, key))
-      }
-      sorted.sort { a, b in
-        if a.key != b.key { return a.key < b.key }
-        return PathOrder.compareNames(
-          UnsafeBufferPointer(rebasing: bytes[Int(a.start)..<Int(a.start + a.length)]),
-          UnsafeBufferPointer(rebasing: bytes[Int(b.start)..<Int(b.start + b.length)])) < 0
-      }
+      let sorted = Self.sorted(starts, base, bytes)
       var kept: [Bytes]?
       if let directory, !listing.isAboveSource, !isWay, rules.exclusions.hasMarkers {
-        kept = rules.exclusions.keptAlone(
-          of: sorted.map { UnsafeBufferPointer(rebasing: bytes[Int($0.start)..<Int($0.start + $0.length)]) },
-          in: directory)
+        kept = rules.exclusions.keptAlone(of: sorted.map { Self.name($0.start, $0.length, bytes) }, in: directory)
       }
       let ways = listing.isAboveSource ? [] : sources.names(inside: listing.path)
       listing.items.reserveCapacity(sorted.count)
       var previous: UnsafeBufferPointer<UInt8>?
       for (start, length, _) in sorted {
-        let name = UnsafeBufferPointer(rebasing: bytes[Int(start)..<Int(start + length)])
+        let name = Self.name(start, length, bytes)
         // Names that come and go while they are read may be given twice.
         if let previous, previous.count == name.count, previous.elementsEqual(name) { continue }
         previous = name
@@ -229,13 +212,10 @@ struct Lister: Sendable {
           }
         }
         var item = Listing.Item(nameStart: start, nameLength: length, failure: 0, status: .unknown)
-        var found = directory?.status(of: base + Int(start))
-        var failure = directory == nil ? ENOENT : errno
-        if !mapped.isEmpty, mapped.contains(where: { $0.elementsEqual(name) }) {
-          do throws(SystemError) { found = try root.status(of: listing.path.joined(Bytes(name))) } catch {
-            (found, failure) = (nil, error.code)
-          }
-        }
+        let isMapped = !mapped.isEmpty && mapped.contains { $0.elementsEqual(name) }
+        let (found, failure) =
+          isMapped
+          ? statusOfMapped(listing.path.joined(Bytes(name))) : Self.status(of: base + Int(start), in: directory)
         if let place = made?[Bytes(name)], make(&item, place, found, failure, in: listing) {
           listing.items.append(item)
           continue
@@ -243,13 +223,7 @@ struct Lister: Sendable {
         if let status = found {
           item.status = status
           item.isAbove = listing.isAboveSource && sources.names(above: listing.path.joined(Bytes(name))) != nil
-          if let store = rules.store, status.inode == store.inode, status.device == store.device {
-            listing.holdsStore = true
-            listing.leftOut.append(Bytes(name))
-            continue
-          }
-          if status.kind == .socket {
-            listing.sockets.append(Bytes(name))
+          if isStoreOrSocket(name, status, of: listing) {
             listing.leftOut.append(Bytes(name))
             continue
           }
@@ -268,6 +242,54 @@ struct Lister: Sendable {
         listing.items.append(item)
       }
     }
+  }
+
+  /// The names that begin at `starts`, in the order of the tree. `key`: the first eight bytes, which decide most comparisons.
+  private static func sorted(
+    _ starts: [Int32], _ base: UnsafePointer<CChar>, _ bytes: UnsafeBufferPointer<UInt8>
+  ) -> [(start: Int32, length: Int32, key: UInt64)] {
+    var sorted: [(start: Int32, length: Int32, key: UInt64)] = []
+    sorted.reserveCapacity(starts.count)
+    for start in starts {
+      let length = Int32(strlen(base + Int(start)))
+      var key: UInt64 = 0
+      for index in 0..<8 { key = key << 8 | (index < Int(length) ? UInt64(bytes[Int(start) + index]) : 0) }
+      sorted.append((start, length, key))
+    }
+    sorted.sort { a, b in
+      if a.key != b.key { return a.key < b.key }
+      return PathOrder.compareNames(name(a.start, a.length, bytes), name(b.start, b.length, bytes)) < 0
+    }
+    return sorted
+  }
+
+  @inline(__always)
+  private static func name(
+    _ start: Int32, _ length: Int32, _ bytes: UnsafeBufferPointer<UInt8>
+  ) -> UnsafeBufferPointer<UInt8> {
+    UnsafeBufferPointer(rebasing: bytes[Int(start)..<Int(start + length)])
+  }
+
+  /// Or the error number.
+  @inline(__always)
+  private static func status(of name: UnsafePointer<CChar>, in directory: Descriptor?) -> (Status?, Int32) {
+    guard let directory else { return (nil, ENOENT) }
+    let found = directory.status(of: name)
+    return (found, errno)
+  }
+
+  private func statusOfMapped(_ path: Bytes) -> (Status?, Int32) {
+    do throws(SystemError) { return (try root.status(of: path), 0) } catch { return (nil, error.code) }
+  }
+
+  /// What is never saved. The listing notes it.
+  private func isStoreOrSocket(_ name: UnsafeBufferPointer<UInt8>, _ status: Status, of listing: Listing) -> Bool {
+    if let store = rules.store, status.inode == store.inode, status.device == store.device {
+      listing.holdsStore = true
+      return true
+    }
+    if status.kind == .socket { listing.sockets.append(Bytes(name)) }
+    return status.kind == .socket
   }
 
   /// Makes an item of a stream or of a directory that leads to one; false where what the file system has counts.
