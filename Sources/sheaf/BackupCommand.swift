@@ -132,6 +132,32 @@ struct BackupCommand: ParsableCommand {
 
   func run() throws {
     try work.apply()
+    // As messages tell of it, too: something on the way may be a link by now.
+    let gone = try gone.map {
+      try Sources.absolute([$0.bytes]) + [Bytes($0.bytes.split(separator: 47).joined(separator: [47]))]
+    }
+    let options = try options(gone)
+    let report = RunReport(output)
+    let store = try store.open()
+    let task = Backup(
+      to: store, options, known: Memory.stores, spillDirectory: Host.spillDirectory, reporter: report,
+      progress: Interruption.progress, clock: { .now() })
+    let summary = try report.showing("saving") { try task.run() }
+    if !summary.idlePatterns.isEmpty {
+      let some = summary.idlePatterns.prefix(8).map { "'\(Show.path($0))'" }.joined(separator: " ")
+      let more = summary.idlePatterns.count > 8 ? " and \(summary.idlePatterns.count - 8) more" : ""
+      let which = summary.idlePatterns.count == 1 ? "this pattern has" : "these patterns have"
+      report.note("\(which) no effect: \(some)\(more)")
+    }
+    for paths in gone where paths.allSatisfy(summary.idleGone.contains) {
+      Console.shared.warning("--gone \(Show.word([47] + paths[0])) has no effect: the point before has nothing there")
+    }
+    if output.json { printJSON(summary, report) } else if !output.quiet { printWords(summary, report) }
+    try report.finish()
+  }
+
+  /// What the command line asks for. `gone`: what was given to `--gone`, each in all its spellings.
+  private func options(_ gone: [[Bytes]]) throws -> BackupOptions {
     guard (0...12).contains(level) else {
       throw Failure(.usage, "level \(level) is out of range", hint: "levels go from 0 to 12")
     }
@@ -144,10 +170,6 @@ struct BackupCommand: ParsableCommand {
     options.changesSources = changeSources
     options.takesOver = takeOver
     options.allowsMissing = allowMissing
-    // As messages tell of it, too: something on the way may be a link by now.
-    let gone = try gone.map {
-      try Sources.absolute([$0.bytes]) + [Bytes($0.bytes.split(separator: 47).joined(separator: [47]))]
-    }
     options.gone = gone.flatMap { $0 }
     if full && differential { throw Failure(.usage, "--full and --differential exclude each other") }
     options.isFull = full
@@ -176,24 +198,7 @@ struct BackupCommand: ParsableCommand {
     options.rereads = reread ? true : noReread ? false : nil
     options.volumeDirectories = volumes.directories.map(\.bytes)
     options.discardsInterrupted = discardInterrupted
-
-    let report = RunReport(output)
-    let store = try store.open()
-    let task = Backup(
-      to: store, options, known: Memory.stores, spillDirectory: Host.spillDirectory, reporter: report,
-      progress: Interruption.progress, clock: { .now() })
-    let summary = try report.showing("saving") { try task.run() }
-    if !summary.idlePatterns.isEmpty {
-      let some = summary.idlePatterns.prefix(8).map { "'\(Show.path($0))'" }.joined(separator: " ")
-      let more = summary.idlePatterns.count > 8 ? " and \(summary.idlePatterns.count - 8) more" : ""
-      let which = summary.idlePatterns.count == 1 ? "this pattern has" : "these patterns have"
-      report.note("\(which) no effect: \(some)\(more)")
-    }
-    for paths in gone where paths.allSatisfy(summary.idleGone.contains) {
-      Console.shared.warning("--gone \(Show.word([47] + paths[0])) has no effect: the point before has nothing there")
-    }
-    if output.json { printJSON(summary, report) } else if !output.quiet { printWords(summary, report) }
-    try report.finish()
+    return options
   }
 
   private func streams() throws -> [StreamSource] {

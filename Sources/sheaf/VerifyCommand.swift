@@ -38,56 +38,57 @@ struct VerifyCommand: ParsableCommand {
     }
     if all.isEmpty, !output.quiet, !output.json { Console.shared.print("no points yet, nothing to verify") }
     let report = RunReport(output)
+    var outcome = Outcome()
+    for series in all { try verify(series, report, &outcome) }
+    if output.json {
+      printJSON(outcome.total, report)
+    } else if !output.quiet, !all.isEmpty {
+      printWords(outcome.total, report, outcome.stands, outcome.advice)
+    }
+    if !outcome.total.damages.isEmpty || outcome.stands { throw Status.damaged }
+  }
+
+  /// Of all series.
+  private struct Outcome {
     var total = VerifySummary()
-    // Damage found earlier, which this run did not look for.
+    /// There is damage that was found earlier, and that this run did not look for.
     var stands = false
     var advice = Advice()
-    for series in all {
-      series.tellOfIgnoredFiles()
-      try volumes.add(to: series)
-      let set = try point.at == nil ? nil : point.find(in: series)
-      let task = Verify(series, isQuick: quick, progress: Interruption.progress) { [output] damage in
-        Self.show(damage, series.name, output)
-      }
-      var summary = try report.showing("verifying") { try task.run(set) }
-      if set == nil { try series.tellOfLostManifests() }
-      var isKnown = false
-      let state = set == nil ? Memory.stores?.state(of: series) ?? .asKnown : .asKnown
-      switch state {
-      case .contradicted(let words):
-        guard let newest = try series.sets().last else { break }
-        let damage = Damage(set: newest, path: nil, message: words)
-        Self.show(damage, series.name, output)
-        summary.damages.append(damage)
-      // Only a backup settles that.
-      case .older(let words): Console.shared.warning(words)
-      case .asKnown: isKnown = true
-      }
-      let (note, isWritten) = series.note(summary, quick: quick, now: .now(), Memory.stores)
-      if isKnown {
-        let isClean = set == nil && summary.damages.isEmpty
-        try? Memory.stores?.remember(
-          series, now: .now(), verified: isClean && !quick && summary.unread == 0, damage: isWritten ? nil : note)
-      }
-      if !note.isEmpty, summary.damages.isEmpty, set == nil || note.touches(set!) {
-        _ = series.tellOfDamage()
-        stands = true
-      }
-      if !output.json, !output.quiet { try advice.add(summary, series, task, note) }
-      total.sets += summary.sets
-      total.points += summary.points
-      total.files += summary.files
-      total.unread += summary.unread
-      total.bytes.add(saturating: summary.bytes)
-      total.damages += summary.damages
-      total.touched += summary.touched
+  }
+
+  private func verify(_ series: Series, _ report: RunReport, _ outcome: inout Outcome) throws {
+    series.tellOfIgnoredFiles()
+    try volumes.add(to: series)
+    let set = try point.at == nil ? nil : point.find(in: series)
+    let task = Verify(series, isQuick: quick, progress: Interruption.progress) { [output] damage in
+      Self.show(damage, series.name, output)
     }
-    if output.json {
-      printJSON(total, report)
-    } else if !output.quiet, !all.isEmpty {
-      printWords(total, report, stands, advice)
+    var summary = try report.showing("verifying") { try task.run(set) }
+    if set == nil { try series.tellOfLostManifests() }
+    var isKnown = false
+    let state = set == nil ? Memory.stores?.state(of: series) ?? .asKnown : .asKnown
+    switch state {
+    case .contradicted(let words):
+      guard let newest = try series.sets().last else { break }
+      let damage = Damage(set: newest, path: nil, message: words)
+      Self.show(damage, series.name, output)
+      summary.damages.append(damage)
+    // Only a backup settles that.
+    case .older(let words): Console.shared.warning(words)
+    case .asKnown: isKnown = true
     }
-    if !total.damages.isEmpty || stands { throw Status.damaged }
+    let (note, isWritten) = series.note(summary, quick: quick, now: .now(), Memory.stores)
+    if isKnown {
+      let isClean = set == nil && summary.damages.isEmpty
+      try? Memory.stores?.remember(
+        series, now: .now(), verified: isClean && !quick && summary.unread == 0, damage: isWritten ? nil : note)
+    }
+    if !note.isEmpty, summary.damages.isEmpty, set == nil || note.touches(set!) {
+      _ = series.tellOfDamage()
+      outcome.stands = true
+    }
+    if !output.json, !output.quiet { try outcome.advice.add(summary, series, task, note) }
+    outcome.total.add(summary)
   }
 
   private static func show(_ damage: Damage, _ series: Bytes, _ output: OutputOptions) {

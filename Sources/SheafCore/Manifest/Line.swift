@@ -282,66 +282,70 @@ struct Line {
       }
       e.digest = digest
     }
-    let malformed: Bool? = tagFields(canonicalOnly: false) { key, value in
-      switch key {
-      case UInt8(ascii: "u"):
-        guard let name = Escape.decoded(value) else { return true }
-        e.userName = name
-      case UInt8(ascii: "g"):
-        guard let name = Escape.decoded(value) else { return true }
-        e.groupName = name
-      case UInt8(ascii: "l"):
-        guard let name = Escape.decoded(value), Self.isSafe(name) else { return true }
-        e.hardLink = name
-      case UInt8(ascii: "x"):
-        guard let colon = value.firstIndex(of: UInt8(ascii: ":")),
-          let name = Escape.decoded(UnsafeBufferPointer(rebasing: value[..<colon])), !name.isEmpty,
-          let data = Base64.decoded(UnsafeBufferPointer(rebasing: value[(colon + 1)...]))
-        else { return true }
-        e.attributes.append(Attribute(name: name, value: data))
-        if e.attributes.count > Entry.attributeLimit { return true }
-      case UInt8(ascii: "h"):
-        let n = Self.numbers(value)
-        guard n.count == 2, n[1] > 0, n[0] >= (e.holes.last?.upperBound ?? 0), n[0] <= size, n[1] <= size - n[0] else {
-          return true
-        }
-        e.holes.append(n[0]..<(n[0] + n[1]))
-      case UInt8(ascii: "k"): e.isStoredSparse = true
-      case UInt8(ascii: "t"): e.isTorn = true
-      case UInt8(ascii: "r"): e.isRacy = true
-      case UInt8(ascii: "s"): e.isCarried = true
-      case UInt8(ascii: "f"): e.isFresh = true
-      case UInt8(ascii: "m"): e.isMetadataOnly = true
-      case UInt8(ascii: "a"): e.isAdopted = true
-      case UInt8(ascii: "o"): e.isUnlisted = true
-      case UInt8(ascii: "b"):
-        guard let mark = FileSystemMark(tag: value) else { return true }
-        e.fileSystem = mark
-      case UInt8(ascii: "p"):
-        guard value.count > 17, value[16] == UInt8(ascii: ":"), let set = SetID(text: Bytes(value[..<16])) else {
-          return true
-        }
-        guard let extent = Extent(set: set, told: Self.numbers(UnsafeBufferPointer(rebasing: value[17...]))) else {
-          return true
-        }
-        e.extents.append(extent)
-      default: break
-      }
-      return nil
+    let malformed = tagFields(canonicalOnly: false) { key, value -> Bool? in
+      Self.take(key, value, into: &e) ? nil : true
     }
-    if malformed == true { return nil }
-    if kind == .file {
-      var stored: Int64 = 0
-      for extent in e.extents {
-        let (sum, over) = stored.addingReportingOverflow(extent.length)
-        if over { return nil }
-        stored = sum
-      }
-      guard stored == e.storedSize, e.size - stored <= Entry.holeLimit, size == 0 || !e.extents.isEmpty else {
-        return nil
-      }
-    }
+    if malformed == true || kind == .file && !Self.holdsTogether(e) { return nil }
     return e
+  }
+
+  /// Puts what a tag says into the entry; one that is not known says nothing. False: it cannot be read.
+  private static func take(_ key: UInt8, _ value: UnsafeBufferPointer<UInt8>, into e: inout Entry) -> Bool {
+    switch key {
+    case UInt8(ascii: "u"):
+      guard let name = Escape.decoded(value) else { return false }
+      e.userName = name
+    case UInt8(ascii: "g"):
+      guard let name = Escape.decoded(value) else { return false }
+      e.groupName = name
+    case UInt8(ascii: "l"):
+      guard let name = Escape.decoded(value), isSafe(name) else { return false }
+      e.hardLink = name
+    case UInt8(ascii: "x"):
+      guard let colon = value.firstIndex(of: UInt8(ascii: ":")),
+        let name = Escape.decoded(UnsafeBufferPointer(rebasing: value[..<colon])), !name.isEmpty,
+        let data = Base64.decoded(UnsafeBufferPointer(rebasing: value[(colon + 1)...]))
+      else { return false }
+      e.attributes.append(Attribute(name: name, value: data))
+      if e.attributes.count > Entry.attributeLimit { return false }
+    case UInt8(ascii: "h"):
+      let n = numbers(value)
+      guard n.count == 2, n[1] > 0, n[0] >= (e.holes.last?.upperBound ?? 0), n[0] <= e.size, n[1] <= e.size - n[0]
+      else { return false }
+      e.holes.append(n[0]..<(n[0] + n[1]))
+    case UInt8(ascii: "k"): e.isStoredSparse = true
+    case UInt8(ascii: "t"): e.isTorn = true
+    case UInt8(ascii: "r"): e.isRacy = true
+    case UInt8(ascii: "s"): e.isCarried = true
+    case UInt8(ascii: "f"): e.isFresh = true
+    case UInt8(ascii: "m"): e.isMetadataOnly = true
+    case UInt8(ascii: "a"): e.isAdopted = true
+    case UInt8(ascii: "o"): e.isUnlisted = true
+    case UInt8(ascii: "b"):
+      guard let mark = FileSystemMark(tag: value) else { return false }
+      e.fileSystem = mark
+    case UInt8(ascii: "p"):
+      guard value.count > 17, value[16] == UInt8(ascii: ":"), let set = SetID(text: Bytes(value[..<16])) else {
+        return false
+      }
+      guard let extent = Extent(set: set, told: numbers(UnsafeBufferPointer(rebasing: value[17...]))) else {
+        return false
+      }
+      e.extents.append(extent)
+    default: break
+    }
+    return true
+  }
+
+  /// Whether a file's extents come to what it stores.
+  private static func holdsTogether(_ e: Entry) -> Bool {
+    var stored: Int64 = 0
+    for extent in e.extents {
+      let (sum, over) = stored.addingReportingOverflow(extent.length)
+      if over { return false }
+      stored = sum
+    }
+    return stored == e.storedSize && e.size - stored <= Entry.holeLimit && (e.size == 0 || !e.extents.isEmpty)
   }
 
   /// Where in `text` the extents begin, and the extent where there is one only. Cheaper than the whole entry.

@@ -132,18 +132,7 @@ public struct Rebuild {
       (volumes[index].digest, volumes[index].sealedSize) = (form.digest, form.size)
     }
 
-    var chain: [SetName] = []
-    if let parent = head.parent {
-      guard let before = try series.sets().last(where: { $0.point == parent.point }) else {
-        throw .damaged("\(set.text) builds on the point \(parent.point), which is not in the store")
-      }
-      chain = try series.chain(of: before)
-      if try series.foot(before).point != parent.digest {
-        summary.isDamaged = true
-        reporter.problem(
-          "\(set.text) was written on another state of \(parent.point) than the one that is there", path: nil)
-      }
-    }
+    let chain = try chain(below: head, of: set, &summary)
     guard let moves = Moves(scan.moves), moves.all.isEmpty || !chain.isEmpty else {
       throw .damaged("\(set.archive): what it says was renamed cannot be")
     }
@@ -162,7 +151,29 @@ public struct Rebuild {
     foot.tarBytes = scan.tarBytes
     foot.members = Int64(scan.members.count)
     foot.incompleteAfter = scan.incompleteAfter
+    try publish(lines, foot, set)
+    return scan.files
+  }
 
+  /// What the set builds on, newest first.
+  private func chain(
+    below head: SetHead, of set: SetName, _ summary: inout RebuildSummary
+  ) throws(Failure) -> [SetName] {
+    guard let parent = head.parent else { return [] }
+    guard let before = try series.sets().last(where: { $0.point == parent.point }) else {
+      throw .damaged("\(set.text) builds on the point \(parent.point), which is not in the store")
+    }
+    let chain = try series.chain(of: before)
+    if try series.foot(before).point != parent.digest {
+      summary.isDamaged = true
+      reporter.problem(
+        "\(set.text) was written on another state of \(parent.point) than the one that is there", path: nil)
+    }
+    return chain
+  }
+
+  /// Writes the manifest, and puts aside the one that is there.
+  private func publish(_ lines: SetLines, _ foot: SetFoot, _ set: SetName) throws(Failure) {
     // Not the name of an interrupted run's journal, by which an archive would be cut.
     let file = NewStoredFile(Bytes(set.manifest.utf8), in: series.folder, suffix: Bytes(".rebuilt.partial"))
     do throws(Failure) {
@@ -178,7 +189,6 @@ public struct Rebuild {
       file.discard()
       throw error
     }
-    return scan.files
   }
 
   /// Keeps what cannot be read: it may still tell a person something. Of several the last.

@@ -19,6 +19,17 @@ public struct VerifySummary: Sendable {
   var read: Set<SetName> = []
 
   public init() {}
+
+  /// Counts another series.
+  public mutating func add(_ other: VerifySummary) {
+    sets += other.sets
+    points += other.points
+    files += other.files
+    unread += other.unread
+    bytes.add(saturating: other.bytes)
+    damages += other.damages
+    touched += other.touched
+  }
 }
 
 public struct Verify {
@@ -63,8 +74,26 @@ public struct Verify {
     func found(_ damage: Damage) {
       if !series.isGone(damage.set), findings.change({ $0.add(damage) }) { report(damage) }
     }
+    var (known, sets) = try chains(of: points, &needs, alone: alone, found)
+    sets.subtract(summary.read)
+    try read(sets, found, &summary)
+    known.removeAll(where: series.isGone)
+    try checkPoints(&known, needs.lineage, found)
+    summary.points += known.count
+    let damaged = Set(findings.look { $0.all }.map(\.set)).filter { !series.isGone($0) }
+    let needed = needs.needed(by: points, among: damaged)
+    for point in points {
+      let sets = Set([needed[point], damaged.contains(point) ? point : nil].compactMap { $0 })
+      if !sets.isEmpty { summary.touchedBy[point] = sets }
+    }
+    return !points.contains(where: series.isGone)
+  }
+
+  /// The points whose chains can be told, and all sets that these need.
+  private func chains(
+    of points: [SetName], _ needs: inout PointNeeds, alone: Bool, _ found: (Damage) -> Void
+  ) throws(Failure) -> (known: [SetName], sets: Set<SetName>) {
     let lineage = needs.lineage
-    /// Those whose chain can be told.
     var known: [SetName] = []
     var sets: Set<SetName> = []
     var walked: Set<SetName> = []
@@ -81,8 +110,13 @@ public struct Verify {
         }
       }
     }
-    sets.formUnion(walked)
-    sets.subtract(summary.read)
+    return (known, sets.union(walked))
+  }
+
+  /// Reads each set to its end.
+  private func read(
+    _ sets: Set<SetName>, _ found: @escaping (Damage) -> Void, _ summary: inout VerifySummary
+  ) throws(Failure) {
     var expected: Int64 = 0
     for set in sets { expected.add(saturating: (try? series.foot(set).storedBytes) ?? 0) }
     progress.expected.store(isQuick ? 0 : Int(expected), ordering: .relaxed)
@@ -104,13 +138,17 @@ public struct Verify {
         summary.bytes.add(saturating: bytes)
       }
     }
-    known.removeAll(where: series.isGone)
+  }
+
+  /// Checks that the manifests of each point's chain add up to it. Takes those out of `known` that are gone by then.
+  private func checkPoints(
+    _ known: inout [SetName], _ lineage: Lineage, _ found: (Damage) -> Void
+  ) throws(Failure) {
     var wrong: [SetName: Failure] = [:]
     do throws(Failure) { if !isQuick { wrong = try ChainCheck(series, lineage, progress).run(known) } } catch {
       guard error.kind != .interrupted, known.contains(where: series.isGone) else { throw error }
     }
     known.removeAll(where: series.isGone)
-    summary.points += known.count
     for point in known {
       try attempt(point, found) { () throws(Failure) in
         let pair = try [point, lineage.parent(of: point)].compactMap { $0 }
@@ -119,13 +157,6 @@ public struct Verify {
         if let failure = wrong[point] { throw failure }
       }
     }
-    let damaged = Set(findings.look { $0.all }.map(\.set)).filter { !series.isGone($0) }
-    let needed = needs.needed(by: points, among: damaged)
-    for point in points {
-      let sets = Set([needed[point], damaged.contains(point) ? point : nil].compactMap { $0 })
-      if !sets.isEmpty { summary.touchedBy[point] = sets }
-    }
-    return !points.contains(where: series.isGone)
   }
 
   /// Whether a point that damage touches has every file all the same: none lies in what is damaged. As far as the archives
