@@ -86,13 +86,7 @@ import Testing
     ] as [(Raw, [Raw])] {
       commands.append(words + ["--config", Raw(scratch.path("\(file).toml"))])
     }
-    for name in [
-      "init", "backup", "points", "ls", "restore", "verify", "prune", "find", "diff", "export", "status", "key",
-      "browse",
-      "run", "config", "schedule",
-    ] {
-      commands.append([Raw(name), "--help"])
-    }
+    commands += try Command.sheafCommands().map { [Raw($0), "--help"] }
     for arguments in commands {
       for line in try terminal.lines(arguments, state: state) {
         #expect(TerminalWidth.of(line) <= columns, "\(arguments): \(TerminalWidth.of(line)) columns: \(line)")

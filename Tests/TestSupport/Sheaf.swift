@@ -49,6 +49,18 @@ public struct Command: Sendable {
     self.timeout = timeout
   }
 
+  /// All commands of the program, as `sheaf --help` lists them, but for `help` itself.
+  public static func sheafCommands() throws -> [String] {
+    let help = try sheaf(["--help"]).run().checked()
+    return help.lines.drop { $0 != "SUBCOMMANDS:" }.dropFirst().compactMap { line -> String? in
+      guard line.hasPrefix("  "), !line.hasPrefix("   "), let word = line.split(separator: " ").first else {
+        return nil
+      }
+      let name = String(word.filter { $0 != "," })
+      return name != "help" && name.allSatisfy(\.isLowercase) ? name : nil
+    }
+  }
+
   /// Where the keys of all encrypted stores of these tests are.
   private static let configuration = try! Scratch()
 
