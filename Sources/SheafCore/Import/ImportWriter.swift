@@ -237,12 +237,12 @@ final class ImportWriter: ImportSink {
 
   private func put(_ entry: Entry, _ before: ImportBefore?, _ group: ImportedGroup?) throws(Failure) {
     try progress.checkCancelled()
-    if entry.kind == .directory { return writer.add(entry, .told) }
+    if entry.kind == .directory { return writer.add(entry, .asEntrySays) }
     if let group, entry.hardLink != nil { return try putLink(entry, group) }
     let hasPlace = entry.kind == .file && (entry.storedSize > 0 || entry.isStoredSparse)
     guard hasPlace else {
       _ = try writer.add(TarHeader(stored: entry))
-      return writer.add(entry, .told)
+      return writer.add(entry, .asEntrySays)
     }
     guard let extent = entry.extents.first, extent.set.value == 0, group?.isStored ?? needsContents(entry, before)
     else {
@@ -275,17 +275,19 @@ final class ImportWriter: ImportSink {
     if let old = before?.entry, told.extents.first?.set.value == 0 { entry.extents = old.extents }
     entry.isMetadataOnly = true
     group?.entry = entry
-    writer.add(entry, .told, isNote: true)
+    writer.add(entry, .asEntrySays, isNote: true)
   }
 
   private func putLink(_ told: Entry, _ group: ImportedGroup) throws(Failure) {
     var entry = told
     _ = try writer.add(TarHeader(entry, linkTo: group.first))
-    guard entry.kind == .file, entry.storedSize > 0 || entry.isStoredSparse else { return writer.add(entry, .told) }
+    guard entry.kind == .file, entry.storedSize > 0 || entry.isStoredSparse else {
+      return writer.add(entry, .asEntrySays)
+    }
     if let place = group.place { return writer.add(entry, .shared(place)) }
     entry.extents = group.entry?.extents ?? []
     entry.isMetadataOnly = false
-    writer.add(entry, .told)
+    writer.add(entry, .asEntrySays)
   }
 
   /// What is stored of a file, in order: its stretches lie in the spool one behind the other.
