@@ -62,19 +62,6 @@ import Testing
     #expect(left.text == "")
   }
 
-  /// It writes later, and ends before that.
-  @Test(.enabled(if: Command.find("rclone") != nil, "needs rclone")) func aServerThatForgetsIsRefused() throws {
-    try Scratch.with { scratch in
-      let server: Raw = "rclone serve sftp --stdio --vfs-cache-mode writes / 2>/dev/null"
-      let store = Raw("sftp://server\(scratch.path("store").shown)")
-      let output = try Command.sheaf(
-        ["init", "-s", store, "--sftp-command", server],
-        environment: ["RCLONE_CACHE_DIR": Raw(scratch.path("rclone"))]
-      ).run()
-      #expect(output.status == 1 && output.errorText.contains("--vfs-cache-mode"), "\(output)")
-    }
-  }
-
   @Test func itsFilesAreItsOwnersAlone() throws {
     let f = try Fixture(Self.tree, remote: Remote())
     try f.save()

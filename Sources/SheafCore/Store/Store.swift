@@ -214,19 +214,7 @@ public final class Store: Sendable {
       throw Failure(error, hint: place.hint(error, access) ?? (error.kind == .missing ? missing : nil))
     }
     if let outer { throw isInside(place.text, outer) }
-    let store = try create(in: folder, label: label, now: now, keys: keys)
-    if !folder.traits.finishesDurably { try checkIsKept(place, access) }
-    return store
-  }
-
-  /// Asks a server that does not tell what is durable once more, on another connection. One that takes what it was sent
-  /// for written while it is only on its way, loses it when the connection ends.
-  private static func checkIsKept(_ place: StoreLocation, _ access: RemoteAccess) throws(Failure) {
-    let isKept = try stored { () throws(StoreError) in try place.folder(access).has(marker) }
-    guard !isKept else { return }
-    throw Failure(
-      .failed, "the server of \(Show.path(place.text)) says that files are written, and does not have them",
-      hint: "it may write them later: rclone does so with --vfs-cache-mode, which has to be left out")
+    return try create(in: folder, label: label, now: now, keys: keys)
   }
 
   /// Makes a store of a folder of whatever kind.
