@@ -39,7 +39,10 @@ import Testing
         #expect(try f.differences(at: f.newest) == [], "\(story)")
         let points = f.points
         f.points = [f.newest]
-        try f.expectReplay(lagging: true, story)
+        // Open: where a run that was cut had reached one of a file's names, plain tar may leave two files of them, until one
+        // is stored again. Sheaf links them.
+        let linked = Set(f.newest.tree.linkGroups { _ in true }.keys.map(\.description))
+        try f.expectReplay(lagging: true, story) { line in linked.contains { line.hasPrefix("\($0): ") } }
         f.points = points
         guard try f.names().contains(name.shown + ".mtree.gz") else { continue }
         let words: [Raw] = ["restore", "-s", Raw(f.store), "--at", Raw(name), "--to", Raw(f.scratch.path("kept"))]

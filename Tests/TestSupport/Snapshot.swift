@@ -79,7 +79,7 @@ public struct Snapshot: Sendable {
   }
 
   /// Hard-link groups: for each path with other names in this tree, all names of its file, sorted.
-  func linkGroups(_ isWanted: (Raw) -> Bool) -> [Raw: [Raw]] {
+  package func linkGroups(_ isWanted: (Raw) -> Bool) -> [Raw: [Raw]] {
     var names: [Inode: [Raw]] = [:]
     for (path, entry) in entries where !entry.isDirectory && entry.inode.links > 1 && isWanted(path) {
       names[entry.inode, default: []].append(path)
