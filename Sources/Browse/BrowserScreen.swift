@@ -139,7 +139,7 @@ extension Browser {
     for place in window {
       let version = page.versions[place]
       let mark = isMarked(Mark(point: version.point, path: page.path)) ? "*" : " "
-      var cells = "\(mark) \(Text.minute(version.point.time))  \(Text.left(Self.word(version.event), 8))"
+      var cells = "\(mark) \(Text.minute(version.point.time))  \(Text.left(version.event.rawValue, 8))"
       if let entry = version.entry {
         let size = entry.kind == .file ? Show.size(entry.size) : ""
         cells += "  \(Text.right(size, 7))  \(Text.minute(entry.modified))"
@@ -169,15 +169,6 @@ extension Browser {
     case .symlink: return [Text.cut("-> \(Show.path(entry.linkTarget))", to: columns - 1)]
     case .directory: return ["(a folder)"]
     default: return ["(no file)"]
-    }
-  }
-
-  private static func word(_ event: Version.Event) -> String {
-    switch event {
-    case .new: "new"
-    case .changed: "changed"
-    case .deleted: "deleted"
-    case .unseen: "unseen"
     }
   }
 

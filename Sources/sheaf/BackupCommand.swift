@@ -158,9 +158,7 @@ struct BackupCommand: ParsableCommand {
 
   /// What the command line asks for. `gone`: what was given to `--gone`, each in all its spellings.
   private func options(_ gone: [[Bytes]]) throws -> BackupOptions {
-    guard (0...12).contains(level) else {
-      throw Failure(.usage, "level \(level) is out of range", hint: "levels go from 0 to 12")
-    }
+    try checkLevel(level)
     var options = BackupOptions()
     let named = try Sources.mapped(sources.map(\.bytes))
     options.sources = try named.sources + Sources.absolute(listedSources())
@@ -186,13 +184,7 @@ struct BackupCommand: ParsableCommand {
     options.comment = comment?.bytes ?? []
     options.skipsUnchanged = skipUnchanged
     options.isDryRun = dryRun
-    if let volumeSize {
-      // No piece that must stay whole is longer.
-      guard volumeSize.bytes >= 2 << 20 else {
-        throw Failure(.usage, "volumes of \(Words.size(volumeSize.bytes)) are too small", hint: "at least 2M")
-      }
-      options.volumeSize = volumeSize.bytes
-    }
+    if let volumeSize { options.volumeSize = try volumeSize.checkedAsVolume() }
     options.keepFree = keepFree?.bytes ?? 0
     guard !reread || !noReread else { throw Failure(.usage, "--reread and --no-reread exclude each other") }
     options.rereads = reread ? true : noReread ? false : nil

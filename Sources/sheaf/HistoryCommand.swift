@@ -74,7 +74,7 @@ struct HistoryCommand: ParsableCommand {
 
   private static func printJSON(_ v: Version) {
     var json = JSON("version")
-    json.add("event", word(v.event))
+    json.add("event", v.event.rawValue)
     json.add("point", v.point.text)
     json.add("time", v.point.time)
     if let entry = v.entry {
@@ -87,14 +87,5 @@ struct HistoryCommand: ParsableCommand {
       json.add("suspected_rot", v.isSuspectedRot)
     }
     json.print()
-  }
-
-  private static func word(_ event: Version.Event) -> String {
-    switch event {
-    case .new: "new"
-    case .changed: "changed"
-    case .deleted: "deleted"
-    case .unseen: "unseen"
-    }
   }
 }

@@ -94,20 +94,12 @@ struct ImportCommand: ParsableCommand {
       }
       options.date = time
     }
-    guard (0...12).contains(level) else {
-      throw Failure(.usage, "level \(level) is out of range", hint: "levels go from 0 to 12")
-    }
+    try checkLevel(level)
     options.deletesNothing = keepMissing
     options.isFull = full
     options.level = level
     options.comment = comment?.bytes ?? []
-    if let volumeSize {
-      // No piece that must stay whole is longer.
-      guard volumeSize.bytes >= 2 << 20 else {
-        throw Failure(.usage, "volumes of \(Words.size(volumeSize.bytes)) are too small", hint: "at least 2M")
-      }
-      options.volumeSize = volumeSize.bytes
-    }
+    if let volumeSize { options.volumeSize = try volumeSize.checkedAsVolume() }
     options.keepFree = keepFree?.bytes ?? 0
     options.isDryRun = dryRun
     options.spoolDirectory = Host.spoolDirectory

@@ -248,3 +248,20 @@ extension Host {
   /// Where files without a name may be made for sorting.
   static var spillDirectory: Bytes { environment("TMPDIR").flatMap { $0.isEmpty ? nil : $0 } ?? Bytes("/tmp") }
 }
+
+/// How hard a set is compressed. Throws a failure of kind `usage` where there is no such level.
+func checkLevel(_ level: Int) throws(Failure) {
+  guard (0...12).contains(level) else {
+    throw Failure(.usage, "level \(level) is out of range", hint: "levels go from 0 to 12")
+  }
+}
+
+extension Size {
+  /// Bytes of a volume. Throws a failure of kind `usage` where it is too small: no piece that must stay whole is longer.
+  func checkedAsVolume() throws(Failure) -> Int64 {
+    guard bytes >= 2 << 20 else {
+      throw Failure(.usage, "volumes of \(Words.size(bytes)) are too small", hint: "at least 2M")
+    }
+    return bytes
+  }
+}

@@ -4,7 +4,8 @@ import Tar
 
 /// One of them, as the point that has it first tells.
 public struct Version: Sendable {
-  public enum Event: Sendable {
+  /// By the words that are shown, in `--json` too.
+  public enum Event: String, Sendable {
     case new, changed, deleted
     /// It could not be looked at: the last good copy stays, where there is one.
     case unseen
