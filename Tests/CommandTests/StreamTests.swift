@@ -87,7 +87,7 @@ struct StreamTests {
     Bad(command: "true", says: ["wrote nothing"]),
     Bad(command: "echo why >&2", says: ["wrote nothing: why"]),
     Bad(command: "head -c 100000000 /dev/zero; exit 1", says: ["exit code 1"]),
-    Bad(command: "head -c 3000 /dev/urandom >&2; printf '\\033[31mred\\n' >&2; exit 1", says: ["\\033[31mred"]),
+    Bad(command: "head -c 3000 /dev/urandom >&2; printf '\\n\\033[31mred\\n' >&2; exit 1", says: ["\\033[31mred"]),
     Bad(command: "yes no | head -c 5000000 >&2; echo last >&2; exit 1", says: ["last"]),
     Bad(command: "read answer || exit 9; echo \"$answer\"", says: ["exit code 9"]),
     Bad(command: "read answer </dev/tty || exit 8; echo \"$answer\"", says: ["exit code"]),

@@ -88,6 +88,8 @@ final class LinkGroup: @unchecked Sendable {
   /// What is known of the first name: set by the planner where it is kept, else by the packer, and completed with its
   /// place by the writer, in that order; nil where it could not be read.
   var entry: Entry?
+  /// Where the first name is kept: what the point before has of it.
+  var before: Entry?
 
   private let status: Status
   /// Of the later names that are to be stored, known to the planner.

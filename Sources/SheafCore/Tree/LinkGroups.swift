@@ -32,6 +32,16 @@ struct LinkGroups {
   mutating func forget(_ status: Status) { groups[Identity(status)] = nil }
 }
 
+extension LinkGroup {
+  /// Whether the point before has the same of a later name as of the first. It may not: a run that was cut had reached
+  /// the first alone, and what changed between is not in the later name's line.
+  fileprivate func isAsBefore(_ line: Line) -> Bool {
+    guard var later = line.entry(), let before else { return false }
+    (later.path, later.hardLink) = (before.path, before.hardLink)
+    return later == before
+  }
+}
+
 extension Comparison {
   /// `done`: the name has its line, or cannot be read.
   enum Joined { case done, same, store }
@@ -48,6 +58,7 @@ extension Comparison {
       parsed(old, { $0.hardLink == group.first })
     else { return .store }
     if isSame { return .same }
+    guard group.isAsBefore(self.old!.line) else { return .store }
     var link = first
     link.path = entry.path
     link.hardLink = group.first
@@ -63,9 +74,11 @@ extension Comparison {
     if let old = entry.old, mayBeKept, isSame || !options.readsNothing, !parsed(old, { $0.hasHardLink }) {
       if isSame {
         group.entry = self.old!.line.entry()
+        group.before = group.entry
         if group.entry != nil { return .same }
       } else if let kept = reader.refreshedIfEqual(entry) {
         group.entry = kept.entry
+        group.before = self.old!.line.entry()
         keep(entry, kept.entry.kind, as: kept.text, canonical: kept.canonical)
         return .done
       }
