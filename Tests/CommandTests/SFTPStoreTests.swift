@@ -38,7 +38,8 @@ import Testing
 
   // MARK: - A server that keeps objects
 
-  private static let rclone = Remote(options: ["--sftp-command", "rclone serve sftp --stdio / 2>/dev/null"])
+  private static let rcloneCommand = "rclone serve sftp --stdio / 2>/dev/null"
+  private static let rclone = Remote(options: ["--sftp-command", Raw(rcloneCommand)])
 
   @Test(.enabled(if: Command.find("rclone") != nil, "needs rclone"))
   func everyCommandThroughRclone() throws { try expectEveryCommand(Fixture(Self.tree, remote: Self.rclone)) }
@@ -46,6 +47,11 @@ import Testing
   @Test(.enabled(if: Command.find("rclone") != nil, "needs rclone"), arguments: [false, true])
   func whatWasKilledThroughRcloneIsMadeGood(isEncrypted: Bool) throws {
     let f = try Fixture(Self.tree, encrypted: isEncrypted, remote: Self.rclone)
+    // The server of a run that was killed goes on with what it was told to, beside the next run.
+    let serving = f.scratch.path("serving")
+    try Descriptor.workingDirectory.makeDirectory(serving)
+    let mark = "\(serving.shown)/$$"
+    f.remote?.options = ["--sftp-command", Raw(": >\(mark); \(Self.rcloneCommand); rm \(mark)")]
     try f.save()
     for round in 1...8 {
       try f.edit("echo \(round) >>letters/june; head -c 6000000 /dev/urandom > large")
@@ -58,6 +64,12 @@ import Testing
       try f.sheaf(["verify", "-q", "-s", f.named])
     }
     try f.expectEveryPoint()
+    let deadline = Timestamp.monotonicNanoseconds() + 60_000_000_000
+    while try !Command("ls", [Raw(serving)]).run().text.isEmpty, Timestamp.monotonicNanoseconds() < deadline {
+      usleep(20_000)
+    }
+    try f.edit("echo last >>letters/june")
+    try f.save()
     let left = try Command("find", [Raw(f.store), "-name", "*.partial*", "-o", "-name", "*.lock.*"]).run().checked()
     #expect(left.text == "")
   }
