@@ -12,7 +12,7 @@ TEST_PACKAGES = $(BUILD_PACKAGES) tar gzip libarchive-tools busybox python3 p7zi
   libcap2-bin strace util-linux mount e2fsprogs fuse2fs xfsprogs btrfs-progs dosfstools exfatprogs exfat-fuse ntfs-3g \
   age openssh-client openssh-server openssh-sftp-server sqlite3 procps postgresql tmux \
   ceph-mon ceph-osd radosgw ceph-common s3cmd rclone openssl curl libcurl4
-LINT_PACKAGES = shellcheck
+LINT_PACKAGES = shellcheck python3
 DEB_PACKAGES = $(BUILD_PACKAGES) dpkg-dev lintian patchelf
 BENCH_PACKAGES = $(BUILD_PACKAGES) isal openssl python3 xz-utils
 
@@ -106,6 +106,7 @@ deb:
 lint:
 	@$(MAKE) --no-print-directory packages WANTED="$(LINT_PACKAGES)"
 	shellcheck -s sh Sources/StoreFiles/restore.sh packaging/deb.sh
+	python3 Tests/Lint/rooms.py
 	$(SWIFT) format lint --strict -r Package.swift Sources Tests
 
 clean:

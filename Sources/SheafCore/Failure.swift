@@ -67,16 +67,6 @@ func stored<R>(_ body: () throws(StoreError) -> R) throws(Failure) -> R {
 
 /// Bytes made fit to be shown: control characters and what is not UTF-8 become `\ooo`, so that no name can send a
 /// terminal an escape sequence.
-extension Failure {
-  /// `hint`: what may have been meant.
-  static func notThere(_ path: Bytes, in set: SetName, hint: String? = nil) -> Failure {
-    let words =
-      PointQuery.isPoint(path, now: Timestamp(seconds: 0)) ? "a point is named with --at \(Show.path(path))" : hint
-    return Failure(
-      .failed, "\(Show.path(path)) is not in the point \(set.text)", hint: words ?? "look for it with 'sheaf find'")
-  }
-}
-
 public enum Show {
   /// The term of the format, and what it means to whoever reads it for the first time.
   static func member(at offset: Int64) -> String { "the gzip member (compressed piece) at byte \(offset)" }

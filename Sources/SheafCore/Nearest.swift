@@ -1,4 +1,5 @@
 /// What was probably meant by a word that is not known.
+import Posix
 
 /// Known words that differ from `word` by a typing mistake or two, else those that begin with it.
 public func nearestWords(to word: String, of known: [String]) -> [String] {
@@ -8,6 +9,14 @@ public func nearestWords(to word: String, of known: [String]) -> [String] {
     return word.count < 3 ? [] : known.filter { $0.hasPrefix(word) }
   }
   return distances.filter { $0.distance == least }.map(\.name)
+}
+
+/// Names that a file system may take for one come out the same: without regard to case, to composed and decomposed
+/// letters, and to dots and spaces at the end. Only for guessing which of several names was meant.
+func foldedName(_ name: Bytes) -> String {
+  var text = name.shown.lowercased()
+  while let last = text.last, last == "." || last == " " { text.removeLast() }
+  return text
 }
 
 /// Letters to be put in, left out, replaced, or exchanged with the next one (optimal string alignment).

@@ -22,8 +22,41 @@ public struct Size {
 public struct Age {
   public let seconds: Int64
   public init?(_ text: String) {
-    guard let seconds = PointQuery.age(text) else { return nil }
+    guard let seconds = Self.sum(text) else { return nil }
     self.seconds = seconds
+  }
+
+  /// Seconds of `90s`, `5min`, `12h`, `3d`, `2w`, `6m`, `1y`, and of several in a row, the largest unit first: `1m14d`.
+  private static func sum(_ text: String) -> Int64? {
+    var rest = text[...]
+    var sum: Int64 = 0
+    var unit = Int64.max
+    repeat {
+      let digits = rest.prefix { $0.isASCII && $0.isNumber }
+      let letters = rest.dropFirst(digits.count).prefix { $0.isASCII && $0.isLetter }
+      guard let seconds = single(String(digits + letters)), let one = single("1" + String(letters)), one < unit else {
+        return nil
+      }
+      unit = one
+      sum += seconds
+      rest = rest.dropFirst(digits.count + letters.count)
+    } while !rest.isEmpty
+    return sum
+  }
+
+  private static func single(_ text: String) -> Int64? {
+    let digits = text.prefix { $0.isASCII && $0.isNumber }
+    guard let n = Int64(digits), n < 1_000_000 else { return nil }
+    switch text.dropFirst(digits.count) {
+    case "s": return n
+    case "min": return n * 60
+    case "h": return n * 3600
+    case "d": return n * 86400
+    case "w": return n * 7 * 86400
+    case "m": return n * 30 * 86400
+    case "y": return n * 365 * 86400
+    default: return nil
+    }
   }
 }
 

@@ -125,7 +125,7 @@ struct PruneCommand: ParsableCommand {
 
   private static func age(_ text: RawText?) throws -> Int64? {
     guard let text else { return nil }
-    if let seconds = PointQuery.age(text.bytes.shown) { return seconds }
+    if let age = Age(text.bytes.shown) { return age.seconds }
     throw Failure(
       .usage, "'\(Show.path(text.bytes))' is no age",
       hint: "30d, 12h, 8w, 6m (of 30 days), 1y (of 365 days), 1m14d")

@@ -65,7 +65,7 @@ import Testing
     ] as [(String, Int64?)]) func ages(text: String, seconds: Int64?)
   {
     let told: Int64 = (365 + 60 + 21 + 4) * 86400 + 5 * 3600 + 6 * 60 + 7
-    #expect(PointQuery.age(text) == (seconds == 0 ? told : seconds))
+    #expect(Age(text)?.seconds == (seconds == 0 ? told : seconds))
   }
 
   @Test func together() {

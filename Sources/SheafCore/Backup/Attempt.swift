@@ -164,7 +164,7 @@ struct Attempt {
 
   /// `readsNothing`: only estimates.
   func comparison(
-    to sink: any ComparisonSink, readsNothing: Bool = false, _ reporter: any Reporter, _ progress: Progress
+    to sink: any PackSink, readsNothing: Bool = false, _ reporter: any Reporter, _ progress: Progress
   ) throws(Failure) -> Comparison {
     let places = AbsentPlaces(lister, gone: options.gone, point: previous?.before, reporter: reporter)
     let finder = (isFull || !run.usesMoves ? nil : previous).map { previous in

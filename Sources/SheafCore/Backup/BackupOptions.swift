@@ -81,3 +81,11 @@ public struct BackupSummary: Sendable {
   /// Why a full set was written where an incremental one was to be expected.
   public var fullBecause: String?
 }
+
+extension PackOptions {
+  init(_ options: BackupOptions) {
+    level = options.level
+    compressAbove = options.compressAbove
+    window = options.modifyWindow
+  }
+}

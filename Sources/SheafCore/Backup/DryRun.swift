@@ -3,7 +3,7 @@ import Posix
 import Tar
 
 /// Takes what a comparison finds, and stores nothing.
-final class DryRunSink: ComparisonSink {
+final class DryRunSink: PackSink {
   private let reporter: any Reporter
   var counts = SetFoot.Counts()
   /// Bytes of the files that would be read.
@@ -38,14 +38,4 @@ final class DryRunSink: ComparisonSink {
     if entry.old == nil { counts.new += 1 } else { counts.changed += 1 }
     if reporter.wantsItems { reporter.item(entry.old == nil ? .new : .changed, entry.path, status.kind) }
   }
-}
-
-/// A reporter that discards everything.
-struct Silence: Reporter {
-  func problem(_ message: String, path: Bytes?) {}
-  func note(_ message: String) {}
-  func suspectRot(_ path: Bytes) {}
-  func tookOver(_ kept: TakeOverSummary) {}
-  func item(_ mark: Mark, _ path: Bytes, _ kind: FileKind) {}
-  var wantsItems: Bool { false }
 }

@@ -6,6 +6,10 @@ import Tar
 
 /// Not for use from several threads.
 final class ManifestReader {
+  /// Bytes. A manifest of so many is read whole: most of a long chain are small, and a chain may have more sets than a
+  /// process may have files open.
+  static let smallSize: Int64 = 16 << 10
+
   /// For messages.
   let name: String
   let head: SetHead
@@ -46,9 +50,8 @@ final class ManifestReader {
     self.name = name
     digest = checked ? SHA256() : nil
     let size = file.size
-    // A chain may have more sets than a process may have files open, and most are small.
     let source: any ByteSource =
-      size <= HeldManifests.largest
+      size <= Self.smallSize
       ? HeldBytes(try stored { () throws(StoreError) in try file.read(count: Int(size), at: 0) }) : file
     chunks = ChunkStream(source, name: name, size: size, ahead: ahead && size > 1 << 20, inflater)
     var fields = Fields()

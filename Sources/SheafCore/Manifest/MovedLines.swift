@@ -5,6 +5,9 @@ import Tar
 
 /// Not for use from several threads.
 final class MovedLines {
+  /// How the folders begin into which tar puts what it could not delete otherwise (`LargePurge`): they come and go.
+  static let purgePrefix = Bytes(".sheaf-purge-")
+
   let moves: Moves
   /// Of each move the line of what was moved itself, and the stretches of lines of what came along.
   private var own: [Range<Int64>?]
@@ -38,7 +41,7 @@ final class MovedLines {
     var isWatched = names[[]] != nil
     while try point.next() {
       let line = point.line
-      if line.name.starts(with: LargePurge.namePrefix) { purgeNames.insert(Bytes(line.name)) }
+      if line.name.starts(with: Self.purgePrefix) { purgeNames.insert(Bytes(line.name)) }
       if !line.parent.elementsEqual(place.directory) {
         place = moves.place(Bytes(line.parent))
         isWatched = names[place.after] != nil

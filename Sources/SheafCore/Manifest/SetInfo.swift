@@ -2,28 +2,6 @@
 import Posix
 import Tar
 
-public enum SetKind: String, Sendable {
-  case full, incremental, differential
-
-  /// As it stands in file names.
-  var suffix: String {
-    switch self {
-    case .full: "full"
-    case .incremental: "incr"
-    case .differential: "diff"
-    }
-  }
-
-  init?(suffix: String) {
-    switch suffix {
-    case "full": self = .full
-    case "incr": self = .incremental
-    case "diff": self = .differential
-    default: return nil
-    }
-  }
-}
-
 /// Known before the first entry is written.
 public struct SetHead: Sendable, Equatable {
   public var id: SetID

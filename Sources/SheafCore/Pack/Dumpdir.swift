@@ -89,13 +89,11 @@ struct LargePurge {
   /// The comment of entries that are no part of the tree.
   static let mark = Bytes("sheaf purge")
 
-  static let namePrefix = Bytes(".sheaf-purge-")
-
   /// Of a directory that comes and goes.
   static func freeName(_ isTaken: (Bytes) -> Bool) -> Bytes {
     var number = 0
     while true {
-      let name = namePrefix + Bytes("\(number)".utf8)
+      let name = MovedLines.purgePrefix + Bytes("\(number)".utf8)
       if !isTaken(name) { return name }
       number += 1
     }

@@ -3,7 +3,7 @@ import Posix
 import Tar
 
 /// Not for use from several threads.
-final class JobBuilder: ComparisonSink {
+final class JobBuilder: PackSink {
   private let line: PackLine
   private let reader: LargeReader
   private let reporter: any Reporter

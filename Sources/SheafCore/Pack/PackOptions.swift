@@ -5,10 +5,4 @@ struct PackOptions {
   var compressAbove: Int64
   /// Seconds that times may differ by and count as the same.
   var window: Int64
-
-  init(_ options: BackupOptions) {
-    level = options.level
-    compressAbove = options.compressAbove
-    window = options.modifyWindow
-  }
 }

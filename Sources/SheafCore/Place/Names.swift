@@ -1,16 +1,8 @@
-/// Names in a target: as its file system may see them, and those of files that are not whole yet.
+/// Names in a target of files that are not whole yet.
 import Posix
 import Tar
 
 enum Names {
-  /// Names that a file system may take for one come out the same: without regard to case, to composed and decomposed
-  /// letters, and to dots and spaces at the end. Only for guessing which of several names was meant.
-  static func folded(_ name: Bytes) -> String {
-    var text = name.shown.lowercased()
-    while let last = text.last, last == "." || last == " " { text.removeLast() }
-    return text
-  }
-
   private static let head = Bytes(".sheaf-restore-")
   /// The same for all names that this process makes.
   private static let run = Bytes(Host.random(4).hex.utf8)

@@ -31,9 +31,9 @@ struct Removal: Sendable {
       let mount = try directory.mount()
       let listed = try directory.sortedNames()
       // What the file system takes for something of the point is in its place, and stays.
-      let alike = Set(names.subtracting(listed).filter { (try? directory.status(of: $0)) != nil }.map(Names.folded))
+      let alike = Set(names.subtracting(listed).filter { (try? directory.status(of: $0)) != nil }.map(foldedName))
       let kept = sparing.savedAlone(of: listed, in: directory)
-      for name in listed where !names.contains(name) && (alike.isEmpty || !alike.contains(Names.folded(name))) {
+      for name in listed where !names.contains(name) && (alike.isEmpty || !alike.contains(foldedName(name))) {
         if let kept, !kept.contains(name) { continue }
         _ = remove(name, path, in: directory, on: mount, telling: listener)
       }
@@ -75,7 +75,7 @@ struct Removal: Sendable {
   /// Backups are nothing that a restore takes away.
   private static func isStore(_ name: Bytes, in directory: Descriptor) -> Bool {
     guard let below = try? directory.open(name, [.pathOnly, .directory, .noFollow]) else { return false }
-    return (try? below.status(of: Store.marker))?.kind == .file
+    return (try? below.status(of: Layout.marker))?.kind == .file
   }
 
   private func removeContents(

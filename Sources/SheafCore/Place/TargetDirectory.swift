@@ -29,8 +29,8 @@ final class TargetDirectory: Sendable {
 
   /// The name here that the file system takes for `name`, as far as letters tell.
   func likeness(of name: Bytes) -> Bytes? {
-    let folded = Names.folded(name)
-    return (try? descriptor.sortedNames())?.first { $0 != name && Names.folded($0) == folded }
+    let folded = foldedName(name)
+    return (try? descriptor.sortedNames())?.first { $0 != name && foldedName($0) == folded }
   }
 
   /// Whether a file of a plain name can be made here and written to; why not, where it cannot.

@@ -98,23 +98,6 @@ extension Series {
     } catch { return false }
   }
 
-  /// Takes note of what a verify found. What it did not read stays as it was noted. Gives the new note, and whether the
-  /// store took it.
-  public func note(_ summary: VerifySummary, quick: Bool, now: Timestamp, _ known: KnownStores?) -> (DamageNote, Bool) {
-    let before = damageNote(known)
-    // A quick look does not see what a thorough one saw.
-    let damaged = Set(summary.damages.map(\.set))
-    var note = before.removing { summary.read.contains($0) && !quick || damaged.contains($0) }
-    for set in damaged.sorted() {
-      let own = summary.damages.filter { $0.set == set }
-      note.findings.append(.init(set: set, count: own.count, found: now, message: own[0].message))
-    }
-    for (point, sets) in summary.touchedBy { note.touched[point, default: []].formUnion(sets) }
-    note = note.removing { _ in false }
-    if note == before { return (note, true) }
-    return (note, write(note))
-  }
-
   /// A new point that needs what was found damaged is touched as well.
   func noteDamage(touching set: SetName, _ known: KnownStores?) {
     var note = damageNote(known)

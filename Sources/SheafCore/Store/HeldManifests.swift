@@ -6,8 +6,6 @@ import Storage
 import Tar
 
 struct HeldManifests {
-  /// Bytes, of one. A chain may also have more sets than a process may have files open.
-  static let largest: Int64 = 16 << 10
   /// Bytes, of all.
   private static let limit: Int64 = 8 << 20
   private var files: [SetName: HeldFile] = [:]
@@ -34,7 +32,7 @@ struct HeldManifests {
 
   /// The file as it is to be read from here on: itself, where it is large or cannot be read whole.
   mutating func keep(_ file: any StoredFile, of set: SetName) -> any StoredFile {
-    guard file.size <= Self.largest, bytes + file.size <= Self.limit,
+    guard file.size <= ManifestReader.smallSize, bytes + file.size <= Self.limit,
       let contents = try? file.read(count: Int(file.size), at: 0), contents.count == file.size
     else { return file }
     let held = HeldFile(file.path, contents)

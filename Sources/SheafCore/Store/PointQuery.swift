@@ -44,7 +44,7 @@ public enum PointQuery {
       if let successor = all.last(where: { $0.point == named.point }) { return successor }
       throw Failure(.usage, "there is no point \(named.point)", hint: "see 'sheaf points'")
     }
-    if let age = age(words) {
+    if let age = Age(words)?.seconds {
       let limit = Timestamp(seconds: now.seconds - age + 1)
       if let found = all.last(where: { started($0) < limit }) { return found }
       throw Failure(.failed, "no point is as old as \(words)", hint: "the oldest is \(all[0].text)")
@@ -123,37 +123,14 @@ public enum PointQuery {
     }
     return result
   }
+}
 
-  /// Seconds of `90s`, `5min`, `12h`, `3d`, `2w`, `6m`, `1y`, and of several in a row, the largest unit first: `1m14d`.
-  public static func age(_ text: String) -> Int64? {
-    var rest = text[...]
-    var sum: Int64 = 0
-    var unit = Int64.max
-    repeat {
-      let digits = rest.prefix { $0.isASCII && $0.isNumber }
-      let letters = rest.dropFirst(digits.count).prefix { $0.isASCII && $0.isLetter }
-      guard let seconds = single(String(digits + letters)), let one = single("1" + String(letters)), one < unit else {
-        return nil
-      }
-      unit = one
-      sum += seconds
-      rest = rest.dropFirst(digits.count + letters.count)
-    } while !rest.isEmpty
-    return sum
-  }
-
-  private static func single(_ text: String) -> Int64? {
-    let digits = text.prefix { $0.isASCII && $0.isNumber }
-    guard let n = Int64(digits), n < 1_000_000 else { return nil }
-    switch text.dropFirst(digits.count) {
-    case "s": return n
-    case "min": return n * 60
-    case "h": return n * 3600
-    case "d": return n * 86400
-    case "w": return n * 7 * 86400
-    case "m": return n * 30 * 86400
-    case "y": return n * 365 * 86400
-    default: return nil
-    }
+extension Failure {
+  /// `hint`: what may have been meant.
+  static func notThere(_ path: Bytes, in set: SetName, hint: String? = nil) -> Failure {
+    let words =
+      PointQuery.isPoint(path, now: Timestamp(seconds: 0)) ? "a point is named with --at \(Show.path(path))" : hint
+    return Failure(
+      .failed, "\(Show.path(path)) is not in the point \(set.text)", hint: words ?? "look for it with 'sheaf find'")
   }
 }

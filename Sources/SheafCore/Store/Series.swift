@@ -22,7 +22,7 @@ public final class Series {
     self.store = store
     let names = try stored { () throws(StoreError) in try store.folder.names() }
     // On FAT, exFAT and others a name is found in other letters, too.
-    let alike = names.contains(name) ? [] : names.filter { Names.folded($0) == Names.folded(name) }
+    let alike = names.contains(name) ? [] : names.filter { foldedName($0) == foldedName(name) }
     guard alike.isEmpty else {
       throw Failure(
         .usage, "the store's file system takes '\(Show.path(name))' for the name of a series that is there already",
@@ -109,7 +109,7 @@ public final class Series {
   static func isName(_ name: Bytes) -> Bool {
     guard (1...100).contains(name.count), name.first != UInt8(ascii: "."), name.last != UInt8(ascii: "."),
       name.last != 32,
-      ![Store.marker, Store.readme, Store.script].contains(name), Names.folded(name) != Names.folded(Store.keys)
+      ![Layout.marker, Layout.readme, Layout.script].contains(name), foldedName(name) != foldedName(Layout.keys)
     else { return false }
     let forbidden = Set(Bytes("/\\:*?\"<>|"))
     return name.allSatisfy { $0 >= 32 && $0 != 127 && !forbidden.contains($0) }

@@ -20,11 +20,6 @@ public final class Store: Sendable {
   public let label: Bytes
   public let created: String
 
-  static let marker = Bytes("sheaf.store")
-  static let readme = Bytes("README.txt")
-  static let script = Bytes("restore.sh")
-  /// The folder with locked copies of the key.
-  static let keys = Bytes("keys")
   /// What a reader of an encrypted store must understand.
   private static let feature = Bytes("age")
 
@@ -48,11 +43,11 @@ public final class Store: Sendable {
 
   /// Whether there is a store's marker in a folder, whatever it says.
   public static func isMade(in folder: Bytes) -> Bool {
-    (try? LocalFolder(folder))?.has(marker) == true
+    (try? LocalFolder(folder))?.has(Layout.marker) == true
   }
 
   /// Whether its marker can still be read.
-  var isThere: Bool { (try? folder.contents(Self.marker, atMost: 65536)) != nil }
+  var isThere: Bool { (try? folder.contents(Layout.marker, atMost: 65536)) != nil }
 
   /// The nearest store at or above a folder, which is named by its whole path.
   public static func nearest(above folder: Bytes) -> Bytes? {
@@ -126,7 +121,7 @@ public final class Store: Sendable {
           expected = (series, list(try top.folder(listed: StoreItem(folder: series))))
         }
       }
-      text = try top.contents(marker, atMost: 65536)
+      text = try top.contents(Layout.marker, atMost: 65536)
     } catch {
       // A program that ends while a request is under way takes away what that uses.
       _ = listing?.value
@@ -139,7 +134,7 @@ public final class Store: Sendable {
     }
     let fields = Self.fields(text)
     guard let format = fields["format"], let uuid = fields["uuid"], !uuid.isEmpty else {
-      throw .damaged("\(Show.path(path.joined(marker))) cannot be read as a store's marker")
+      throw .damaged("\(Show.path(path.joined(Layout.marker))) cannot be read as a store's marker")
     }
     guard format == Bytes("1") else {
       throw Failure(
@@ -199,14 +194,14 @@ public final class Store: Sendable {
       case .directory(let path): folder = try LocalFolder(path)
       case .sftp(let address):
         let there = try address.folder(access, isThere: false)
-        outer = there.above(holding: marker)
+        outer = there.above(holding: Layout.marker)
         if outer == nil { try there.make() }
         folder = there
       case .s3(let address):
         let there = try address.folder(access)
         // Asked first, as the answer says what is wrong.
         _ = try there.list()
-        outer = try there.above(holding: marker)
+        outer = try there.above(holding: Layout.marker)
         folder = there
       }
     } catch {
@@ -222,7 +217,7 @@ public final class Store: Sendable {
     in folder: any StoreFolder, label: Bytes, now: Timestamp, keys: Keys? = nil
   ) throws(Failure) -> Store {
     let path = folder.path
-    if folder.has(marker) {
+    if folder.has(Layout.marker) {
       throw Failure(
         .failed, "there is a store at \(Show.path(path)) already",
         hint: "back up to it with 'sheaf backup -s \(Show.word(path)) SOURCE'")
@@ -241,7 +236,7 @@ public final class Store: Sendable {
     try store.writeFirstHelpers()
     // Before anything can be encrypted for it.
     if let key { try keys?.keep(key, uuid, label: label) }
-    try store.publish(marker, text)
+    try store.publish(Layout.marker, text)
     return store
   }
 
@@ -252,10 +247,10 @@ public final class Store: Sendable {
     }
     let lock = try SeriesLock(folder, "the store", store: path)
     defer { lock.release() }
-    let text = try stored { () throws(StoreError) in try folder.contents(Self.marker, atMost: 65536) }
+    let text = try stored { () throws(StoreError) in try folder.contents(Layout.marker, atMost: 65536) }
     let before = Bytes("\nrequires=\n")
     guard let place = text.indices.first(where: { text[$0...].starts(with: before) }) else {
-      throw .damaged("\(Show.path(path.joined(Self.marker))) does not have what it requires where it is written")
+      throw .damaged("\(Show.path(path.joined(Layout.marker))) does not have what it requires where it is written")
     }
     // A point's name may be ahead of the clock.
     var until = now
@@ -265,7 +260,7 @@ public final class Store: Sendable {
     try keys.keep(StoreKey(store: uuid, plainUntil: until), uuid, label: label)
     // Few bytes of one block, at one go.
     let new = text[..<(place + before.count - 1)] + Self.feature + text[(place + before.count - 1)...]
-    try stored { () throws(StoreError) in try folder.patch(Self.marker, at: 0, Bytes(new)) }
+    try stored { () throws(StoreError) in try folder.patch(Layout.marker, at: 0, Bytes(new)) }
     return try Self.open(folder, cache: cache, keys: keys)
   }
 
@@ -274,12 +269,12 @@ public final class Store: Sendable {
   public func identifyAnew(keys: Keys? = nil) throws(Failure) -> Store {
     let lock = try SeriesLock(folder, "the store", store: path)
     defer { lock.release() }
-    let text = try stored { () throws(StoreError) in try folder.contents(Self.marker, atMost: 65536) }
+    let text = try stored { () throws(StoreError) in try folder.contents(Layout.marker, atMost: 65536) }
     let (old, new) = (Bytes("\nuuid=\(uuid)\n".utf8), Bytes("\nuuid=\(Self.newUUID())\n".utf8))
     guard let place = text.indices.first(where: { text[$0...].starts(with: old) }), old.count == new.count else {
-      throw .damaged("\(Show.path(path.joined(Self.marker))) does not have its identity where it is written")
+      throw .damaged("\(Show.path(path.joined(Layout.marker))) does not have its identity where it is written")
     }
-    try stored { () throws(StoreError) in try folder.patch(Self.marker, at: Int64(place), new) }
+    try stored { () throws(StoreError) in try folder.patch(Layout.marker, at: Int64(place), new) }
     return try Self.open(folder, cache: cache, keys: keys)
   }
 

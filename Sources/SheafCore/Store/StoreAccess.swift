@@ -14,7 +14,7 @@ extension Store {
 
   /// Whether the name is that of something which this program made.
   private func isOwn(_ name: Bytes) -> Bool {
-    let known = [Self.marker, Self.readme, Self.script]
+    let known = [Layout.marker, Layout.readme, Layout.script]
     if known.contains(name) || LockHolder.isLock(name) { return true }
     if known.contains(where: { name.starts(with: $0) }) { return true }
     guard Series.isName(name), let series = try? folder.folder(name) else { return false }
@@ -30,8 +30,8 @@ extension Store {
       return false
     }
     for name in (try? series.folder.names()) ?? [] { _ = series.folder.mendAccess(of: name, isProgram: false) }
-    for name in [Self.marker, Self.readme, Self.script] {
-      _ = folder.mendAccess(of: name, isProgram: name == Self.script)
+    for name in [Layout.marker, Layout.readme, Layout.script] {
+      _ = folder.mendAccess(of: name, isProgram: name == Layout.script)
     }
     return before & 0o005 != 0 && after & 0o005 == 0
   }

@@ -54,8 +54,8 @@ extension Store {
   }
 
   private static let helpers = [
-    Helper(name: readme, text: StoreFiles.readme),
-    Helper(name: script, text: StoreFiles.script, isProgram: true),
+    Helper(name: Layout.readme, text: StoreFiles.readme),
+    Helper(name: Layout.script, text: StoreFiles.script, isProgram: true),
   ]
 
   /// nil where it cannot be read.

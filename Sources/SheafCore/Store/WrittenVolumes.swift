@@ -4,13 +4,6 @@ import Posix
 import Storage
 import Tar
 
-/// Bytes that were written in one go.
-struct WrittenPiece: Sendable {
-  var length: Int32
-  /// CRC-32 of the stored bytes.
-  var checksum: UInt32
-}
-
 /// Not for use from several threads.
 final class WrittenVolumes {
   private var hasher: SHA256

@@ -42,6 +42,28 @@ enum PointName {
   }
 }
 
+public enum SetKind: String, Sendable {
+  case full, incremental, differential
+
+  /// As it stands in file names.
+  var suffix: String {
+    switch self {
+    case .full: "full"
+    case .incremental: "incr"
+    case .differential: "diff"
+    }
+  }
+
+  init?(suffix: String) {
+    switch suffix {
+    case "full": self = .full
+    case "incr": self = .incremental
+    case "diff": self = .differential
+    default: return nil
+    }
+  }
+}
+
 /// The name of a set: its point, its kind, and a number where several sets stand for one point.
 public struct SetName: Hashable, Comparable, Sendable {
   public var point: String

@@ -17,7 +17,7 @@ extension Store {
 
   /// The copies on the store, by name.
   public func keyCopies() throws(Failure) -> [KeyCopy] {
-    guard let folder = try? folder.folder(Self.keys) else { return [] }
+    guard let folder = try? folder.folder(Layout.keys) else { return [] }
     let names = try stored { () throws(StoreError) in try folder.names() }
     return names.filter { $0.hasSuffix(".age") }.compactMap { name in
       guard let file = try? folder.open(name), let header = try? Keys.header(of: file) else { return nil }
@@ -40,10 +40,10 @@ extension Store {
       let writer = try AgeWriter(for: [recipient], to: text)
       key.text(writeOnly: false, label: label).withBytes { writer.write($0, to: text) }
       writer.finish(to: text)
-    } catch { throw Keys.failure(error, Self.keys.joined(Self.file(name)), nil) }
+    } catch { throw Keys.failure(error, Layout.keys.joined(Self.file(name)), nil) }
     try stored { () throws(StoreError) in
-      if try !folder.names().contains(Self.keys) { try folder.makeFolder(Self.keys) }
-      let folder = try folder.folder(Self.keys)
+      if try !folder.names().contains(Layout.keys) { try folder.makeFolder(Layout.keys) }
+      let folder = try folder.folder(Layout.keys)
       if folder.has(Self.file(name)) {
         throw StoreError(.exists, "make", folder.path.joined(Self.file(name)), cause: "File exists")
       }
@@ -58,7 +58,7 @@ extension Store {
   public func removeKeyCopy(_ name: Bytes) throws(Failure) {
     guard Series.isName(name) else { throw Failure(.usage, "'\(Show.path(name))' cannot be a copy's name") }
     do throws(StoreError) {
-      let folder = try folder.folder(Self.keys)
+      let folder = try folder.folder(Layout.keys)
       try folder.remove(Self.file(name))
       try folder.sync()
     } catch {

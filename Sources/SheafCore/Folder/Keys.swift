@@ -194,7 +194,7 @@ extension Keys {
 
   /// The key out of one of the copies on the store that a passphrase opens.
   private func lockedCopy(in store: any StoreFolder, _ uuid: String) throws(Failure) -> StoreKey? {
-    guard let folder = try? store.folder(Store.keys), let names = try? folder.names() else { return nil }
+    guard let folder = try? store.folder(Layout.keys), let names = try? folder.names() else { return nil }
     var wrong: Bytes?
     var given: Passphrase?
     for name in names where name.hasSuffix(".age") {

@@ -7,7 +7,7 @@ import Tar
 final class Comparison {
   private let walk: Walk
   let old: OldTree?
-  let sink: any ComparisonSink
+  let sink: any PackSink
   let options: ComparisonOptions
   let reader: LargeReader
   private let lister: Lister
@@ -74,7 +74,7 @@ final class Comparison {
   private var check: EntryCheck
 
   init(
-    walk: Walk, old: PointReader?, lister: Lister, to sink: any ComparisonSink, _ options: ComparisonOptions,
+    walk: Walk, old: PointReader?, lister: Lister, to sink: any PackSink, _ options: ComparisonOptions,
     reader: LargeReader, finder: MoveFinder?, places: AbsentPlaces, reporter: any Reporter, progress: Progress
   ) {
     self.walk = walk

@@ -36,6 +36,16 @@ extension Reporter {
   }
 }
 
+/// A reporter that discards everything.
+struct Silence: Reporter {
+  func problem(_ message: String, path: Bytes?) {}
+  func note(_ message: String) {}
+  func suspectRot(_ path: Bytes) {}
+  func tookOver(_ kept: TakeOverSummary) {}
+  func item(_ mark: Mark, _ path: Bytes, _ kind: FileKind) {}
+  var wantsItems: Bool { false }
+}
+
 /// Where a run stands: written by its threads, read by whoever shows it.
 public final class Progress: Sendable {
   /// Everything looked at.

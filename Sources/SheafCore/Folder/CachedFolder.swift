@@ -140,7 +140,9 @@ final class CachedFolder: StoreFolder {
   }
 
   /// Whether copies are kept of files with this name.
-  private static func isKept(_ name: Bytes) -> Bool { isManifest(name) || name == Store.readme || name == Store.script }
+  private static func isKept(_ name: Bytes) -> Bool {
+    isManifest(name) || name == Layout.readme || name == Layout.script
+  }
 
   private static func isManifest(_ name: Bytes) -> Bool {
     name.hasSuffix(".mtree.gz") || name.hasSuffix(".mtree.gz.age")
