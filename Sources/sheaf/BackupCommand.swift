@@ -152,7 +152,7 @@ struct BackupCommand: ParsableCommand {
     for paths in gone where paths.allSatisfy(summary.idleGone.contains) {
       Console.shared.warning("--gone \(Show.word([47] + paths[0])) has no effect: the point before has nothing there")
     }
-    if output.json { printJSON(summary, report) } else if !output.quiet { printWords(summary, report) }
+    if output.json { printJSON(summary, report, uuid: store.uuid) } else if !output.quiet { printWords(summary, report) }
     try report.finish()
   }
 
@@ -233,8 +233,9 @@ struct BackupCommand: ParsableCommand {
     return try Sources.read(filesFrom0.bytes, atMost: Sources.listLimit).split(separator: 0).map { Bytes($0) }
   }
 
-  private func printJSON(_ s: BackupSummary, _ report: RunReport) {
+  private func printJSON(_ s: BackupSummary, _ report: RunReport, uuid: String) {
     var json = JSON("summary")
+    json.add("uuid", uuid)
     json.add("set", s.set?.text)
     json.add("kind", s.kind.rawValue)
     json.add("parent", s.parent)

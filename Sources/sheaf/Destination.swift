@@ -19,7 +19,10 @@ enum Destination {
     let canBeInPlace = options.strip == 0
     let console = Console.shared
     console.say("where to restore to?")
-    if canBeInPlace { console.say("  1  in place: \(try places(options, contents))") }
+    if canBeInPlace {
+      let other = try contents.otherMachine().map { " (on THIS machine; they were saved on \(Show.path($0)))" }
+      console.say("  1  in place: \(try places(options, contents))\(other ?? "")")
+    }
     console.say("  2  beside: \(Show.path(beside)), a new folder here")
     console.say("  3  elsewhere: a folder that you name")
     while true {

@@ -27,7 +27,8 @@ struct FindCommand: ParsableCommand {
   @OptionGroup var output: OutputOptions
 
   func run() throws {
-    let series = try store.openSeriesForReading()
+    let (opened, series) = try store.openStoreAndSeries()
+    series.holdSets()
     let report = RunReport(output, finishesWork: false)
     var found = 0
     var deleted = 0
@@ -47,7 +48,14 @@ struct FindCommand: ParsableCommand {
       json.print()
     }
     if found == 0, isWhole {
-      Console.shared.note("no point has anything like \(Show.path(pattern.bytes))\(advice.map { ": \($0)" } ?? "")")
+      let others = store.series == nil ? (try? opened.seriesNames())?.filter { $0 != series.name } ?? [] : []
+      let whose = others.isEmpty ? "no point" : "no point of '\(Show.path(series.name))'"
+      Console.shared.note(
+        "\(whose) has anything like \(Show.path(pattern.bytes))\(advice.map { ": \($0)" } ?? "")")
+      if !others.isEmpty {
+        let names = others.map { Show.path($0) }.joined(separator: ", ")
+        Console.shared.note("the store has other series, which --series NAME looks in: \(names)")
+      }
     }
     if !isWhole { throw Status.damaged }
   }

@@ -22,14 +22,22 @@ struct InitCommand: ParsableCommand {
   @Flag(help: "Put a copy of the key on the store, locked with a passphrase.")
   var passphrase = false
 
+  /// Whether a copy of the key is locked with a passphrase: one that is given has no other use here.
+  private var locks: Bool { passphrase || store.keys.givesPassphrase }
+
   func run() throws {
     let place = try store.place()
     let path = place.text
     if !place.isRemote { try refuseElsewhere(path) }
-    guard encrypt || !passphrase else {
-      throw Failure(.usage, "--passphrase locks a copy of the key that --encrypt makes", hint: "give both")
+    guard encrypt || !locks else {
+      throw Failure(.usage, "a passphrase locks a copy of the key that --encrypt makes", hint: "give --encrypt as well")
     }
-    let secret = passphrase ? try store.keys.newPassphrase() : nil
+    guard store.keys.key == nil else {
+      throw Failure(
+        .usage, "init makes a new key: --key is for a store that has one",
+        hint: "'sheaf key export' writes the new key to a file")
+    }
+    let secret = locks ? try store.keys.newPassphrase() : nil
     let there = encrypt ? try? store.openWithoutKey() : nil
     guard there == nil || label == nil else {
       throw Failure(.usage, "there is a store at \(Show.path(path)) already, which has its label")
@@ -78,12 +86,12 @@ struct InitCommand: ParsableCommand {
     guard let file = made.keyFile(try? store.keys.keys()) else { return }
     Console.shared.list(Bytes("the key is in:"), Show.path(file), between: " ")
     Console.shared.print(
-      passphrase
+      locks
         ? "a copy of it that the passphrase opens is on the store; without the key or the passphrase nothing comes back"
         : "without the key nothing comes back: keep a copy of it elsewhere, not on the store")
     let name = Show.word(made.path)
     Console.shared.list(Bytes("on paper:"), "sheaf key show -s \(name)", between: " ")
-    if !passphrase {
+    if !locks {
       Console.shared.list(
         Bytes("on the store, locked:"), "sheaf key lock -s \(name) --passphrase", between: " ")
     }

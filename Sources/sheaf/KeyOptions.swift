@@ -25,6 +25,9 @@ struct KeyOptions: ParsableArguments {
     }
   }
 
+  /// Whether the command line says where a passphrase comes from.
+  var givesPassphrase: Bool { passphraseFile != nil || passphraseCommand != nil }
+
   /// Of a key that was given.
   var file: Bytes? { key?.bytes ?? Host.environment("SHEAF_KEY").flatMap { $0.isEmpty ? nil : $0 } }
 
@@ -42,7 +45,7 @@ struct KeyOptions: ParsableArguments {
 
   /// Says where a key was given for a store that needs none.
   func check(against store: Store) throws {
-    guard !store.isEncrypted, key != nil || passphraseFile != nil || passphraseCommand != nil else { return }
+    guard !store.isEncrypted, key != nil || givesPassphrase else { return }
     throw Failure(.usage, "the store at \(Show.path(store.path)) is not encrypted: it takes no key")
   }
 

@@ -13,8 +13,8 @@ struct PlanRecord {
   var good: Timestamp?
   /// When a check of the store last found no damage.
   var checked: Timestamp?
-  /// The point since which nothing is pruned.
-  var spike: String?
+  /// By store, as its UUID names it: the point since which nothing is pruned there.
+  var spikes: [String: String] = [:]
   /// When somebody was last told that nothing had been heard for long.
   var toldOfSilence: Timestamp?
 
@@ -41,7 +41,8 @@ struct PlanRecord {
       } else if parts[0] == "exit" {
         record.exit = Int32(parts[1])
       } else if parts[0] == "spike" {
-        record.spike = SetName(parts[1])?.text
+        let words = parts[1].split(separator: " ").map(String.init)
+        if words.count == 2, let set = SetName(words[1]) { record.spikes[words[0]] = set.text }
       }
     }
     return record
@@ -51,7 +52,7 @@ struct PlanRecord {
     guard let directory = Self.directory else { return }
     var lines = Self.times.compactMap { name, path in self[keyPath: path].map { "\(name)=\($0.seconds)" } }
     if let exit { lines.append("exit=\(exit)") }
-    if let spike { lines.append("spike=\(spike)") }
+    for (store, point) in spikes.sorted(by: { $0.key < $1.key }) { lines.append("spike=\(store) \(point)") }
     do throws(SystemError) {
       let folder = try Descriptor.open(directory, [.read, .directory])
       let name = Self.name(plan)

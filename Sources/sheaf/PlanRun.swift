@@ -105,9 +105,11 @@ struct PlanRun {
   /// False where it is not there.
   private mutating func findStore() -> Bool {
     let place: FoundStores.Place
+    var isGiven = false
     if let given = overrides.store, let text = given.first?.split(separator: "=", maxSplits: 1).last {
       store = Arguments.unescape(String(text))
       place = StoreLocation.isRemote(store) || FoundStores.isStore(store) ? .at(store) : .away(store)
+      isGiven = true
     } else {
       do throws(PlanMistake) { place = try stores.place(plan.store) } catch {
         add("store", .usage, error.message)
@@ -117,7 +119,8 @@ struct PlanRun {
     store = place.text
     guard case .away(let path) = place else { return true }
     let words = "there is no store at \(Show.path(path))"
-    if plan.skipsMissing {
+    // What somebody names is meant to be there.
+    if plan.skipsMissing, !isGiven {
       wasSkipped = true
       add("store", .success, "\(words): skipped")
     } else {
@@ -134,16 +137,19 @@ struct PlanRun {
   /// must not push out the points from before it; so it has to be accepted once.
   private mutating func mindSpike(_ summary: SummaryLine) -> Bool {
     guard !plan.keep.isEmpty, plan.spike > 0, !isDryRun else { return true }
-    if acceptsSpike { record.spike = nil }
+    // Each drive of a plan has points of its own, and what was accepted of one is not so of another.
+    guard let uuid = summary.word("uuid") else { return true }
+    if acceptsSpike { record.spikes[uuid] = nil }
     let gone = summary.number("files_deleted") + summary.number("files_changed")
     let before = gone + summary.number("files_unchanged") + summary.number("files_moved")
-    if !acceptsSpike, before >= Self.fewEntries, gone * 100 >= before * plan.spike, let point { record.spike = point }
-    guard let spike = record.spike else { return true }
+    let isSpike = before >= Self.fewEntries && gone * 100 >= before * plan.spike
+    if !acceptsSpike, isSpike, record.spikes[uuid] == nil, let point { record.spikes[uuid] = point }
+    guard let spike = record.spikes[uuid] else { return true }
     let words =
       "nothing is pruned since \(spike), in which \(plan.spike) % or more of all entries were changed or gone"
     Console.shared.warning("plan '\(plan.name)': \(words)")
     Console.shared.say(
-      "hint: look at it with 'sheaf diff'; if it is as it should be: 'sheaf run \(plan.name) --accept-spike'")
+      "hint: look at it with 'sheaf diff -s \(Show.word(store)) \(spike)~1 \(spike)'; if it is as it should be: 'sheaf run \(plan.name) --accept-spike'")
     add("prune", .incomplete, words)
     return false
   }

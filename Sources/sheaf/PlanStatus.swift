@@ -37,7 +37,10 @@ struct PlanStatus {
       parts.append("never run")
     }
     for one in schedules { parts.append(one.next.map { "next at \(Words.time($0))" } ?? "runs \(one.when)") }
-    if let spike = record.spike { parts.append("nothing is pruned since \(spike)") }
+    for (store, point) in record.spikes.sorted(by: { $0.key < $1.key }) {
+      let label = Memory.stores?.find(uuid: store)?.label ?? []
+      parts.append("nothing is pruned\(label.isEmpty ? "" : " on '\(Show.path(label))'") since \(point)")
+    }
     console.print("plan \(console.styled(name, .bold))  \(parts.joined(separator: "; "))")
   }
 

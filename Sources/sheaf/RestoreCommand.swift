@@ -86,7 +86,10 @@ struct RestoreCommand: ParsableCommand {
     let contents = try Contents(series, set)
     options.paths = try paths.flatMap(contents.paths)
     if let changed, paths.isEmpty { options.paths = [changed] }
-    if let to { options.target = to.bytes } else { try Destination.ask(for: &options, of: set, contents) }
+    if let to { options.target = to.bytes } else {
+      try Destination.ask(for: &options, of: set, contents)
+      report.beginAnew()
+    }
     try RestoreRun(series: series, options: options, output: output).run(set, report)
   }
 

@@ -6,7 +6,8 @@ final class RunReport: Reporter {
   private let output: OutputOptions
   private let problems = Monitor(0)
   private let rotting = Monitor(0)
-  let started = Timestamp.monotonicNanoseconds()
+  private let begun = Monitor(Timestamp.monotonicNanoseconds())
+  var started: Int64 { begun.look { $0 } }
 
   /// `finishesWork`: the command goes on where nobody reads what it prints.
   init(_ output: OutputOptions, finishesWork: Bool = true) {
@@ -20,6 +21,9 @@ final class RunReport: Reporter {
   /// Files that changed in contents alone.
   var rotCount: Int { rotting.look { $0 } }
   var elapsed: Int64 { Timestamp.monotonicNanoseconds() - started }
+
+  /// A person was asked: what is said of the time counts from now on.
+  func beginAnew() { begun.look { $0 = Timestamp.monotonicNanoseconds() } }
 
   func problem(_ message: String, path: Bytes?) {
     problems.change { $0 += 1 }

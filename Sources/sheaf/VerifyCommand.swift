@@ -125,7 +125,7 @@ struct VerifyCommand: ParsableCommand {
     if !s.touched.isEmpty {
       console.print("these points are touched:")
       for set in s.touched {
-        console.print("  \(set.text)\(advice.intact.contains(set) ? "  (but every file of it is whole)" : "")")
+        console.print("  \(set.text)\(advice.remark(set, s))")
       }
     }
     for line in advice.lines(s) { console.print(line) }
@@ -135,6 +135,8 @@ struct VerifyCommand: ParsableCommand {
   private struct Advice {
     private var newestIsTouched = false
     private var newestIsIntact = false
+    /// Where manifests are damaged.
+    private var newestWithList: SetName?
     /// Touched points that still have every file.
     var intact: Set<SetName> = []
 
@@ -143,18 +145,27 @@ struct VerifyCommand: ParsableCommand {
 
     mutating func add(_ summary: VerifySummary, _ series: Series, _ task: Verify, _ note: DamageNote) throws(Failure) {
       for set in summary.touched.suffix(Self.most) where task.isIntact(set, but: summary.damages) { intact.insert(set) }
-      guard let newest = try series.sets().last, note.touches(newest) else { return }
+      let sets = try series.sets()
+      if summary.damages.contains(where: \.isOfManifest) { newestWithList = sets.last { !summary.lacksList($0) } }
+      guard let newest = sets.last, note.touches(newest) else { return }
       newestIsTouched = true
       newestIsIntact = intact.contains(newest)
     }
 
+    /// Behind the name of a touched point.
+    func remark(_ set: SetName, _ s: VerifySummary) -> String {
+      if intact.contains(set) { return "  (but every file of it is whole)" }
+      return s.lacksList(set) ? "  (cannot be restored: its list of files is damaged)" : ""
+    }
+
     func lines(_ s: VerifySummary) -> [String] {
       var lines: [String] = []
-      if s.touched.contains(where: { !intact.contains($0) }) {
+      if s.touched.contains(where: { !intact.contains($0) && !s.lacksList($0) }) {
         lines.append("what is not damaged still comes back with 'sheaf restore'")
       }
-      if s.damages.contains(where: { $0.message.contains(".mtree.gz") || $0.message.hasPrefix("the manifests ") }) {
+      if s.damages.contains(where: \.isOfManifest) {
         lines.append("'sheaf rebuild' makes a manifest again out of its archive")
+        if let last = newestWithList { lines.append("until then the newest point that can be restored is \(last.text)") }
       }
       if !newestIsTouched {
         lines.append("the newest point is not touched: later backups can build on it")

@@ -63,6 +63,19 @@ import Testing
     try f.save(["--series", "LAPTOP 2"])
   }
 
+  /// A drive that a rescue system reads, which has no series there.
+  @Test(arguments: Volume.mountable([.exfat, .fuse2fs, .ext4])) func readByAnotherHost(on kind: Volume.Kind) throws {
+    let volume = try Volume(kind)
+    let f = try Fixture(TestTree(["a": .file("a")]), store: volume.path.joined(Bytes("store")))
+    try f.save()
+    let target = Raw(f.scratch.path("target"))
+    for words in [["points"], ["ls"], ["find", "a"], ["restore", "--to", target], ["verify"]] as [[Raw]] {
+      let output = try f.command([words[0], "-s", Raw(f.store)] + words.dropFirst())
+        .wrapped(["unshare", "-u", "sh", "-c", "hostname rescue; exec \"$@\"", "sh"]).run()
+      #expect(output.status == 0, "\(kind) \(output)")
+    }
+  }
+
   // MARK: Sources
 
   @Test(arguments: Volume.mountable()) func aSource(on kind: Volume.Kind) throws {

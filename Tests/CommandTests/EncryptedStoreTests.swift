@@ -165,6 +165,36 @@ import Testing
     #expect(again.errorText.contains("open"))
   }
 
+  /// A passphrase that is given to `init` opens the store afterwards; what it has no use for is refused.
+  @Test func whatInitTakes() throws {
+    let scratch = try Scratch()
+    let pass = Raw(scratch.path("pass"))
+    try scratch.write("pass", "open sesame\n")
+    try Descriptor.open(pass.bytes, .read).setMode(0o600)
+    let rows: [(options: [Raw], status: Int32, words: String)] = [
+      (["--encrypt", "--passphrase-file", pass], 0, ""),
+      (["--encrypt", "--passphrase-command", "echo open sesame"], 0, ""),
+      (["--encrypt", "--passphrase", "--passphrase-file", pass], 0, ""),
+      (["--encrypt", "--passphrase-file", "/nonexistent"], 1, "/nonexistent"),
+      (["--encrypt", "--passphrase-command", "exit 3"], 1, "ended with"),
+      (["--encrypt", "--key", pass], 64, "init makes a new key"),
+      (["--passphrase-file", pass], 64, "--encrypt"), (["--passphrase"], 64, "--encrypt"),
+    ]
+    for (number, row) in rows.enumerated() {
+      let store = Raw(scratch.path("store\(number)"))
+      let home: [String: Raw?] = ["XDG_CONFIG_HOME": Raw(scratch.path("config\(number)"))]
+      let made = try Command.sheaf(["init", "-s", store] + row.options, environment: home).run()
+      #expect(made.status == row.status && made.errorText.contains(row.words), "\(row) \(made)")
+      guard row.status == 0 else {
+        #expect(!exists(store.bytes), "\(row)")
+        continue
+      }
+      let elsewhere: [String: Raw?] = ["XDG_CONFIG_HOME": Raw(scratch.path("nothing"))]
+      try Command.sheaf(["verify", "-q", "-s", store, "--passphrase-file", pass], environment: elsewhere).run()
+        .checked()
+    }
+  }
+
   /// Neither a key nor a passphrase is where anybody could see it.
   @Test func secretsStayWhereTheyAre() throws {
     let f = try fixture()

@@ -38,6 +38,37 @@ import Testing
     #expect(try find(f, "-l", "june.txt").allSatisfy { $0.hasPrefix("-rw-r--r--") })
   }
 
+  /// What no point has, at any depth and beside whatever there is, is said; also in a chain of which each set knows
+  /// other folders.
+  @Test func whatIsNotThere() throws {
+    let f = try Fixture(Self.tree)
+    try f.save()
+    for round in 1...4 {
+      try f.edit("mkdir -p d\(round)/e/f; echo >d\(round)/e/f/g; rm -rf d\(round - 2)")
+      try f.save()
+    }
+    for folder in ["", "old/", "old/sub/", "june/", "d1/", "d3/e/", "d4/e/f/", "no/", "zz/y/"] {
+      for name in ["0", "e/none", "zz"] {
+        for point in f.points {
+          let path = Raw(f.source.joined(Bytes("\(folder)\(name)".utf8)))
+          let output = try f.sheaf(["cat", "-s", Raw(f.store), "--at", Raw(point.set), path], status: 1)
+          #expect(output.errorText.contains("is not in the point"), "\(output)")
+        }
+      }
+    }
+  }
+
+  @Test func whatAnotherSeriesHas() throws {
+    let f = try Fixture(Self.tree)
+    try f.save()
+    try f.edit("echo >August")
+    try f.sheaf(["backup", "-q", "-s", Raw(f.store), "--series", "laptop", Raw(f.source)])
+    let none = try f.sheaf(["find", "-s", Raw(f.store), "August"])
+    #expect(none.stdout.isEmpty && none.errorText.contains("--series NAME looks in: laptop"), "\(none)")
+    let there = try f.sheaf(["find", "-s", Raw(f.store), "--series", "laptop", "August"])
+    #expect(there.lines.count == 1 && there.stderr.isEmpty, "\(there)")
+  }
+
   @Test func theNewestVersionAndWhatIsGone() throws {
     let f = try Fixture(Self.tree)
     try f.save()

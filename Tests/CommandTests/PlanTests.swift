@@ -474,6 +474,32 @@ struct PlanTests {
     try f.run()
   }
 
+  /// What was accepted of one drive is not accepted of another.
+  @Test func aSpikeIsOfOneStore() throws {
+    let f = try PlanFixture()
+    try f.write("[plans.home]\nstore = \"@T\"\nsources = [\"@S\"]\nkeep = { last = 1, fold = true }\n")
+    let other = Raw(f.store.bytes + Bytes("-other".utf8))
+    try f.sheaf(["init", "-q", "-s", other])
+    func swap() throws { try f.sh("mv \(f.store) t; mv \(other) \(f.store); mv t \(other)") }
+    try f.sh("cd source; seq 40 | while read i; do echo $i >f$i; done; touch -d '1 hour ago' f*")
+    try f.run()
+    try swap()
+    try f.run()
+    try f.sh("cd source; mkdir ../kept; cp -a f* ../kept; seq 25 | while read i; do rm f$i; done")
+    try f.run(status: 3)
+    try f.sh("cp -a kept/* source")
+    try swap()
+    #expect(!(try f.run().errorText.contains("nothing is pruned")))
+    try f.run(["--accept-spike"])
+    try swap()
+    #expect(try f.run(status: 3).errorText.contains("nothing is pruned since"))
+    #expect(try f.points().count == 3)
+    try f.run(["--accept-spike"])
+    #expect(try f.points().count == 1)
+    let away = try f.run(["-s", "/no/such/drive"], status: 10)
+    #expect(away.errorText.contains("there is no store at /no/such/drive"), "\(away)")
+  }
+
   // MARK: - What plans and the command line share
 
   @Test func aFullSetNowAndThen() throws {

@@ -15,6 +15,11 @@ public struct Damage: Sendable {
     self.path = path
     self.message = message
   }
+
+  /// Whether it is of a manifest, or of several, and not of an archive.
+  public var isOfManifest: Bool {
+    path == nil && (message.contains(".mtree.gz") || message.hasPrefix("the manifests "))
+  }
 }
 
 struct ArchiveCheck {

@@ -80,6 +80,8 @@ final class ManifestReader {
     }
     let parentLength = path.lastIndex(of: UInt8(ascii: "/")) ?? 0
     while true {
+      // At the end there is no line at hand: the last one's text is gone.
+      if foot != nil { return false }
       let isThere =
         previousParent >= 0
         && path.withUnsafeBufferPointer { PathOrder.compare(line.path, line.parentLength, $0, parentLength) >= 0 }

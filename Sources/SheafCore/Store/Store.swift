@@ -117,8 +117,8 @@ public final class Store: Sendable {
       if top.traits.isFar {
         listing = list(top)
         // What is expected is used only where the listing tells of a folder.
-        if let series, Series.isName(series) {
-          expected = (series, list(try top.folder(listed: StoreItem(folder: series))))
+        if let series, Series.isName(series), let there = try? top.folder(listed: StoreItem(folder: series)) {
+          expected = (series, list(there))
         }
       }
       text = try top.contents(Layout.marker, atMost: 65536)

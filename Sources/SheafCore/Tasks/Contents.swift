@@ -42,6 +42,13 @@ public struct Contents {
     return head.sources + head.streams
   }
 
+  /// The name of the machine that made the point, where that was another one.
+  public func otherMachine() throws(Failure) -> Bytes? {
+    let head = try series.head(set)
+    guard let here = Machine.identity, !head.machine.isEmpty, head.machine != here else { return nil }
+    return head.host
+  }
+
   /// Whether the point has it; the top it always has.
   public func has(_ path: Bytes) throws(Failure) -> Bool {
     if path.isEmpty { return true }

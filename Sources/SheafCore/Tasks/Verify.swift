@@ -20,6 +20,12 @@ public struct VerifySummary: Sendable {
 
   public init() {}
 
+  /// Whether nothing of a point can be restored, as the list of its files, or of a set it builds on, is damaged.
+  public func lacksList(_ point: SetName) -> Bool {
+    guard let needed = touchedBy[point] else { return false }
+    return damages.contains { $0.isOfManifest && needed.contains($0.set) }
+  }
+
   /// Counts another series.
   public mutating func add(_ other: VerifySummary) {
     sets += other.sets
