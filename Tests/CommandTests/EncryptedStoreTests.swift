@@ -184,7 +184,7 @@ import Testing
       let store = Raw(scratch.path("store\(number)"))
       let home: [String: Raw?] = ["XDG_CONFIG_HOME": Raw(scratch.path("config\(number)"))]
       let made = try Command.sheaf(["init", "-s", store] + row.options, environment: home).run()
-      #expect(made.status == row.status && made.errorText.contains(row.words), "\(row) \(made)")
+      #expect(made.status == row.status && (row.words.isEmpty || made.errorText.contains(row.words)), "\(row) \(made)")
       guard row.status == 0 else {
         #expect(!exists(store.bytes), "\(row)")
         continue
