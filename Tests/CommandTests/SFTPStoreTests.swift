@@ -309,6 +309,20 @@ import Testing
       ("sftp://server/proc/x", 1, "cannot make directory"),
       ("me@nas:/backup", 64, "write sftp://me@nas/backup"), ("nas:backup", 64, "sftp://nas/~/backup"),
       ("ssh://nas/x", 64, "sftp://USER@HOST/PATH"),
+      ("sftp:ann@nas:/backups/ann", 64, "hint: write sftp://ann@nas/backups/ann\n"),
+      ("sftp:ann@nas:backups", 64, "hint: write 'sftp://ann@nas/~/backups'\n"),
+      ("sftp:[::1]:/x", 64, "hint: write 'sftp://[::1]/x'\n"),
+      ("sftp:ann:secret@nas:/x", 64, "hint: write sftp://[user@]host[:port]/path\n"),
+      ("s3:nas.example/bucket/ann", 64, "hint: write s3://bucket/ann --s3-endpoint https://nas.example\n"),
+      ("s3:http://nas:9000/bucket/", 64, "hint: write s3://bucket --s3-endpoint http://nas:9000\n"),
+      ("s3:s3.amazonaws.com/bucket/ann", 64, "hint: write s3://bucket/ann\n"),
+      ("rest:https://ann:secret@nas/", 64, "no such kind of store: rest\nhint: there are directories, sftp://"),
+      ("b2:bucket:x", 64, "no such kind of store: b2\n"), ("azure:x:/", 64, "no such kind of store: azure\n"),
+      ("gs:x:/", 64, "no such kind of store: gs\n"), ("swift:x:/", 64, "no such kind of store: swift\n"),
+      (
+        "rclone:box:ann", 64,
+        "sftp://rclone/ann --sftp-command 'rclone serve sftp --stdio box:': see sheaf-stores(7)\n"
+      ),
     ] as [(Raw, Int32, String)] {
       let output = try f.sheaf(["init", "-s", store], status: status)
       #expect(output.errorText.contains(words), "\(output)")

@@ -8,13 +8,14 @@ public enum StoreLocation: Equatable, Sendable {
   case s3(S3Address)
 
   /// As a user writes it: a path, `sftp://[user@]host[:port]/path` or `s3://bucket[/prefix]`. Throws a failure of kind
-  /// `usage` where it begins as an address and is none.
+  /// `usage` where it begins as an address and is none, or as another program's.
   public init(_ text: Bytes) throws(Failure) {
     if Self.has(text, SFTPAddress.scheme) {
       self = .sftp(try SFTPAddress(text))
     } else if Self.has(text, S3Address.scheme) {
       self = .s3(try S3Address(text))
     } else {
+      if let mistake = ForeignAddress.mistake(text) { throw mistake }
       self = .directory(text)
     }
   }
