@@ -138,7 +138,7 @@ struct BackupCommand: ParsableCommand {
     }
     let options = try options(gone)
     let report = RunReport(output)
-    let store = try store.open()
+    let store = try store.open(offersNew: true)
     let task = Backup(
       to: store, options, known: Memory.stores, spillDirectory: Host.spillDirectory, reporter: report,
       progress: Interruption.progress, clock: { .now() })

@@ -73,8 +73,10 @@ struct CopyCommand: ParsableCommand {
 
   private func openTarget() throws -> Store {
     let keys = Keys(keyFile: toKey?.bytes, directory: Memory.keys, memory: Memory.directory) { _ in nil }
-    return try Store.open(
-      StoreLocation(target.bytes), by: store.remote.access, cache: Memory.manifests, keys: keys)
+    let place = try StoreLocation(target.bytes)
+    return try place.opening(offersNew: true) {
+      try Store.open(place, by: store.remote.access, cache: Memory.manifests, keys: keys)
+    }
   }
 
   private func chosen(_ series: Series) throws -> [SetName] {

@@ -65,6 +65,10 @@ struct InitCommand: ParsableCommand {
       Console.shared.list(
         Bytes("back up to it with:"), "sheaf backup -s \(Show.word(path)) SOURCE...", between: " ")
     }
+    if there == nil, let other = Memory.stores?.seen(at: place).first(where: { $0.uuid != made.uuid }) {
+      Console.shared.warning(
+        "this store is new and empty: '\(other.shownName)', which was here \(Words.ago(other.seen)), is another one")
+    }
     if let whose = made.sharesFileSystem(home: Host.environment("HOME")), !output.quiet {
       Console.shared.warning(
         "the store lies on the same file system as \(whose): if that disk fails, the backups are lost with it")

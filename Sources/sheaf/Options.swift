@@ -28,22 +28,29 @@ struct StoreOptions: ParsableArguments {
   }
 
   /// `fromCopies`: manifests of a store that is slow to read may come from copies on this machine. `reads`: a series is
-  /// looked at.
-  func open(fromCopies: Bool = true, reads: Bool = false) throws -> Store {
-    let store = try Store.open(
-      place(), by: remote.access, cache: fromCopies ? Memory.manifests : nil, keys: keys.keys(),
-      expecting: reads ? expectedSeries : nil)
+  /// looked at. `offersNew`: where no store was, one may be made.
+  func open(fromCopies: Bool = true, reads: Bool = false, offersNew: Bool = false) throws -> Store {
+    let place = try place()
+    let store = try place.opening(offersNew: offersNew) {
+      try Store.open(
+        place, by: remote.access, cache: fromCopies ? Memory.manifests : nil, keys: keys.keys(),
+        expecting: reads ? expectedSeries : nil)
+    }
     try keys.check(against: store)
     return store
   }
 
   /// For what needs no key.
-  func openWithoutKey() throws -> Store { try Store.open(place(), by: remote.access) }
+  func openWithoutKey() throws -> Store {
+    let place = try place()
+    return try place.opening { try Store.open(place, by: remote.access) }
+  }
 
   /// Where a passphrase, if one is given, is for something else than the key.
   func openWithKeyFile() throws -> Store {
     let keys = Keys(keyFile: keys.file, directory: Memory.keys) { _ in nil }
-    return try Store.open(place(), by: remote.access, keys: keys)
+    let place = try place()
+    return try place.opening { try Store.open(place, by: remote.access, keys: keys) }
   }
 
   private var expectedSeries: Bytes { series?.bytes ?? Backup.seriesName(Host.name()) }

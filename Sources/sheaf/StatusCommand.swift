@@ -57,7 +57,9 @@ struct StatusCommand: ParsableCommand {
       json.print()
       return
     }
-    if known.isEmpty, !output.quiet { Console.shared.print("this machine has not seen any store yet") }
+    if known.isEmpty, !output.quiet {
+      Console.shared.print("this machine has not seen any store yet: plug in a drive, then 'sheaf points -s PATH'")
+    }
     for (index, (store, place)) in known.enumerated() {
       if index > 0 { Console.shared.print("") }
       printTable(store, place)
@@ -86,7 +88,7 @@ struct StatusCommand: ParsableCommand {
 
   private func printTable(_ store: KnownStore, _ place: Whereabouts) {
     let console = Console.shared
-    console.print("\(console.styled(Self.name(store), .bold))  \(Self.words(store, place))")
+    console.print("\(console.styled(store.shownName, .bold))  \(Self.words(store, place))")
     let rows = wanted(store)
     let names = rows.map { Show.columns(Show.path($0.name)) }.max() ?? 0
     let table = Table(
@@ -139,10 +141,6 @@ struct StatusCommand: ParsableCommand {
     }
   }
 
-  private static func name(_ store: KnownStore) -> String {
-    store.label.isEmpty ? "store \(store.uuid.prefix(8))" : Show.path(store.label)
-  }
-
   // MARK: - One point
 
   private func tell(_ text: Bytes, _ known: [Found]) throws {
@@ -175,7 +173,7 @@ struct StatusCommand: ParsableCommand {
     Console.shared.print(Self.sentence(best.store, best.place, best.set))
     for other in found.dropFirst() {
       Console.shared.print(
-        "  \(Self.name(other.store)) has \(other.set.text) of '\(Show.path(other.series))'\(other.place.place == nil || other.store.isRemote ? "" : ", plugged in")"
+        "  \(other.store.shownName) has \(other.set.text) of '\(Show.path(other.series))'\(other.place.place == nil || other.store.isRemote ? "" : ", plugged in")"
       )
     }
   }
@@ -189,7 +187,7 @@ struct StatusCommand: ParsableCommand {
   }
 
   private static func sentence(_ store: KnownStore, _ place: Whereabouts, _ set: SetName) -> String {
-    let name = name(store)
+    let name = store.shownName
     return switch place {
     case .at(let path):
       "\(set.text) is on '\(name)', \(store.isRemote ? "reachable" : "plugged in") at \(Show.path(path))"
@@ -213,6 +211,6 @@ struct StatusCommand: ParsableCommand {
         hint: matching.isEmpty ? "see 'sheaf status'" : "name one by its UUID; see 'sheaf status --json'")
     }
     try memory.forget(uuid: matching[0].uuid)
-    if !output.quiet { Console.shared.print("forgot '\(Self.name(matching[0]))'; nothing on the drive was changed") }
+    if !output.quiet { Console.shared.print("forgot '\(matching[0].shownName)'; nothing on the drive was changed") }
   }
 }

@@ -250,7 +250,7 @@ import Testing
     Said("sftp://[::1/x", 64, "an IPv6 address in brackets"),
     Said("sftp://nosuchhost.invalid/x", 10, "Could not resolve hostname", "check the host's name"),
     Said("sftp://127.0.0.1:1/x", 10, "Connection refused", "is the machine on"),
-    Said("sftp://nas/no/such", 10, "no store at sftp://nas/no/such", "sheaf init", by: Raw(server)),
+    Said("sftp://nas/no/such", 10, "no store at sftp://nas/no/such", "'sheaf status' shows", by: Raw(server)),
     Said("sftp://nas/etc/passwd", 10, "Not a directory", by: Raw(server)),
     Said("sftp://nas/x", 10, "a login script prints something", by: "echo Welcome; exec \(server)"),
     Said("sftp://nas/x", 10, "Host key verification failed", by: "echo Host key verification failed. >&2; exit 255"),

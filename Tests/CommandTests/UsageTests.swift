@@ -88,9 +88,26 @@ import Testing
       let below = try f.sheaf([command, "-s", Raw(series)], status: 10)
       #expect(below.errorText.contains("-s \(f.store.shown) --series \(name.shown)"), "\(below)")
       let nowhere = try f.sheaf([command, "-s", Raw(f.scratch.path("nowhere"))], status: 10)
-      #expect(nowhere.errorText.contains("sheaf init -s"), "\(nowhere)")
+      #expect(nowhere.errorText.contains("sheaf init -s") == (command == "backup"), "\(nowhere)")
     }
     let bare = try f.sheaf(["init", Raw(f.scratch.path("new"))], status: 64)
     #expect(bare.errorText.contains("did you mean 'sheaf init -s \(f.scratch.path("new").shown)'?"), "\(bare)")
+  }
+
+  /// Nobody is led to make a new store where another is only away.
+  @Test func aStoreThatIsAway() throws {
+    let f = try Fixture(TestTree(["a": .file("a")]))
+    try f.save()
+    let memory: [String: Raw?] = ["XDG_STATE_HOME": Raw(f.scratch.path("state"))]
+    try f.sheaf(["points", "-s", Raw(f.store)], environment: memory)
+    try Command("mv", [Raw(f.store), Raw(f.scratch.path("away"))]).run().checked()
+    for words in [["points"], ["backup", Raw(f.source)], ["restore", "--to", "/nowhere/x"], ["find", "a"]] as [[Raw]] {
+      let output = try f.sheaf(
+        [words[0], "-s", Raw(f.store)] + words.dropFirst(), status: 10, environment: memory)
+      #expect(output.errorText.contains("was here just now: plug it in\n"), "\(output)")
+      #expect(!output.errorText.contains("sheaf init"), "\(output)")
+    }
+    let new = try f.sheaf(["init", "-s", Raw(f.store)], environment: memory)
+    #expect(new.errorText.contains("this store is new and empty: 'store "), "\(new)")
   }
 }

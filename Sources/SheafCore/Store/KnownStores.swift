@@ -116,6 +116,23 @@ public struct KnownStores: Sendable {
     return read(name, folder)
   }
 
+  /// Those that were last seen at a place, the latest first; nothing need be there now.
+  public func seen(at place: StoreLocation) -> [KnownStore] {
+    var paths = [place.text]
+    if case .directory(let path) = place {
+      let bare = Bytes(path.reversed().drop { $0 == 47 }.reversed())
+      let (parent, name) = bare.splitAtName
+      let above = bare.first == 47 ? parent + [47] : parent.isEmpty ? Bytes(".") : parent
+      paths.append(bare)
+      if let whole = try? Host.resolved(path) {
+        paths.append(whole)
+      } else if let folder = try? Host.resolved(above) {
+        paths.append(folder == [47] ? [47] + name : folder.joined(name))
+      }
+    }
+    return all().filter { paths.contains($0.path) }.sorted { $0.seen > $1.seen }
+  }
+
   /// Throws where an encrypted store was at the place of this one, which is not: somebody may have put it there.
   func checkStillEncrypted(_ store: Store) throws(Failure) {
     guard !store.isEncrypted, let path = try? Host.resolved(store.path) else { return }

@@ -3,16 +3,14 @@ import Posix
 import Storage
 
 extension StoreLocation {
-  /// What to do where no store is at `path`.
-  static func hint(missing path: Bytes) -> String {
-    let new = "'sheaf init -s \(Show.word(path))' makes a new store"
-    if isRemote(path) { return new }
+  /// What was probably meant where no store is at `path`; nil: nothing like it is there.
+  static func hint(missing path: Bytes) -> String? {
+    if isRemote(path) { return nil }
     if let (store, series) = storeAbove(path) {
       return "it is a folder of the store at \(Show.path(store)): -s \(Show.word(store)) --series \(Show.word(series))"
     }
     let below = storesBelow(path)
-    if !below.isEmpty { return "did you mean \(below.map { "-s \(Show.word($0))" }.joined(separator: " or "))?" }
-    return "is the drive mounted? \(new)"
+    return below.isEmpty ? nil : "did you mean \(below.map { "-s \(Show.word($0))" }.joined(separator: " or "))?"
   }
 
   /// The store that `path` lies in, and the series there.
