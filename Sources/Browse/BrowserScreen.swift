@@ -126,7 +126,7 @@ extension Browser {
       return Self.row("\(here) \(Text.minute(points[place].time))", facts, columns, isChosen: place == page.cursor.at)
     }
     return Drawn(
-      left: title, right: "\(points.count) points", lines: lines,
+      left: title, right: points.count == 1 ? "1 point" : "\(points.count) points", lines: lines,
       chosen: points.indices.contains(page.cursor.at) ? points[page.cursor.at].text : "",
       keys: ["Enter open", "r restore all of it", "/ search", "Esc back"])
   }

@@ -50,7 +50,7 @@ struct CatCommand: ParsableCommand {
     throw Failure(
       .failed,
       "\(Show.path(entry.path)) takes \(Words.size(entry.size)) with its holes filled, and \(Words.size(free)) is free",
-      hint: "'sheaf restore' makes holes again")
+      hint: "'sheaf restore -s STORE' makes holes again")
   }
 
   /// A file that cannot be printed does not keep the others from being printed.

@@ -192,7 +192,7 @@ struct ConfigInitCommand: ParsableCommand {
     let whole = [47] + (try Sources.absolute([place])[0])
     let (parent, name) = whole.splitAtName
     guard !name.isEmpty, !Sources.isThere(Bytes(whole.dropFirst())) else {
-      throw Failure(.usage, "\(Show.path(place)) is there already", hint: "look at it with 'sheaf config show'")
+      throw Failure(.usage, "\(Show.path(place)) is there already", hint: "look at it with 'sheaf config show\(GivenStore.config)'")
     }
     var starter = Starter(
       sources: try absolute(sources.map(\.bytes)), store: try store.map { try Self.whole($0.bytes) })
@@ -218,7 +218,8 @@ struct ConfigInitCommand: ParsableCommand {
     } else if !output.quiet {
       Console.shared.list(Bytes("wrote"), Show.path(place), between: " ")
       if starter.store == nil { Console.shared.print("name your store in it, where it says so") }
-      Console.shared.print("then: 'sheaf config check', 'sheaf run -n', 'sheaf run'")
+      let file = GivenStore.config
+      Console.shared.print("then: 'sheaf config check\(file)', 'sheaf run\(file) -n', 'sheaf run\(file)'")
     }
   }
 

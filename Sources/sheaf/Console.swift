@@ -55,7 +55,7 @@ final class Console: Sendable {
   func line(_ line: String) { write(Bytes(line.utf8) + [10]) }
 
   /// A line of words on standard output.
-  func print(_ line: String) { self.line(Lines.wrapped(line, to: columns)) }
+  func print(_ line: String) { self.line(Lines.wrapped(GivenStore.filled(line), to: columns)) }
 
   /// A line of a listing: columns, a name, which is never broken, and what is said of it. What does not fit stands below.
   func list(_ name: Bytes, behind head: String = "", _ words: String = "", between gap: String = "  ") {
@@ -118,6 +118,7 @@ final class Console: Sendable {
   func close() { state.look { flush(&$0) } }
 
   private func message(_ text: String) {
+    let text = GivenStore.filled(text)
     state.look { s in
       flush(&s)
       if s.lineShown { Self.wipe(&s) }

@@ -37,7 +37,7 @@ struct ConsolidateCommand: ParsableCommand {
       "made \(console.styled(set.text, .bold)) out of \(Words.count(s.chain.count, "set")) in \(Words.duration(report.elapsed))"
     )
     console.print("  \(counts), wrote \(Words.size(s.bytesWritten))")
-    console.print("  \(s.replaced.text) is not needed any more: see 'sheaf prune --dry-run'")
+    console.print("  \(s.replaced.text) is not needed any more: see 'sheaf prune -s STORE --dry-run'")
   }
 
   private func printJSON(_ s: ConsolidateSummary, _ report: RunReport) {

@@ -79,7 +79,8 @@ struct DiffCommand: ParsableCommand {
     if from != nil { return (try find(from), new) }
     guard let old = try series.sets().last(where: { $0 < new }) else {
       throw Failure(
-        .failed, "there is no point before \(new.text)", hint: "compare it with the sources: sheaf diff --live")
+        .failed, "there is no point before \(new.text)",
+        hint: "'sheaf diff -s STORE --live' compares it with the sources as they are now")
     }
     return (old, new)
   }

@@ -62,8 +62,8 @@ struct InitCommand: ParsableCommand {
           : "made \(encrypt ? "an encrypted store" : "a store") at \(Show.path(path))")
       if encrypt { tellOfKey(made) }
       // The command stays in one piece, to be copied.
-      Console.shared.list(
-        Bytes("back up to it with:"), "sheaf backup -s \(Show.word(path)) SOURCE...", between: " ")
+      let named = Show.word(path) + GivenStore.opening
+      Console.shared.list(Bytes("back up to it with:"), "sheaf backup -s \(named) SOURCE...", between: " ")
     }
     if there == nil, let other = Memory.stores?.seen(at: place).first(where: { $0.uuid != made.uuid }) {
       Console.shared.warning(
@@ -75,7 +75,7 @@ struct InitCommand: ParsableCommand {
     }
     if place.isRemote, !made.isEncrypted, !output.quiet {
       Console.shared.note(
-        "the store is not encrypted: whoever runs that machine can read what is saved ('sheaf init --encrypt' makes one that is)"
+        "the store is not encrypted: whoever runs that machine can read what is saved ('sheaf init -s STORE --encrypt' encrypts it)"
       )
     }
     if place.isRemote, !made.isKnownDurable, !output.quiet {
@@ -93,7 +93,7 @@ struct InitCommand: ParsableCommand {
       locks
         ? "a copy of it that the passphrase opens is on the store; without the key or the passphrase nothing comes back"
         : "without the key nothing comes back: keep a copy of it elsewhere, not on the store")
-    let name = Show.word(made.path)
+    let name = Show.word(made.path) + GivenStore.opening
     Console.shared.list(Bytes("on paper:"), "sheaf key show -s \(name)", between: " ")
     if !locks {
       Console.shared.list(

@@ -47,6 +47,11 @@ struct PlanLine {
 
   var series: Bytes { overrides.series ?? plan.series?.word ?? Backup.seriesName(Host.name()) }
 
+  /// A command that only needs the store, to be typed.
+  func typed(_ command: String) -> String {
+    ([command] + opening).map { Show.word(Arguments.unescape($0)) }.joined(separator: " ")
+  }
+
   func backup(dryRun: Bool = false) -> [String] {
     // The plan is what names the sources, and what says what is left out; what the drive remembers of others does not count.
     var line = ["backup", "--json"] + opening + ["--change-sources", "--change-excludes"]

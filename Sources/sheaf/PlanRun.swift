@@ -148,8 +148,9 @@ struct PlanRun {
     let words =
       "nothing is pruned since \(spike), in which \(plan.spike) % or more of all entries were changed or gone"
     Console.shared.warning("plan '\(plan.name)': \(words)")
-    Console.shared.say(
-      "hint: look at it with 'sheaf diff -s \(Show.word(store)) \(spike)~1 \(spike)'; if it is as it should be: 'sheaf run \(plan.name) --accept-spike'")
+    let look = PlanLine(plan, at: store, overrides).typed("diff") + " \(spike)~1 \(spike)"
+    let accept = "run \(plan.name)\(GivenStore.config) --accept-spike"
+    Console.shared.say("hint: look at it with 'sheaf \(look)'; if it is as it should be: 'sheaf \(accept)'")
     add("prune", .incomplete, words)
     return false
   }

@@ -48,6 +48,7 @@ struct Sheaf: ParsableCommand {
   /// Runs a command line to its end, with all that it prints.
   static func perform(_ arguments: [String]) -> Status {
     var status = Status.success
+    GivenStore.note(arguments)
     do {
       try checkCommand(arguments)
       var command = try parseAsRoot(arguments)
@@ -79,7 +80,7 @@ struct Sheaf: ParsableCommand {
   private static func tell(_ failure: Failure, _ status: Status) {
     var json = JSON("error")
     json.add("message", failure.message)
-    json.add("hint", failure.hint)
+    json.add("hint", failure.hint.map(GivenStore.filled))
     json.add("code", status.rawValue)
     json.print()
   }

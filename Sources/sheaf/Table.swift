@@ -70,9 +70,9 @@ struct Table {
 
 enum Lines {
   /// Broken between words where it is longer than `columns`; what follows is indented by two more than the beginning.
-  /// What stands in quotes stays in one piece, so that it can be copied.
+  /// What stands in quotes stays in one piece, so that it can be copied, and so does a command line of its own.
   static func wrapped(_ text: String, to columns: Int) -> String {
-    guard Show.columns(text) > columns else { return text }
+    guard Show.columns(text) > columns, !text.drop(while: { $0 == " " }).hasPrefix("sheaf ") else { return text }
     let style = text.first == "\u{1B}" ? text.prefix { $0 != "m" } + "m" : ""
     let plain = text.dropFirst(style.count)
     let indent = plain.prefix { $0 == " " }.count
@@ -99,13 +99,14 @@ enum Lines {
 
   private static func words(_ text: Substring) -> [String] {
     var words: [String] = []
-    var isQuoted = false
+    // A command in quotes may have words in quotes of their own.
+    var depth = 0
     for word in text.split(separator: " ", omittingEmptySubsequences: false) {
       let isUnit = units.contains(String(word.prefix { $0.isLetter })) && words.last?.last?.isNumber == true
-      if isQuoted || isUnit { words[words.count - 1] += " " + word } else { words.append(String(word)) }
-      let opens = word.drop { $0 == "(" }.first == "'"
-      let inner = opens && !isQuoted ? word.drop { $0 == "(" }.dropFirst() : word
-      if opens || isQuoted { isQuoted = !inner.contains("'") }
+      if depth > 0 || isUnit { words[words.count - 1] += " " + word } else { words.append(String(word)) }
+      let opening = word.drop { $0 == "(" }.first == "'" ? 1 : 0
+      let closing = word.filter { $0 == "'" }.count - opening
+      if depth > 0 || opening > 0 { depth = max(0, depth + opening - closing) }
     }
     return words
   }

@@ -161,21 +161,21 @@ struct VerifyCommand: ParsableCommand {
     func lines(_ s: VerifySummary) -> [String] {
       var lines: [String] = []
       if s.touched.contains(where: { !intact.contains($0) && !s.lacksList($0) }) {
-        lines.append("what is not damaged still comes back with 'sheaf restore'")
+        lines.append("what is not damaged still comes back with 'sheaf restore -s STORE'")
       }
       if s.damages.contains(where: \.isOfManifest) {
-        lines.append("'sheaf rebuild' makes a manifest again out of its archive")
+        lines.append("'sheaf rebuild -s STORE' makes a manifest again out of its archive")
         if let last = newestWithList { lines.append("until then the newest point that can be restored is \(last.text)") }
       }
       if !newestIsTouched {
         lines.append("the newest point is not touched: later backups can build on it")
         if !s.touched.isEmpty {
-          lines.append("'sheaf prune --drop POINT' removes a touched point that is no longer wanted")
+          lines.append("'sheaf prune -s STORE --drop POINT' removes a touched point that is no longer wanted")
         }
       } else if newestIsIntact {
-        lines.append("'sheaf consolidate' makes a full set of the newest point that no longer needs the damaged one")
+        lines.append("'sheaf consolidate -s STORE' makes a full set of the newest point that no longer needs the damaged one")
       } else {
-        lines.append("'sheaf backup --full' begins a sound chain")
+        lines.append("'sheaf backup -s STORE --full' begins a sound chain")
       }
       return lines
     }

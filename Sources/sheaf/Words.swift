@@ -73,6 +73,6 @@ extension Failure {
   /// A manifest can be made again.
   var manifestHint: String? {
     kind == .damaged && message.contains(".mtree.gz")
-      ? "'sheaf rebuild' makes a manifest again out of its archive" : nil
+      ? "'sheaf rebuild -s STORE' makes a manifest again out of its archive" : nil
   }
 }

@@ -195,7 +195,8 @@ struct PlanTests {
   @Test func theStarterHolds() throws {
     let f = try PlanFixture()
     let file = Raw(f.scratch.path("new/sheaf.toml"))
-    try f.sheaf(["config", "init", "--yes", "--config", file, "-s", f.store, "--mail", "root", f.source])
+    let made = try f.sheaf(["config", "init", "--yes", "--config", file, "-s", f.store, "--mail", "root", f.source])
+    #expect(made.text.contains("'sheaf config check --config ") && made.text.contains("'sheaf run --config "), "\(made)")
     #expect(try f.sheaf(["config", "check", "--config", file]).text.contains("1 plan, no mistake"))
     let status = try Command("stat", ["-c", "%a", file]).run().checked().text
     #expect(status == "600\n")
@@ -461,6 +462,8 @@ struct PlanTests {
     let spike = try f.run(status: 3)
     #expect(
       spike.errorText.contains("nothing is pruned since") && spike.errorText.contains("--accept-spike"), "\(spike)")
+    #expect(spike.errorText.contains("'sheaf diff --store=\(f.store.bytes.shown)'"), "\(spike)")
+    #expect(spike.errorText.contains("'sheaf run home --config "), "\(spike)")
     #expect(try f.points().count == 2)
     // It stays so until somebody has looked.
     try f.sh("echo more >>source/a")

@@ -158,8 +158,8 @@ import Testing
     #expect(!verify.text.contains("sheaf rebuild"), "\(verify)")
     let isWhole = edit != "mv a c"
     #expect(verify.text.contains("  \(f.newest.set)  (but every file of it is whole)\n") == isWhole, "\(verify)")
-    #expect(verify.text.contains("'sheaf consolidate' makes a full set of the newest point") == isWhole, "\(verify)")
-    #expect(verify.text.contains("'sheaf backup --full' begins a sound chain") == !isWhole, "\(verify)")
+    #expect(verify.text.contains("'sheaf consolidate -s \(f.store.shown)' makes a full set") == isWhole, "\(verify)")
+    #expect(verify.text.contains("'sheaf backup -s \(f.store.shown) --full' begins") == !isWhole, "\(verify)")
     let advice = try f.sheaf(
       isWhole ? ["consolidate", "-s", Raw(f.store)] : ["backup", "-q", "--full", "-s", Raw(f.store)])
     if isWhole {
@@ -168,7 +168,7 @@ import Testing
     let after = try f.sheaf(["verify", "-s", Raw(f.store)], status: 4)
     #expect(after.text.contains("the newest point is not touched"), "\(after)")
     #expect(!after.text.contains("--full'") && !after.text.contains("sheaf consolidate"), "\(after)")
-    #expect(after.text.contains("'sheaf prune --drop POINT'"), "\(after)")
+    #expect(after.text.contains("'sheaf prune -s \(f.store.shown) --drop POINT'"), "\(after)")
     #expect(try f.newest.tree.differences(to: Snapshot(of: f.restore().joined(f.inside.bytes))) == [])
     try f.sheaf(["verify", "-q", "-s", Raw(f.store), "--at", "latest"])
     // With the old chain the damage is gone.

@@ -110,4 +110,29 @@ import Testing
     let new = try f.sheaf(["init", "-s", Raw(f.store)], environment: memory)
     #expect(new.errorText.contains("this store is new and empty: 'store "), "\(new)")
   }
+
+  /// A command in a hint names the store as it was given, and how it is opened.
+  @Test func commandsOfHintsCanBeCopied() throws {
+    let f = try Fixture(TestTree(["a": .file("a")]))
+    try f.save()
+    let store = f.store.shown
+    let target = Raw(f.scratch.path("to"))
+    for (words, hint) in [
+      (["cat", "x/none"], "hint: look for it with 'sheaf find -s \(store) none'\n"),
+      (["cat", "x/no such"], "hint: look for it with 'sheaf find -s \(store) 'no such''\n"),
+      (["history", "x/none"], "hint: look for it with 'sheaf find -s \(store) none'\n"),
+      (["restore", "--to", target, "x/none"], "hint: look for it with 'sheaf find -s \(store) none'\n"),
+      (["restore", "--to", Raw(f.source)], "--overwrite if-changed, if-newer, always or never\n"),
+      (["diff"], "hint: 'sheaf diff -s \(store) --live' compares it"),
+      (["restore", "--to", target, "--include", "*.x"], "hint: 'sheaf find -s \(store) PATTERN' looks"),
+    ] as [([Raw], String)] {
+      let output = try f.sheaf([words[0], "-s", Raw(f.store)] + words.dropFirst(), status: 1)
+      #expect(output.errorText.contains(hint), "\(output)")
+    }
+    let remote = try Fixture(TestTree(["a": .file("a")]), remote: Remote())
+    try remote.save()
+    let output = try remote.sheaf(["cat", "-s", remote.named, "none"], status: 1)
+    let options = "--sftp-command /usr/lib/openssh/sftp-server"
+    #expect(output.errorText.contains("'sheaf find -s \(remote.named.bytes.shown) \(options) none'"), "\(output)")
+  }
 }

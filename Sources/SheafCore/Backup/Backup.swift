@@ -167,7 +167,7 @@ public struct Backup {
       lost.count == 1
       ? "\(last.text) has no manifest, so it is no point"
       : "\(lost.count) archives up to \(last.text) have no manifests"
-    let hint = "'sheaf rebuild' makes a manifest again out of its archive"
+    let hint = "'sheaf rebuild -s STORE' makes a manifest again out of its archive"
     if newest == nil, options.sources.isEmpty { throw Failure(.damaged, what, hint: hint) }
     reporter.problem("\(what): \(hint)", path: nil)
   }
@@ -253,10 +253,10 @@ public struct Backup {
     let chain = Set((try? series.chain(of: newest)) ?? [])
     if builds, let set = note.findings.map(\.set).first(where: chain.contains) {
       reporter.problem(
-        "this run builds on \(set.text), where 'sheaf verify' found damage on \(day); 'sheaf backup --full' begins a sound chain",
+        "this run builds on \(set.text), where 'sheaf verify' found damage on \(day); 'sheaf backup -s STORE --full' begins a sound chain",
         path: nil)
     } else {
-      reporter.note("'sheaf verify' found damage in older sets on \(day): see 'sheaf points'")
+      reporter.note("'sheaf verify' found damage in older sets on \(day): see 'sheaf points -s STORE'")
     }
   }
 

@@ -12,7 +12,7 @@ extension Backup {
   /// In a store that was not encrypted before, the first set that is stands by itself; the others go on being read.
   func encryptionReason(_ series: Series, _ newest: SetName) throws(Failure) -> String? {
     guard let last = try series.plainSets().last else { return nil }
-    reporter.note("the sets up to \(last.text) are not encrypted; 'sheaf prune' can remove them in time")
+    reporter.note("the sets up to \(last.text) are not encrypted; 'sheaf prune -s STORE' can remove them in time")
     return last == newest ? "the store is encrypted from now on" : nil
   }
 

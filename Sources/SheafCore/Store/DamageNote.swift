@@ -125,6 +125,6 @@ extension Series {
     guard chain.contains(where: isGone) else { return nil }
     return Failure(
       .failed, "\(point.text) was removed or written anew by another run while it was read",
-      hint: "see 'sheaf points', and run it again")
+      hint: "see 'sheaf points -s STORE', and run it again")
   }
 }

@@ -233,7 +233,7 @@ public struct KnownStores: Sendable {
       return nil
     }
     return .contradicted(
-      "the newest point, \(known.newest.text), has lost its manifest, which 'sheaf rebuild' makes again")
+      "the newest point, \(known.newest.text), has lost its manifest, which 'sheaf rebuild -s STORE' makes again")
   }
 
   /// What to do where two copies of a store have one identity.

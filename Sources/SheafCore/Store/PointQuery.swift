@@ -14,7 +14,7 @@ extension Series {
         throw error
       }
       throw Failure(
-        .damaged, "\(lost.text) has no manifest", hint: "'sheaf rebuild' makes it again out of the archive")
+        .damaged, "\(lost.text) has no manifest", hint: "'sheaf rebuild -s STORE' makes it again out of the archive")
     }
   }
 }
@@ -42,7 +42,7 @@ public enum PointQuery {
     // The name of one that another set for the same point has replaced.
     if let named = SetName(words) {
       if let successor = all.last(where: { $0.point == named.point }) { return successor }
-      throw Failure(.usage, "there is no point \(named.point)", hint: "see 'sheaf points'")
+      throw Failure(.usage, "there is no point \(named.point)", hint: "see 'sheaf points -s STORE'")
     }
     if let age = Age(words)?.seconds {
       let limit = Timestamp(seconds: now.seconds - age + 1)
@@ -131,6 +131,12 @@ extension Failure {
     let words =
       PointQuery.isPoint(path, now: Timestamp(seconds: 0)) ? "a point is named with --at \(Show.path(path))" : hint
     return Failure(
-      .failed, "\(Show.path(path)) is not in the point \(set.text)", hint: words ?? "look for it with 'sheaf find'")
+      .failed, "\(Show.path(path)) is not in the point \(set.text)", hint: words ?? wayToFind(path))
+  }
+
+  /// By the last name alone: it may lie elsewhere, or in another point. Messages say `-s STORE` for the store that the
+  /// command line names; who shows them puts that in.
+  static func wayToFind(_ path: Bytes) -> String {
+    "look for it with 'sheaf find -s STORE \(Show.word(path.splitAtName.name))'"
   }
 }

@@ -59,7 +59,7 @@ public struct BeforeChange {
       "there is no earlier version of \(Show.path(path)): "
         + (known == 1
           ? "one point has it, up to \(latest.text)" : "it is the same in all \(known) points up to \(latest.text)"),
-      hint: "'sheaf history' shows every version of a file")
+      hint: "'sheaf history -s STORE \(Show.word(path))' shows every version of it")
   }
 
   private func steps(_ path: Bytes, upTo latest: SetName, _ history: History) throws(Failure) -> [Step] {

@@ -116,7 +116,7 @@ public struct Diff {
     if !isAnything, !options.path.isEmpty {
       let places = "neither in \(from.text) nor in \(to?.text ?? "the sources as they are now")"
       throw Failure(
-        .failed, "\(Show.path(options.path)) is \(places)", hint: "look for it with 'sheaf find'")
+        .failed, "\(Show.path(options.path)) is \(places)", hint: Failure.wayToFind(options.path))
     }
     var summary = DiffSummary()
     try found.visit { (difference) throws(Failure) in

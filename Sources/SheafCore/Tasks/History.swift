@@ -64,7 +64,7 @@ public struct History {
   func unknown(_ path: Bytes) -> Failure {
     Failure(
       .failed, "\(Show.path(path)) is in no point of the series '\(Show.path(series.name))'",
-      hint: "look for it with 'sheaf find'")
+      hint: Failure.wayToFind(path))
   }
 
   /// Calls `body` with what is at the path in each point, oldest first, and with what the point's own set says of it;

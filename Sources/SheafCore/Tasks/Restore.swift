@@ -78,7 +78,7 @@ public struct Restore {
       throw Failure(
         .failed,
         "nothing in \(set.text) matches \(options.include.map { "'\(Show.path($0))'" }.joined(separator: ", "))",
-        hint: "'sheaf find PATTERN' looks in all points")
+        hint: "'sheaf find -s STORE PATTERN' looks in all points")
     }
     return summary
   }
@@ -187,7 +187,7 @@ public struct Restore {
       if name == RestoreOptions.lostAndFound, (try? target.status(of: name).kind) == .directory { continue }
       throw Failure(
         .failed, "the target \(Show.path(options.target)) is not empty",
-        hint: "choose another directory, or say what may be replaced with --overwrite")
+        hint: "choose another one, or say what may be replaced: --overwrite if-changed, if-newer, always or never")
     }
   }
 
