@@ -95,10 +95,16 @@ struct Sheaf: ParsableCommand {
       // What a shell that completes asks has three dashes.
       let others = ["--generate-completion-script", "--experimental", "---completion"]
       if own.contains(first) || others.contains(where: first.hasPrefix) { return }
-      throw Failure(.usage, "no command before \(Show.path(Arguments.unescape(first)))", hint: "see 'sheaf --help'")
+      throw UsageMistake.noCommand(before: first, arguments, known: known)
     }
-    if known.contains(first) { return }
-    throw UsageMistake.noCommand(first, known: known)
+    guard known.contains(first) else { throw UsageMistake.noCommand(first, known: known) }
+    guard let second = arguments.dropFirst().first, !second.hasPrefix("-") else { return }
+    if first == "help", !known.contains(second) { throw UsageMistake.noCommand(second, known: known) }
+    let group = configuration.subcommands.first { $0.configuration.commandName == first }
+    let actions = (group?.configuration.subcommands ?? []).compactMap { $0.configuration.commandName }
+    if !actions.isEmpty, !actions.contains(second), second != "help" {
+      throw UsageMistake.noAction(second, of: first, known: actions)
+    }
   }
 
   private static func exit(_ status: Status) -> Never { Foundationless.exit(status.rawValue) }

@@ -14,7 +14,7 @@ enum UsageMistake {
     "show": "ls", "look": "browse", "explore": "browse", "dir": "ls", "tree": "ls -R", "contents": "ls",
     "dump": "cat", "print": "cat", "tar": "export", "export-tar": "export",
     "search": "find", "locate": "find", "versions": "history", "compare": "diff", "changes": "diff",
-    "info": "status", "stats": "status", "stores": "status", "list-stores": "status", "drives": "status",
+    "info": "status", "stats": "points -s STORE", "stores": "status", "list-stores": "status", "drives": "status",
     "repair": "rebuild", "recreate": "rebuild", "rebuild-index": "rebuild", "fix": "rebuild",
     "merge": "consolidate", "compact": "prune --fold", "fold": "prune --fold", "synthesize": "consolidate",
     "sync": "copy", "mirror": "copy", "replicate": "copy", "clone": "copy", "send": "copy",
@@ -22,21 +22,49 @@ enum UsageMistake {
     "initialize": "init", "new": "init", "setup": "init", "version": "--version", "mtree": "manifest",
   ]
 
-  /// The same for options. A suggestion counts only if the command has that option.
+  /// The same for what follows commands that have several actions.
+  private static let otherActions: [String: String] = [
+    "key add": "lock", "key passwd": "lock", "key password": "lock", "key new": "lock", "key print": "show",
+    "key delete": "remove", "key rm": "remove", "key unlock": "remove", "key save": "export", "key load": "import",
+    "config test": "check", "config validate": "check", "config new": "init", "config create": "init",
+  ]
+
+  /// The same for options. A suggestion counts only if the command has that option, or if it is none.
   private static let otherOptions: [String: [String]] = [
     "--repo": ["-s STORE"], "--repository": ["-s STORE"], "-r": ["-s STORE"],
     "--target": ["--to DIR"], "-t": ["--to DIR"], "--destination": ["--to DIR"], "--dest": ["--to DIR"],
     "-C": ["--to DIR"], "--directory": ["--to DIR"], "--tag": ["--comment TEXT", "--keep-tag TEXT"],
     "--exclude-file": ["--exclude-from FILE"], "--iexclude": ["--exclude PATTERN"], "-e": ["--exclude PATTERN"],
     "-x": ["--one-file-system"], "--compression": ["--level N"],
-    "--numeric-ids": ["--numeric-owner"], "--snapshot": ["--at POINT"], "--archive": ["--at POINT"],
-    "--revision": ["--at POINT"], "--time": ["--at POINT"], "--read-data": ["nothing: every byte is read anyway"],
-    "--verify-data": ["nothing: every byte is read anyway"], "--prune": ["nothing: space is freed at once"],
-    "--stdin": ["--stdin-name PATH"], "-a": ["nothing: everything is kept anyway"],
+    "--numeric-ids": ["--numeric-owner"], "--snapshot": ["--at POINT", "--drop POINT"], "--archive": ["--at POINT"],
+    "--revision": ["--at POINT"], "--time": ["--at POINT"], "--read-data": ["leave it out: every byte is read anyway"],
+    "--verify-data": ["leave it out: every byte is read anyway"],
+    "--prune": ["leave it out: space is freed at once"], "-a": ["leave it out: everything is kept anyway"],
+    "--stdin": ["--stdin-name PATH"], "--stdin-filename": ["--stdin-name PATH"], "--host": ["--series NAME"],
+    "--password-file": ["--passphrase-file FILE"], "--password-command": ["--passphrase-command COMMAND"],
+    "--skip-if-unchanged": ["--skip-unchanged"], "--latest": ["--at latest"],
+    "--group-by": ["leave it out: each series stands by itself"],
+    "--keep-within-hourly": ["--keep-hourly-within AGE"], "--keep-within-daily": ["--keep-daily-within AGE"],
+    "--keep-within-weekly": ["--keep-weekly-within AGE"], "--keep-within-monthly": ["--keep-monthly-within AGE"],
+    "--keep-within-yearly": ["--keep-yearly-within AGE"],
+    "--files-from": ["--files-from0 FILE, where a NUL ends each name: tr '\\n' '\\0' puts it there"],
   ]
 
-  private static func otherOption(_ word: String, _ known: [String]) -> String? {
-    otherOptions[word]?.first { meaning in
+  /// The same where it depends on the command, whatever options that has.
+  private static let otherOptionsOf: [String: String] = [
+    "backup --force": "--checksum, which reads every file, or --full",
+    "backup --delete": "leave it out: what is gone from the sources is not in the next point, but in those before",
+    "backup --backup-dir": "leave it out: what was changed or deleted stays in the points before",
+    "restore --backup-dir": "leave it out: what is there stays, unless --overwrite says what may be replaced",
+    "copy --from-repo": "-s STORE, with the other store behind --to", "copy --dest": "--to STORE",
+    "points --tag": "leave it out: all points are shown, with their comments",
+    "points --latest": "leave it out: all points are shown, the newest last",
+    "verify --read-data-subset": "'sheaf prove -s STORE --share PERCENT' reads a part",
+  ]
+
+  private static func otherOption(_ word: String, of command: String, _ known: [String]) -> String? {
+    if let special = otherOptionsOf["\(command) \(word)"] { return special }
+    return otherOptions[word]?.first { meaning in
       guard meaning.hasPrefix("-") else { return true }
       return known.contains(String(meaning.prefix { $0 != " " }))
     }
@@ -45,6 +73,9 @@ enum UsageMistake {
   /// `known`: the commands and their other names.
   static func noCommand(_ word: String, known: [String]) -> Failure {
     let text = "no command '\(Show.path(Arguments.unescape(word)))'"
+    if ["umount", "unmount"].contains(word.lowercased()) {
+      return Failure(.usage, text, hint: "fusermount3 -u DIR, or umount DIR")
+    }
     let other = otherWords[word.lowercased()].map { [$0] }
     let near = other ?? nearestWords(to: word.lowercased(), of: known)
     return Failure(
@@ -52,24 +83,58 @@ enum UsageMistake {
       hint: near.isEmpty ? "see 'sheaf --help'" : "did you mean 'sheaf \(near.joined(separator: "' or 'sheaf "))'?")
   }
 
+  /// Options stand before the command, as other programs take them.
+  static func noCommand(before option: String, _ arguments: [String], known: [String]) -> Failure {
+    let text = "no command before \(Show.path(Arguments.unescape(option)))"
+    let name = String(option.prefix { $0 != "=" })
+    let isJoined = name.count < option.count
+    let value: String? = isJoined ? String(option.dropFirst(name.count + 1)) : arguments.dropFirst().first
+    guard otherOptions[name]?.first == "-s STORE", let value else {
+      return Failure(.usage, text, hint: "see 'sheaf --help'")
+    }
+    let words = arguments.dropFirst(isJoined ? 1 : 2)
+    let command = words.compactMap { known.contains($0) ? $0 : otherWords[$0.lowercased()] }.first ?? "COMMAND"
+    return Failure(.usage, text, hint: "did you mean 'sheaf \(command) -s \(Show.word(Arguments.unescape(value)))'?")
+  }
+
+  /// `known`: what a command can be told to do.
+  static func noAction(_ word: String, of command: String, known: [String]) -> Failure {
+    let other = otherActions["\(command) \(word.lowercased())"].map { [$0] }
+    let near = (other ?? nearestWords(to: word.lowercased(), of: known)).map { "'sheaf \(command) \($0)'" }
+    return Failure(
+      .usage, "no action '\(Show.path(Arguments.unescape(word)))'",
+      hint: near.isEmpty
+        ? "there are \(known.joined(separator: ", "))" : "did you mean \(near.joined(separator: " or "))?")
+  }
+
   /// The parser's message as a failure. What follows its first line are other readings of the same words.
   static func failure(_ message: String, _ arguments: [String]) -> Failure {
     let first = String(message.prefix { $0 != "\n" })
     let subcommands = Sheaf.configuration.subcommands
-    let command = subcommands.first { command in
+    var command = subcommands.first { command in
       arguments.first.map { ([command.configuration.commandName ?? ""] + command.configuration.aliases).contains($0) }
         ?? false
     }
-    let name = command?.configuration.commandName
+    var name = command?.configuration.commandName
+    var arguments = arguments
+    if let group = command, let word = arguments.dropFirst().first,
+      let action = group.configuration.subcommands.first(where: { $0.configuration.commandName == word })
+    {
+      command = action
+      name = name.map { "\($0) \(word)" }
+      arguments.removeFirst()
+    }
     let help = "see 'sheaf \(name.map { $0 + " " } ?? "")--help'"
     // A required option may be missing because it was misspelt.
     if first.hasPrefix("Missing expected") || first.hasPrefix("Unknown option"), let command,
       let (word, near) = unknownOption(arguments, of: command)
     {
-      let meant = otherOption(word, options(of: command)).map { [$0] } ?? near
+      let other = otherOption(word, of: name ?? "", options(of: command))
+      let isAdvice = other.map { !$0.hasPrefix("-") } ?? false
+      let meant = other ?? near.joined(separator: " or ")
       return Failure(
         .usage, "unknown option '\(Show.path(Arguments.unescape(word)))'",
-        hint: meant.isEmpty ? help : "did you mean \(meant.joined(separator: " or "))?")
+        hint: isAdvice ? meant : meant.isEmpty ? help : "did you mean \(meant)?")
     }
     // The store is the one thing that a command cannot do without, and other programs take it as an argument.
     if first.hasPrefix("Unexpected argument"), let command, let name, let word = arguments.dropFirst().first,

@@ -196,7 +196,7 @@ struct PlanTests {
     let f = try PlanFixture()
     let file = Raw(f.scratch.path("new/sheaf.toml"))
     let made = try f.sheaf(["config", "init", "--yes", "--config", file, "-s", f.store, "--mail", "root", f.source])
-    #expect(made.text.contains("'sheaf config check --config ") && made.text.contains("'sheaf run --config "), "\(made)")
+    for command in ["config check", "run"] { #expect(made.text.contains("'sheaf \(command) --config "), "\(made)") }
     #expect(try f.sheaf(["config", "check", "--config", file]).text.contains("1 plan, no mistake"))
     let status = try Command("stat", ["-c", "%a", file]).run().checked().text
     #expect(status == "600\n")
