@@ -16,6 +16,7 @@ import Testing
       mkdir -p home/ann/letters mnt/snap/ann media/blue media/red bin
       echo dear >home/ann/letters/june.txt; echo snap >mnt/snap/ann/x; echo '*.tmp' >list
       for day in 1 2; do tar -czg level -f 2024-05-0$day.tar.gz home/ann; done; tar -cf ann.tar -C home/ann .
+      (umask 077; echo a passphrase >pass); printf '%s\\0' "$PWD/home/ann/letters" >names
       printf '#!/bin/sh\\necho a dump\\n' >bin/pg_dump; chmod +x bin/pg_dump
       """
     try Command("sh", ["-ec", script], in: scratch.path).run().checked()
