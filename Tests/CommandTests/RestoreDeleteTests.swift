@@ -254,6 +254,9 @@ import Testing
       (["docs"], ["docs", "docs/j", "docs/k", "docs/k/l"]),
       (["docs/k/", "b"], ["b", "docs", "docs/k", "docs/k/l"]),
       (["*.txt", "!h.txt"], ["a.txt", "d", "d/c.txt"]),
+      // In the forms in which paths are shown.
+      (["source/docs/k"], ["docs", "docs/k", "docs/k/l"]), (["\(f.inside)/docs/k/"], ["docs", "docs/k", "docs/k/l"]),
+      (["/\(f.inside)/docs/j"], ["docs", "docs/j"]), (["source/d/*", "!source/d/x"], ["d", "d/c.txt"]),
     ]
     for (patterns, paths) in rows {
       for whole in [false, true] {
@@ -270,5 +273,10 @@ import Testing
     let both = try f.restore(["--include", "*.txt", "--exclude", "d"])
     #expect(!exists(both.joined(f.inside.bytes).joined(Bytes("d"))))
     #expect(try delete(f, ["--include", "x"], status: 64).errorLines.count == 2)
+    let without = try f.restore(["--include", "docs", "--exclude", "source/docs/k"])
+    #expect(try Snapshot(of: without.joined(f.inside.bytes)).paths.map(\.shown) == ["docs", "docs/j"])
+    let nothing = try f.sheaf(
+      ["restore", "-s", Raw(f.store), "--to", Raw(f.scratch.path("no")), "--include", "/docs"], status: 1)
+    #expect(nothing.errorText.contains("hint: with a slash in front it is a whole path"), "\(nothing)")
   }
 }

@@ -41,11 +41,30 @@ struct RestoreRules: Sendable {
     var patterns = Exclusions()
     patterns.sources = sources
     for text in texts {
-      do throws(PatternError) { try patterns.add(pattern: text) } catch {
+      do throws(PatternError) { try patterns.add(pattern: text, orAs: otherForms(text, sources)) } catch {
         throw Failure(.usage, "\(option) '\(Show.path(text))': \(error.reason)")
       }
     }
     return patterns
+  }
+
+  /// What has a slash in its middle is a path below any source; it may also be a whole path as it is shown, without the
+  /// slash in front, and a path that begins with a source's last name. So `find` takes it, too.
+  private static func otherForms(_ text: Bytes, _ sources: [Bytes]) -> [Bytes] {
+    let mark: Bytes = text.first == UInt8(ascii: "!") ? [UInt8(ascii: "!")] : []
+    let path = Bytes(text.dropFirst(mark.count))
+    let parts = path.split(separator: 47)
+    guard parts.count > 1, path.first != 47 else { return [] }
+    let top: Bytes = [47]
+    var forms = [mark + top + path]
+    let special = Bytes("*?[\\")
+    for source in sources {
+      let (parent, name) = source.splitAtName
+      guard parts[0].elementsEqual(name), !parent.isEmpty else { continue }
+      let escaped = parent.flatMap { (byte) -> Bytes in special.contains(byte) ? [UInt8(ascii: "\\"), byte] : [byte] }
+      forms.append(mark + top + escaped.joined(path))
+    }
+    return forms
   }
 }
 

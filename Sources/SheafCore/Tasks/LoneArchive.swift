@@ -79,7 +79,7 @@ public struct LoneArchive {
     }
     throw Failure(
       .failed, "\(Show.path(wanted)) is not in \(Show.path(path))",
-      hint: "look for it with 'sheaf ls \(Show.path(path))'")
+      hint: "look for it with 'sheaf ls \(Show.word(path))'")
   }
 
   /// Reads everything: each gzip member's checksum, each entry. Gives how many entries there are.

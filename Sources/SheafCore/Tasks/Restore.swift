@@ -75,10 +75,13 @@ public struct Restore {
     summary.isDamaged = summary.isDamaged || isShort
     summary.unmatched = request.rules.unmatched
     if request.rules.includeNothing {
+      let isWhole = options.include.contains { $0.first == 47 }
       throw Failure(
         .failed,
         "nothing in \(set.text) matches \(options.include.map { "'\(Show.path($0))'" }.joined(separator: ", "))",
-        hint: "'sheaf find -s STORE PATTERN' looks in all points")
+        hint: isWhole
+          ? "with a slash in front it is a whole path; 'sheaf find -s STORE PATTERN' looks in all points"
+          : "'sheaf find -s STORE PATTERN' looks in all points")
     }
     return summary
   }

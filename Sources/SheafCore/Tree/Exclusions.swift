@@ -14,8 +14,10 @@ public struct Exclusions: Sendable {
   public private(set) var texts: [Bytes] = []
 
   private var patterns: [Pattern] = []
+  /// Which of `texts` each of them stands for.
+  private var owners: [Int] = []
 
-  /// Which of them decided about an entry that they were asked about; copies share it.
+  /// Which of the texts decided about an entry that they were asked about; copies share it.
   private let used = Monitor<Set<Int>>([])
 
   /// No patterns: nothing is excluded.
@@ -24,9 +26,12 @@ public struct Exclusions: Sendable {
   /// Whether there are no patterns.
   public var isEmpty: Bool { patterns.isEmpty }
 
-  /// Adds one pattern, to be taken as it is: neither a comment nor trimmed.
-  public mutating func add(pattern: Bytes) throws(PatternError) {
-    patterns.append(try Pattern(pattern))
+  /// Adds one pattern, to be taken as it is: neither a comment nor trimmed. `others`: what it may mean as well.
+  public mutating func add(pattern: Bytes, orAs others: [Bytes] = []) throws(PatternError) {
+    for form in [pattern] + others {
+      patterns.append(try Pattern(form))
+      owners.append(texts.count)
+    }
     texts.append(Self.asLine(pattern))
   }
 
@@ -43,6 +48,7 @@ public struct Exclusions: Sendable {
     let pattern = Self.trimmed(line.last == UInt8(ascii: "\r") ? line.dropLast() : line)
     guard !pattern.isEmpty else { return }
     patterns.append(try Pattern(pattern))
+    owners.append(texts.count)
     texts.append(pattern)
   }
 
@@ -54,7 +60,8 @@ public struct Exclusions: Sendable {
       $0.matches(directory: directory, name: name, isDirectory: isDirectory, sources: sources)
     }
     guard let deciding else { return false }
-    used.look { _ = $0.insert(deciding) }
+    let owner = owners[deciding]
+    used.look { _ = $0.insert(owner) }
     return !patterns[deciding].isNegated
   }
 
