@@ -192,7 +192,8 @@ struct ConfigInitCommand: ParsableCommand {
     let whole = [47] + (try Sources.absolute([place])[0])
     let (parent, name) = whole.splitAtName
     guard !name.isEmpty, !Sources.isThere(Bytes(whole.dropFirst())) else {
-      throw Failure(.usage, "\(Show.path(place)) is there already", hint: "look at it with 'sheaf config show\(GivenStore.config)'")
+      throw Failure(
+        .usage, "\(Show.path(place)) is there already", hint: "look at it with 'sheaf config show\(GivenStore.config)'")
     }
     var starter = Starter(
       sources: try absolute(sources.map(\.bytes)), store: try store.map { try Self.whole($0.bytes) })

@@ -177,7 +177,8 @@ struct PointOption: ParsableArguments {
   func find(in series: Series) throws -> SetName {
     let found = try series.find(point: at?.bytes ?? Bytes("latest"), now: .now())
     if at == nil || at!.bytes == Bytes("latest"), let newer = try series.withoutManifest().last, found < newer {
-      Console.shared.warning("\(newer.text) is newer than \(found.text) and has no manifest: see 'sheaf rebuild -s STORE'")
+      Console.shared.warning(
+        "\(newer.text) is newer than \(found.text) and has no manifest: see 'sheaf rebuild -s STORE'")
     }
     if let when = series.damageNote(Memory.stores).touching(found) {
       Console.shared.warning("'sheaf verify' found damage that touches \(found.text), \(Words.ago(when))")
@@ -239,7 +240,8 @@ extension Series {
   /// Names archives without manifests, which could be points again.
   func tellOfLostManifests() throws {
     for lost in try withoutManifest() {
-      Console.shared.warning("\(lost.text) has no manifest, so it is no point: 'sheaf rebuild -s STORE' makes it one again")
+      Console.shared.warning(
+        "\(lost.text) has no manifest, so it is no point: 'sheaf rebuild -s STORE' makes it one again")
     }
   }
 }

@@ -88,7 +88,8 @@ struct PruneCommand: ParsableCommand {
       let point = SetName(words)?.point ?? words
       guard let set = try series.sets().first(where: { $0.point == point }) else {
         throw Failure(
-          .usage, "there is no point \(Show.path(name.bytes))", hint: "name it in full, as 'sheaf points -s STORE' shows it")
+          .usage, "there is no point \(Show.path(name.bytes))",
+          hint: "name it in full, as 'sheaf points -s STORE' shows it")
       }
       rules.drops.insert(set.point)
     }

@@ -147,7 +147,8 @@ struct RestoreCommand: ParsableCommand {
       try series.sets().contains { series.has(path, in: $0) }
     }
     guard !path.isEmpty else {
-      throw Failure(.usage, "--before-change takes a file or a folder", hint: "'sheaf points -s STORE' shows all points")
+      throw Failure(
+        .usage, "--before-change takes a file or a folder", hint: "'sheaf points -s STORE' shows all points")
     }
     let task = BeforeChange(
       series, spillDirectory: Host.spillDirectory, reporter: report, progress: Interruption.progress)

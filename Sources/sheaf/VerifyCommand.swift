@@ -173,7 +173,8 @@ struct VerifyCommand: ParsableCommand {
           lines.append("'sheaf prune -s STORE --drop POINT' removes a touched point that is no longer wanted")
         }
       } else if newestIsIntact {
-        lines.append("'sheaf consolidate -s STORE' makes a full set of the newest point that no longer needs the damaged one")
+        lines.append(
+          "'sheaf consolidate -s STORE' makes a full set of the newest point that no longer needs the damaged one")
       } else {
         lines.append("'sheaf backup -s STORE --full' begins a sound chain")
       }

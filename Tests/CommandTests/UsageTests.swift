@@ -27,32 +27,33 @@ import Testing
     #expect(output.status == 64 && output.errorLines.last == "hint: did you mean 'sheaf \(command)'?", "\(output)")
   }
 
-  @Test(arguments: [
-    (["stats"], "did you mean 'sheaf points -s STORE'?"), (["umount", "x"], "fusermount3 -u DIR, or umount DIR"),
-    (["help", "forget"], "did you mean 'sheaf prune'?"),
-    (["-r", "repo", "snapshots"], "did you mean 'sheaf points -s repo'?"),
-    (["--repo=/my repo", "-v", "snapshots"], "did you mean 'sheaf points -s '/my repo''?"),
-    (["key", "add", "-s", "/x"], "did you mean 'sheaf key lock'?"),
-    (["key", "lok", "-s", "/x", "--passphrase"], "did you mean 'sheaf key lock'?"),
-    (["key", "passwd"], "did you mean 'sheaf key lock'?"),
-    (["key", "nothing-like-it"], "there are show, list, lock, remove, export, import"),
-    (["key", "lock", "-s", "/x", "--passphrse"], "did you mean --passphrase?"),
-    (["backup", "--prune"], "leave it out: space is freed at once"),
-    (["backup", "--host", "h"], "did you mean --series NAME?"), (["backup", "--force"], "did you mean --checksum"),
-    (["backup", "--delete"], "leave it out: what is gone"), (["backup", "--backup-dir", "x"], "leave it out: "),
-    (["backup", "--files-from", "x"], "did you mean --files-from0 FILE, where a NUL ends each name: tr '\\n' '\\0'"),
-    (["backup", "--skip-if-unchanged"], "did you mean --skip-unchanged?"),
-    (["backup", "--stdin-filename", "x"], "did you mean --stdin-name PATH?"),
-    (["backup", "--password-file", "x"], "did you mean --passphrase-file FILE?"),
-    (["backup", "--password-command", "x"], "did you mean --passphrase-command COMMAND?"),
-    (["prune", "--group-by", "x"], "leave it out: each series stands by itself"),
-    (["prune", "--keep-within-daily", "7d"], "did you mean --keep-daily-within AGE?"),
-    (["prune", "--snapshot", "x"], "did you mean --drop POINT?"),
-    (["copy", "--from-repo", "x"], "did you mean -s STORE, with the other store behind --to?"),
-    (["points", "--tag", "x"], "leave it out: "), (["points", "--latest", "1"], "leave it out: "),
-    (["verify", "--read-data"], "leave it out: every byte is read anyway"),
-    (["verify", "--read-data-subset", "5%"], "'sheaf prove -s STORE --share PERCENT' reads a part"),
-  ] as [([Raw], String)])
+  @Test(
+    arguments: [
+      (["stats"], "did you mean 'sheaf points -s STORE'?"), (["umount", "x"], "fusermount3 -u DIR, or umount DIR"),
+      (["help", "forget"], "did you mean 'sheaf prune'?"),
+      (["-r", "repo", "snapshots"], "did you mean 'sheaf points -s repo'?"),
+      (["--repo=/my repo", "-v", "snapshots"], "did you mean 'sheaf points -s '/my repo''?"),
+      (["key", "add", "-s", "/x"], "did you mean 'sheaf key lock'?"),
+      (["key", "lok", "-s", "/x", "--passphrase"], "did you mean 'sheaf key lock'?"),
+      (["key", "passwd"], "did you mean 'sheaf key lock'?"),
+      (["key", "nothing-like-it"], "there are show, list, lock, remove, export, import"),
+      (["key", "lock", "-s", "/x", "--passphrse"], "did you mean --passphrase?"),
+      (["backup", "--prune"], "leave it out: space is freed at once"),
+      (["backup", "--host", "h"], "did you mean --series NAME?"), (["backup", "--force"], "did you mean --checksum"),
+      (["backup", "--delete"], "leave it out: what is gone"), (["backup", "--backup-dir", "x"], "leave it out: "),
+      (["backup", "--files-from", "x"], "did you mean --files-from0 FILE, where a NUL ends each name: tr '\\n' '\\0'"),
+      (["backup", "--skip-if-unchanged"], "did you mean --skip-unchanged?"),
+      (["backup", "--stdin-filename", "x"], "did you mean --stdin-name PATH?"),
+      (["backup", "--password-file", "x"], "did you mean --passphrase-file FILE?"),
+      (["backup", "--password-command", "x"], "did you mean --passphrase-command COMMAND?"),
+      (["prune", "--group-by", "x"], "leave it out: each series stands by itself"),
+      (["prune", "--keep-within-daily", "7d"], "did you mean --keep-daily-within AGE?"),
+      (["prune", "--snapshot", "x"], "did you mean --drop POINT?"),
+      (["copy", "--from-repo", "x"], "did you mean -s STORE, with the other store behind --to?"),
+      (["points", "--tag", "x"], "leave it out: "), (["points", "--latest", "1"], "leave it out: "),
+      (["verify", "--read-data"], "leave it out: every byte is read anyway"),
+      (["verify", "--read-data-subset", "5%"], "'sheaf prove -s STORE --share PERCENT' reads a part"),
+    ] as [([Raw], String)])
   func wordsOfOtherPrograms(words: [Raw], hint: String) throws {
     let output = try Command.sheaf(words).run()
     #expect(output.status == 64 && output.errorText.contains("\nhint: \(hint)"), "\(output)")

@@ -81,7 +81,8 @@ struct SetAttempt {
     }
     let old = sets.filter { !chain.contains($0) }.map { (try? series.foot($0).storedBytes) ?? 0 }.saturatedSum
     return old > 0
-      ? "older chains take \(Show.size(old)), which 'sheaf prune -s STORE' gives back" : "there is no older chain to prune"
+      ? "older chains take \(Show.size(old)), which 'sheaf prune -s STORE' gives back"
+      : "there is no older chain to prune"
   }
 
   // MARK: - The set

@@ -150,7 +150,8 @@ struct PrunePlanner {
     guard !kept.isEmpty || rules.isEmpty || judged.isEmpty else {
       throw Failure(
         .usage, "the rules keep none of the points",
-        hint: "what is to go can be named with --drop; 'sheaf points -s STORE' shows the comments that --keep-tag looks at")
+        hint:
+          "what is to go can be named with --drop; 'sheaf points -s STORE' shows the comments that --keep-tag looks at")
     }
     for (set, why) in kept { reasons[set, default: []] += why }
   }
