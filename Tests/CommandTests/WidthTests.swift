@@ -121,6 +121,20 @@ import Testing
     }
   }
 
+  /// What is there to be copied is in one line, however narrow the terminal is.
+  @Test func commandsStayWhole() throws {
+    let scratch = try Scratch()
+    let terminal = Terminal(columns: 40, colours: false)
+    let store = scratch.path("a store with blanks")
+    for (words, command) in [
+      (["init"], "sheaf backup -s '\(store.shown)' SOURCE..."),
+      (["cat", "x"], "'sheaf backup -s '\(store.shown)' SOURCE'"),
+    ] as [([Raw], String)] {
+      let lines = try terminal.lines([words[0], "-s", Raw(store)] + words.dropFirst(), state: scratch.path("state"))
+      #expect(lines.contains { $0.contains(command) }, "\(lines)")
+    }
+  }
+
   /// What is no terminal gets every column, and lines as they are.
   @Test func intoAPipe() throws {
     let scratch = try Scratch()
