@@ -12,8 +12,11 @@
 # its end is taken. Without --at it is the newest of all.
 # DIR must be empty or new. With PATHs only these come back,
 # with what is below them; --list shows how they are written.
-# --no-check skips the check of the archives' digests. The
-# variable TAR names the tar to use.
+# --no-check does not read the archives first to check their
+# digests: each file is compared when it is there, and what
+# is damaged is named and removed. The variable TAR names the
+# tar to use; TAR=none goes by the manifests alone, slower,
+# which brings back what lies behind damage.
 #
 # An encrypted store (names end in .age) needs its key, with
 # --key, and the program age or rage. FILE may be one of the
@@ -117,6 +120,7 @@ for tool in awk gzip sort find od; do have "$tool" || die 1 "needs $tool, which 
 # Which tar: gnu, bsd, or none. Others go through links that an archive brings: without one of these two the bytes of
 # each file are taken out of the archive by what the manifest says of their place.
 kind_of_tar() {
+  [ "$1" != none ] || { echo none; return; }
   case $($1 --version 2>/dev/null) in
   *GNU*) echo gnu ;;
   *bsdtar*) echo bsd ;;
@@ -138,9 +142,13 @@ if [ "$reader" = none ]; then
 fi
 
 if [ "$(id -u)" = 0 ]; then superuser=yes; else superuser=; fi
-if have sha256sum; then sum() { sha256sum; }; elif have shasum; then sum() { shasum -a 256; }; else sum() { :; }; fi
-have sha256sum || have shasum || sums=no
-sums=${sums:-yes}
+sums=yes
+if have sha256sum; then sum() { sha256sum "$@"; }
+elif have shasum; then sum() { shasum -a 256 "$@"; }
+else
+  sums=no
+  sum() { :; }
+fi
 if touch -d @1.5 "$tmp/touched" 2>/dev/null; then times=nano
 elif touch -d @1 "$tmp/touched" 2>/dev/null; then times=seconds
 else times=calendar; fi
@@ -697,6 +705,22 @@ fi
     task("spread", "spread " size " " (pieces == "" ? "0+0+0" : pieces), p)
   }
 
+  # What the contents are compared with, where nothing vouches for the archive. Holes that go beyond all measure are not
+  # read. (Without a tar, all but files with holes that were left out are compared as they are fetched.)
+  function digest(   size, stored, count, part, i, hole) {
+    size = stored = substr($7, 6) + 0
+    if (reader == "none" && local !~ /,k,/) return "-"
+    if (size > 68719476736) {
+      count = split(canon, part, ",")
+      for (i = 1; i <= count; i++) if (part[i] ~ /^h:[0-9]+:[0-9]+$/) {
+        split(part[i], hole, ":")
+        stored -= hole[3]
+      }
+      if (size > stored * 32) return "not"
+    }
+    return substr($9, 8)
+  }
+
   function attributes(step, p, canon,   count, i, part, tag, value) {
     count = split(canon, part, ",")
     for (i = 1; i <= count; i++) if (part[i] ~ /^x:/) {
@@ -801,7 +825,7 @@ fi
         like = 0
       } else { print $2 >"lost"; return }
       if (name != "") {
-        print key, name, p >"contents"
+        print key, name, p, digest() >"contents"
         if (reader == "none") extents()
       }
       if (like && reader == "bsd" && ($8 ~ /=-.*[.]0*[1-9]/ || canon ~ /%|\\075/)) like = 0
@@ -893,6 +917,7 @@ while read -r set; do
     damage="$name is damaged: it has $found bytes and should have $size"
     [ -z "$check" ] || die 4 "$damage (--no-check restores what can be restored)"
     say "$damage"
+    : >"$tmp/damage"
   done <"$tmp/volumes.$set"
 done <"$tmp/needed"
 
@@ -904,9 +929,10 @@ elif [ -e "$to" ] || [ -L "$to" ]; then
   die 1 "$to is not a directory"
 fi
 
-if [ -z "$check" ] || [ "$sums" = no ]; then
-  [ -z "$check" ] || say "note: sha256sum is not installed, so damage is found only where gzip notices it"
-else
+if [ "$sums" = no ]; then
+  if [ "$reader" = none ]; then say "note: sha256sum is not installed, so damage is not found"
+  else say "note: sha256sum is not installed, so damage is found only where gzip notices it"; fi
+elif [ "$check" ]; then
   for set in $chain; do
     read -r digest <"$tmp/end.$set"
     found=$(manifest "$set" | sed '$d' | sum)
@@ -966,6 +992,7 @@ tree=$work/tree
 { mkdir "$tree" && cd "$tree"; } || die 1 "cannot make a directory in $to"
 
 problem() { : >"$tmp/problem"; }
+damage() { : >"$tmp/damage"; problem; }
 # What the plan is made of. All of it happens in the tree, where no symbolic link is until all files are there, and none
 # above another path ever.
 lost() { problem; say "could not be restored: ${1#./}"; }
@@ -1019,7 +1046,10 @@ have_attributes() {
   : >"$tmp/no-setfattr"
   return 1
 }
-with() { have_attributes && { setfattr -h -n "$2" -v "$3" -- "$1" || problem; }; }
+with() {
+  if [ -f "$tmp/damage" ] && absent "$1"; then return; fi
+  have_attributes && { setfattr -h -n "$2" -v "$3" -- "$1" || problem; }
+}
 # Takes all attributes from files; getfattr shows odd bytes of their names in octal.
 bare() {
   for file; do
@@ -1037,7 +1067,10 @@ bare() {
 put() {
   from=$unpacked/$1 into=$tree/$2
   shift 2
-  if [ ! -d "$into" ] || [ -L "$into" ] || ! cd "$from"; then lost "${into#"$tree/"}"; return; fi
+  if [ ! -d "$into" ] || [ -L "$into" ] || ! cd "$from" 2>/dev/null; then
+    for name; do lost "${into#"$tree/"}/$name"; done
+    return
+  fi
   missing=
   for name; do if [ ! -f "$name" ] || [ -e "$into/$name" ] || [ -L "$into/$name" ]; then missing=yes; fi; done
   # (Putting the names together anew takes longer than all else, so this is done only where it has to be.)
@@ -1052,6 +1085,37 @@ put() {
   fi
   [ $# -eq 0 ] || mv -- "$@" "$into/" || problem
   cd "$tree" || exit 1
+}
+# Compares files with their digests, of which there are as many with a comma behind each. (One command for all of them
+# tells whether they are right, whatever is in their names; one for each, which are not.)
+compare() {
+  digests=$1
+  shift
+  if [ "$(sum -- "$@" 2>/dev/null | sed 's/^\\//; s/ .*//')" = "$(printf '%s' "${digests%,}" | tr , '\n')" ]; then
+    return
+  fi
+  for file; do
+    digest=${digests%%,*} digests=${digests#*,}
+    # (What is not there was said.)
+    if [ ! -f "$file" ] || [ -L "$file" ]; then continue; fi
+    closed=
+    [ -r "$file" ] || { closed=yes; chmod u+r -- "$file"; }
+    found=$(sum <"$file")
+    if [ "${found%% *}" != "$digest" ]; then wrong "$file"
+    elif [ "$closed" ]; then chmod u-r -- "$file"; fi
+  done
+}
+wrong() {
+  damage
+  rm -f -- "$1"
+  say "damaged, and removed: ${1#./}"
+}
+unproved() {
+  for file; do
+    if absent "$file"; then continue; fi
+    damage
+    say "may be damaged, and was not compared: ${file#./}"
+  done
 }
 put_as() { if [ -f "$unpacked/$1" ] && absent "$2" && mv -- "$unpacked/$1" "$2"; then :; else lost "$2"; fi; }
 # The same for a path that is too long to be named at once: all but its last name is gone through.
@@ -1075,6 +1139,7 @@ far() {
 # shellcheck disable=SC2086,SC2059
 follow() {
   [ -s "$1" ] || return 0
+  if [ -f "$tmp/damage" ]; then gone=yes; else gone=; fi
   act=
   set -- "$1"
   while IFS= read -r line; do
@@ -1085,10 +1150,17 @@ follow() {
       act=${line#?}
       set -- plan
       ;;
-    =*) set -- "$@" "${line#?}" ;;
     *)
-      text=$(printf "${line#?}.")
-      set -- "$@" "${text%.}"
+      case $line in
+      =*) text=${line#?} ;;
+      *) text=$(printf "${line#?}.") && text=${text%.} ;;
+      esac
+      # What was damaged, and said to be, is not there any more.
+      case $gone$act in yesown* | yesbare* | yeschange_mode* | yesspecial* | yesstamp*)
+        if absent "$text"; then continue; fi
+        ;;
+      esac
+      set -- "$@" "$text"
       ;;
     esac
   done <"$1"
@@ -1129,6 +1201,12 @@ archive() {
   done <"$tmp/volumes.$1"
 }
 
+suspect() {
+  damage
+  rm -f "$tmp/broken"
+  : >"$tmp/suspect"
+}
+
 # Unpacks what is wanted of a set into an empty directory, and takes from that whatever is no plain file of one name.
 unpack() {
   unpacked=$work/unpacked
@@ -1137,7 +1215,7 @@ unpack() {
   if [ "$reader" = bsd ] && ! { archive "$1" | gzip -dc | head -c 512 | tr '\000' '\001'; } 2>/dev/null |
     awk 'NR == 1 { binary = !/^#/ && gsub(/\001/, "") > 200 } END { exit !binary }'; then
     say "$1: the archive does not begin as one does"
-    problem
+    damage
     return
   fi
   {
@@ -1163,11 +1241,11 @@ unpack() {
   fi
   if [ -f "$tmp/broken" ]; then
     say "$1: the archive cannot be read to its end"
-    rm -f "$tmp/broken"
-    problem
+    suspect
   elif [ "$failed" -ne 0 ]; then
     say "$1: not everything could be unpacked"
     problem
+    : >"$tmp/suspect"
   fi
   # (Directories first, so that all can be looked into.)
   {
@@ -1176,6 +1254,40 @@ unpack() {
       find "$unpacked" -type f -links +1 -exec rm -f -- {} + &&
       find "$unpacked" -type f \( -perm -4000 -o -perm -2000 \) -exec chmod ug-s -- {} +
   } || die 1 "cannot look through what was unpacked in $to"
+}
+
+# The files of set ID, each with its digest.
+plan_comparing() {
+  awk -v id="$1" '$1 == id { print $6, $5 }' "$tmp/contents" | awk -v sums="$sums" '
+    BEGIN { for (i = 1; i < 256; i++) byte[sprintf("%03o", i)] = sprintf("%c", i) }
+    function field(text,   part, count, i, out) {
+      if (index(text, "\\012")) {
+        gsub(/%/, "%%", text)
+        return "\\" text
+      }
+      count = split(text, part, /\\/)
+      out = part[1]
+      for (i = 2; i <= count; i++) out = out byte[substr(part[i], 1, 3)] substr(part[i], 4)
+      return "=" out
+    }
+    function flush() {
+      if (digests != "") print "!compare " digests
+      printf "%s", fields
+      digests = fields = ""
+      count = 0
+    }
+    $1 == "-" && sums != "no" { next }
+    $1 == "not" || sums == "no" {
+      flush()
+      print "!unproved\n" field("./" $2)
+      next
+    }
+    {
+      digests = digests $1 ","
+      fields = fields field("./" $2) "\n"
+      if (++count == 100 || length(fields) > 30000) flush()
+    }
+    END { flush() }' >>"$tmp/compare"
 }
 
 # What is wanted of set ID, in the order of its archive: the names, as tar takes them, and where they go.
@@ -1274,7 +1386,7 @@ fetch() {
   exactly "$3" "$4" <&3 >>"$7" || { rm -f -- "$7"; lost "$7"; return; }
   if [ "$6" = - ] || [ "$sums" = no ]; then return; fi
   found=$(sum <"$7")
-  [ "${found%% *}" = "$6" ] || { rm -f -- "$7"; lost "$7"; }
+  [ "${found%% *}" = "$6" ] || wrong "$7"
 }
 # The bytes up to where the next one begins, of which those before the first are for nobody. All of what comes in is read,
 # so that what follows begins at its place.
@@ -1294,7 +1406,7 @@ pass_all() {
       rm -f "$tmp/fetch.$number"
     done <"$tmp/passes"
   }
-  [ ! -f "$tmp/broken" ] || { say "$1: the archive cannot be read to its end"; rm -f "$tmp/broken"; problem; }
+  [ ! -f "$tmp/broken" ] || { say "$1: the archive cannot be read to its end"; suspect; }
 }
 fetch_all() {
   while read -r number volume big small; do
@@ -1344,9 +1456,12 @@ if [ -s "$tmp/contents" ]; then
       follow "$tmp/places"
       rm -rf -- "$unpacked"
     fi
+    if [ -f "$tmp/suspect" ] || { [ -z "$check" ] && [ "$sums" = yes ]; }; then plan_comparing "$id"; fi
+    rm -f "$tmp/suspect"
   done <"$tmp/archives"
 fi
 gather spread
+follow "$tmp/compare"
 follow "$tmp/copies"
 bring files
 gather files
@@ -1379,7 +1494,11 @@ if [ -s "$tmp/top" ]; then
 fi
 
 [ ! -f "$tmp/problem" ] || problems=yes
-if [ -n "$problems" ]; then
+if [ -f "$tmp/damage" ]; then
+  say "$target is restored in $to, but there is damage: see above"
+  [ "$reader" = none ] || say "what lies behind it in an archive may come back into another DIR with TAR=none"
+  exit 4
+elif [ -n "$problems" ]; then
   say "$target is restored in $to, but not all of it: see above"
   exit 3
 fi

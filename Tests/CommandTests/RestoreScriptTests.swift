@@ -320,8 +320,8 @@ import Testing
     for at in size / 3..<size { archive[at] = 0 }
     try Descriptor.open(path, [.write, .truncate]).write(archive)
     for road in Road.installed {
-      let (_, output) = try restore(f, road, ["--no-check", "--at", Raw(f.points[1].set)], status: 3)
-      #expect(output.errorText.contains("not all of it"), "\(output)")
+      let (_, output) = try restore(f, road, ["--no-check", "--at", Raw(f.points[1].set)], status: 4)
+      #expect(output.errorText.contains("but there is damage"), "\(output)")
     }
     try Descriptor.open(path, [.write, .truncate]).write(archive + [1, 2, 3])
     try expectRefused(f, status: 4, "\(f.points[1].set).tar.gz is damaged: it has \(size + 3) bytes")
@@ -353,14 +353,40 @@ import Testing
     try Command("truncate", ["-s", Raw("\(size / 2)"), Raw(path)]).run().checked()
     try expectRefused(f, status: 4, "(--no-check restores what can be restored)")
     for road in Road.installed {
-      let (target, output) = try restore(f, road, ["--no-check"], status: 3)
+      let (target, output) = try restore(f, road, ["--no-check"], status: 4)
       #expect(output.errorText.contains("and should have \(size)"), "\(road): \(output)")
       let restored = try Snapshot(of: target.joined(f.inside.bytes))
-      let whole = f.newest.tree.paths.filter { path in
-        restored[Raw(path)].map { f.newest.tree[Raw(path)]?.digest == $0.digest } ?? false
-      }
-      #expect(whole.count > 80, "\(road): \(whole.count)")
+      let there = f.newest.tree.paths.filter { restored[Raw($0)] != nil }
+      let whole = there.filter { f.newest.tree[Raw($0)]?.digest == restored[Raw($0)]?.digest }
+      #expect(whole.count > 80 && whole.count == there.count, "\(road): \(whole.count) of \(there.count)")
     }
+  }
+
+  /// No other contents than what was saved, under no name.
+  @Test(arguments: Road.installed) func whatIsDamagedIsNamedAndRemoved(road: Road) throws {
+    let f = try Fixture(
+      TestTree([
+        "a": .file(size: 2_000_000, seed: 1).mode(0o4755), "b": .hardLink("a"), "c": .file("c\n"),
+      ]))
+    try f.save()
+    let path = try f.archive(f.newest)
+    let whole = try Bytes.read(path)
+    var archive = whole
+    for at in whole.count / 2..<whole.count / 2 + 4 { archive[at] ^= 0x55 }
+    try Descriptor.open(path, [.write, .truncate]).write(archive)
+    let (target, output) = try restore(f, road, ["--no-check"], status: 4)
+    let said = output.errorText
+    #expect(said.contains("damaged, and removed: ") && said.contains("/source/a\n"), "\(said)")
+    #expect(said.contains("could not be restored: ") && said.contains("/source/b\n"), "\(said)")
+    #expect(!said.contains("No such file"), "\(said)")
+    let restored = try Snapshot(of: target.joined(f.inside.bytes))
+    #expect(restored["a"] == nil && restored["b"] == nil)
+    // Without a tar, what lies behind it comes back.
+    #expect(road != .busybox || restored["c"]?.digest == f.newest.tree["c"]?.digest)
+    // What is whole is no damage.
+    try Descriptor.open(path, [.write, .truncate]).write(whole)
+    let (all, _) = try restore(f, road, ["--no-check"])
+    #expect(f.newest.tree.differences(to: try Snapshot(of: all.joined(f.inside.bytes)), road.limits) == [])
   }
 
   @Test func onlyAnEmptyDirectory() throws {
