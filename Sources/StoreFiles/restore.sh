@@ -176,7 +176,13 @@ if [ -n "$key" ] || grep -q '^requires=.*age' sheaf.store 2>/dev/null; then
   [ "$age" != none ] || die 1 "needs the program age or rage for an encrypted store, and neither is installed"
   # A locked copy is unlocked once.
   case $(head -n 1 "$key") in age-encryption.org/*)
-    "$age" -d "$key" >"$tmp/key" || die 1 "cannot unlock $key"
+    # (age asks on the terminal, rage may do so on standard error.)
+    : >"$tmp/said"
+    if [ "$age" = age ]; then age -d "$key" >"$tmp/key" 2>"$tmp/said"; else "$age" -d "$key" >"$tmp/key"; fi ||
+      case $(cat "$tmp/said") in
+      *"incorrect passphrase"*) die 1 "wrong passphrase for $key" ;;
+      *) die 1 "cannot unlock $key$(sed -n 's/^age: error: /: /p' "$tmp/said" | head -n 1)" ;;
+      esac
     key=$tmp/key
     ;;
   esac
@@ -184,20 +190,21 @@ if [ -n "$key" ] || grep -q '^requires=.*age' sheaf.store 2>/dev/null; then
   plain_until=$(sed -n 's/^# plain-until: //p' "$key" | head -n 1)
 fi
 
+known='' found=''
+for manifest in "$here"/*/*.mtree.gz "$here"/*/*.mtree.gz.age; do
+  [ -f "$manifest" ] || continue
+  found=${manifest%/*} found=${found##*/}
+  case ", $known, " in *", $found, "*) continue ;; esac
+  known="$known${known:+, }$found"
+done
 if [ -z "$series" ]; then
-  known=
-  for manifest in "$here"/*/*.mtree.gz "$here"/*/*.mtree.gz.age; do
-    [ -f "$manifest" ] || continue
-    manifest=${manifest%/*}
-    case ", $known, " in *", ${manifest##*/}, "*) continue ;; esac
-    series=${manifest##*/} known="$known${known:+, }${manifest##*/}"
-  done
+  series=$found
   [ -n "$series" ] || die 1 "there is no backup in $here"
   [ "$known" = "$series" ] || usage "there are several series, choose one with --series: $known"
 fi
 dir=$here/$series
 case $series in */* | .*) usage "$series is no series' name" ;; esac
-[ -d "$dir" ] || die 1 "there is no series $series in $here"
+[ -d "$dir" ] || die 1 "there is no series $series in $here${known:+; there is: $known}"
 
 # All sets by name. Of several for one point (-full, -full-2) the highest number counts.
 for manifest in "$dir"/*.mtree.gz "$dir"/*.mtree.gz.age; do
@@ -276,6 +283,14 @@ read_head() {
     }'
 }
 
+# Whether the key is one for this series at all.
+opens_any() {
+  while read -r name; do
+    if [ -f "$dir/$name.mtree.gz.age" ] && opened "$dir/$name.mtree.gz.age" 2>/dev/null | grep -q ''; then return 0; fi
+  done <"$tmp/sets"
+  return 1
+}
+
 # From the newest to the full one.
 chain='' ids=''
 : >"$tmp/parents"
@@ -286,7 +301,10 @@ END
   case $what in
   full | more) ;;
   unknown) die 1 "$set needs a newer restore.sh: it uses $id $parent $digest" ;;
-  *) die 4 "$set.mtree.gz is damaged" ;;
+  *)
+    [ -z "$sealed" ] || opens_any || die 1 "this key opens no backup in $dir: it is the key of another store"
+    die 4 "$set.mtree.gz is damaged"
+    ;;
   esac
   chain="$chain${chain:+ }$set" ids="$ids${ids:+ }$id"
   [ "$what" = more ] || break
@@ -1042,7 +1060,8 @@ stamp() {
 }
 have_attributes() {
   have setfattr && return
-  [ -f "$tmp/no-setfattr" ] || say "note: setfattr is not installed, so files and directories keep or lack attributes"
+  [ -f "$tmp/no-setfattr" ] ||
+    say "note: setfattr is not installed, so some extended attributes and ACLs are not as they were saved"
   : >"$tmp/no-setfattr"
   return 1
 }
@@ -1237,7 +1256,7 @@ unpack() {
   } 2>"$tmp/said"
   failed=$?
   if [ -s "$tmp/said" ]; then
-    grep -v ': not found in archive$' "$tmp/said" | head -n 50 | tr '\001-\011\013-\037\177-\377' '?' >&2
+    grep -v -e ': not found in archive$' -e '^age: report ' "$tmp/said" | head -n 50 | tr '\001-\011\013-\037\177-\377' '?' >&2
   fi
   if [ -f "$tmp/broken" ]; then
     say "$1: the archive cannot be read to its end"

@@ -66,6 +66,24 @@ import Testing
     }
   }
 
+  @Test func theScriptSaysThatAKeyIsWrong() throws {
+    let f = try fixture(points: 1)
+    let script = Raw(f.store.joined(Bytes("restore.sh")))
+    let other = Raw(f.scratch.path("other"))
+    try Command("age-keygen", ["-o", other]).run().checked()
+    let refused = try Command("sh", [script, "--key", other, "--list"]).run()
+    #expect(refused.status == 1 && refused.errorText.contains("it is the key of another store"), "\(refused)")
+    // An age that asks nobody for the passphrase.
+    let run: Raw = """
+      mkdir "$1"; cd "$1"; echo age-encryption.org/v1 >locked
+      printf '#!/bin/sh\\necho age: error: incorrect passphrase >&2\\necho age: report it >&2\\nexit 1\\n' >age
+      chmod +x age; PATH=$PWD:$PATH sh "$2" --key locked --list
+      """
+    let locked = try Command("sh", ["-c", run, "sh", Raw(f.scratch.path("tools")), script]).run()
+    #expect(locked.status == 1 && locked.errorText.contains("wrong passphrase for "), "\(locked)")
+    #expect(locked.errorLines.count == 1, "\(locked)")
+  }
+
   /// Nothing of what was saved can be read in the store, nor who saved it.
   @Test func nothingIsInClear() throws {
     let f = try fixture()

@@ -420,6 +420,7 @@ import Testing
     try f.sheaf(["backup", "-s", Raw(f.store), "--series", "other", Raw(f.source)])
     let output = try run(f, .gnu, ["--to", Raw(f.scratch.path("new"))])
     #expect(output.status == 64 && output.errorText.contains("choose one with --series: "), "\(output)")
+    try expectRefused(f, ["--series", "third"], status: 1, "; there is: ")
   }
 
   @Test func pointsAreNamedInManyWays() throws {
