@@ -291,6 +291,39 @@ opens_any() {
   return 1
 }
 
+# Whether the archives are there of all that a set builds on. (Once it is known that one of them is not, it is known of
+# every set that was come by.)
+whole() (
+  link=$1 way=$1
+  while ! grep -qxF "$link" "$tmp/not-whole"; do
+    read -r what id parent digest <<END
+$(read_head "$link")
+END
+    manifest "$link" 2>/dev/null | awk '$2 == "volume:" { print $3 }' >"$tmp/parts"
+    case $what in full | more) ;; *) break ;; esac
+    [ -s "$tmp/parts" ] || break
+    while read -r name; do case $name in */*) break 2 ;; *) [ -f "$dir/$name" ] || break 2 ;; esac; done <"$tmp/parts"
+    [ "$what" = more ] || exit 0
+    link=$(find_set "=$parent")
+    [ -n "$link" ] || break
+    way="$way $link"
+  done
+  # shellcheck disable=SC2086
+  printf '%s\n' $way >>"$tmp/not-whole"
+  exit 1
+)
+# Says which is the newest point before one that is not needed to restore it.
+say_older() {
+  : >"$tmp/not-whole"
+  cut -c 1-18 "$tmp/sets" | sort -ru | awk -v before="$1" '$0 < before ""' | while read -r point; do
+    older=$(find_set "=$point")
+    if whole "$older"; then
+      say "the newest point before it comes back with --at $older"
+      break
+    fi
+  done
+}
+
 # From the newest to the full one.
 chain='' ids=''
 : >"$tmp/parents"
@@ -310,7 +343,11 @@ END
   [ "$what" = more ] || break
   child=$set
   set=$(find_set "=$parent")
-  [ -n "$set" ] || die 1 "a set is missing: $child builds on the point $parent, and there is no $parent-* in $dir"
+  if [ -z "$set" ]; then
+    say "a set is missing: $child builds on the point $parent, and there is no $parent-* in $dir"
+    say_older "$parent"
+    exit 1
+  fi
   echo "$child $set $digest" >>"$tmp/parents"
 done
 
@@ -925,10 +962,20 @@ if [ -s "$tmp/asked" ]; then
 else
   cut -d ' ' -f 2 <"$tmp/have" | sort -u >"$tmp/needed"
 fi
+: >"$tmp/absent"
 while read -r set; do
+  there=
   [ -s "$tmp/volumes.$set" ] || die 4 "$set.mtree.gz is damaged: it names no archive"
   while read -r name size digest rest; do
-    [ -f "$dir/$name" ] || die 1 "an archive is missing: $name is not in $dir"
+    if [ ! -f "$dir/$name" ]; then
+      say "an archive is missing: $name is not in $dir"
+      : >"$tmp/damage"
+      [ "$check" ] || continue
+      say "what lies in others comes back: give PATHs that do not need it, or --no-check for all that is left"
+      say_older "${set%%Z-*}Z"
+      exit 1
+    fi
+    there=yes
     # shellcheck disable=SC2012
     found=$(ls -lnL "$dir/$name" | awk '{ print $5; exit }')
     [ "$found" = "$size" ] && continue
@@ -937,6 +984,7 @@ while read -r set; do
     say "$damage"
     : >"$tmp/damage"
   done <"$tmp/volumes.$set"
+  [ "$there" ] || echo "$set" >>"$tmp/absent"
 done <"$tmp/needed"
 
 if [ -d "$to" ]; then
@@ -1174,8 +1222,8 @@ follow() {
       =*) text=${line#?} ;;
       *) text=$(printf "${line#?}.") && text=${text%.} ;;
       esac
-      # What was damaged, and said to be, is not there any more.
-      case $gone$act in yesown* | yesbare* | yeschange_mode* | yesspecial* | yesstamp*)
+      # What was damaged or missing, and said to be, is not there.
+      case $gone$act in yesspread* | yesown* | yesbare* | yeschange_mode* | yesspecial* | yesstamp*)
         if absent "$text"; then continue; fi
         ;;
       esac
@@ -1224,6 +1272,7 @@ suspect() {
   damage
   rm -f "$tmp/broken"
   : >"$tmp/suspect"
+  : >"$tmp/goes-on"
 }
 
 # Unpacks what is wanted of a set into an empty directory, and takes from that whatever is no plain file of one name.
@@ -1464,8 +1513,15 @@ if [ -s "$tmp/contents" ]; then
   cut -d ' ' -f 1 <"$tmp/contents" | sort -u >"$tmp/archives"
   while read -r id; do
     set=$(awk -v id="$id" '$1 == id { print $2; exit }' "$tmp/have")
-    echo "reading $set"
     rm -f "$tmp/names" "$tmp/places" "$tmp/fetches" "$tmp/passes" "$tmp/unpack-all"
+    if grep -qxF "$set" "$tmp/absent"; then
+      # Each file is named, as if nothing had been unpacked.
+      unpacked=$work/unpacked
+      plan_unpacking "$id"
+      follow "$tmp/places"
+      continue
+    fi
+    echo "reading $set"
     if [ "$reader" = none ]; then
       plan_fetching "$id" "$set"
       if [ -f "$tmp/passes" ]; then pass_all "$set"; else fetch_all "$set"; fi
@@ -1514,8 +1570,9 @@ fi
 
 [ ! -f "$tmp/problem" ] || problems=yes
 if [ -f "$tmp/damage" ]; then
-  say "$target is restored in $to, but there is damage: see above"
-  [ "$reader" = none ] || say "what lies behind it in an archive may come back into another DIR with TAR=none"
+  if [ -n "$problems" ]; then say "$target is restored in $to, but there is damage: see above"
+  else say "all of $target is restored in $to, but there is damage: see above"; fi
+  [ "$reader" = none ] || [ ! -f "$tmp/goes-on" ] || say "what lies behind it in an archive may come back into another DIR with TAR=none"
   exit 4
 elif [ -n "$problems" ]; then
   say "$target is restored in $to, but not all of it: see above"

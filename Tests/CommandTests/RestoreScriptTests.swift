@@ -287,6 +287,7 @@ import Testing
     let f = try threePoints()
     try remove("\(f.points[1].set).mtree.gz", f)
     try expectRefused(f, status: 1, "a set is missing: \(f.points[2].set) builds on the point")
+    try expectRefused(f, status: 1, "comes back with --at \(f.points[0].set)\n")
     // What does not build on it comes back.
     for road in Road.installed { _ = try restore(f, road, ["--at", Raw(f.points[0].set)]) }
   }
@@ -295,6 +296,23 @@ import Testing
     let f = try threePoints()
     try remove("\(f.points[0].set).tar.gz", f)
     try expectRefused(f, status: 1, "an archive is missing: \(f.points[0].set).tar.gz")
+  }
+
+  /// With `--no-check`, what lies in the others.
+  @Test func aGapInAChain() throws {
+    let f = try threePoints()
+    try remove("\(f.points[1].set).tar.gz", f)
+    try expectRefused(f, status: 1, "comes back with --at \(f.points[0].set)\n")
+    for road in Road.installed {
+      let (target, output) = try restore(f, road, ["--no-check"], status: 4)
+      #expect(output.errorText.contains("an archive is missing: \(f.points[1].set).tar.gz"), "\(road): \(output)")
+      #expect(output.errorText.contains("all of \(f.newest.set) is restored"), "\(road): \(output)")
+      #expect(f.newest.tree.differences(to: try Snapshot(of: target.joined(f.inside.bytes)), road.limits) == [])
+      let (older, said) = try restore(f, road, ["--no-check", "--at", Raw(f.points[1].set)], status: 4)
+      #expect(said.errorText.contains("could not be restored: ") && said.errorText.contains("/source/a\n"), "\(said)")
+      let tree = try Snapshot(of: older.joined(f.inside.bytes))
+      #expect(tree["a"] == nil && tree["l"] != nil, "\(road)")
+    }
   }
 
   @Test func damageIsFound() throws {
