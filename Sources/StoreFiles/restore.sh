@@ -3,14 +3,16 @@
 # sh, awk and gzip; with GNU tar or bsdtar it is quicker.
 #
 #   sh restore.sh [--series NAME] [--at POINT] --to DIR
-#                 [--key FILE] [--no-check] [PATH...]
+#                 [--key FILE] [--no-check] [--force]
+#                 [PATH...]
 #   sh restore.sh [--series NAME] [--at POINT] --list
 #                 [--key FILE] [PATH...]
 #
 # POINT is a set's name, a date (2026-11-24) or the beginning
 # of a time in UTC (2026-11-24T06): the newest set not after
 # its end is taken. Without --at it is the newest of all.
-# DIR must be empty or new. With PATHs only these come back,
+# DIR must be empty or new, and have room for all that comes
+# (--force goes on without). With PATHs only these come back,
 # with what is below them; --list shows how they are written.
 # --no-check does not read the archives first to check their
 # digests: each file is compared when it is there, and what
@@ -65,7 +67,7 @@ usage() { die 64 "$1 (sh restore.sh --help tells how it is used)"; }
 have() { command -v "$1" >/dev/null 2>&1; }
 
 # What is neither an option nor its value goes to the end of the arguments, and is all that is left of them.
-series='' at=latest to='' check=yes list='' key='' left=$#
+series='' at=latest to='' check=yes list='' key='' force='' left=$#
 while [ "$left" -gt 0 ]; do
   word=$1 value=''
   shift
@@ -85,6 +87,7 @@ while [ "$left" -gt 0 ]; do
   --to | --to=*) to=$value ;;
   --key | --key=*) key=$value ;;
   --no-check) check= ;;
+  --force) force=yes ;;
   --list) list=yes ;;
   -h | --help) sed -n '2,/^set/s/^# \{0,1\}//p; /^set/q' "$0"; exit 0 ;;
   -*) usage "unknown argument $word" ;;
@@ -760,19 +763,22 @@ fi
     task("spread", "spread " size " " (pieces == "" ? "0+0+0" : pieces), p)
   }
 
+  # How many bytes of a file are written: holes that the archive has are filled.
+  function stored(   size, count, part, i, hole) {
+    size = substr($7, 6) + 0
+    if (local !~ /,k,/) return size
+    count = split(canon, part, ",")
+    for (i = 1; i <= count; i++) if (part[i] ~ /^h:[0-9]+:[0-9]+$/) {
+      split(part[i], hole, ":")
+      size -= hole[3]
+    }
+    return size
+  }
   # What the contents are compared with, where nothing vouches for the archive. Holes that go beyond all measure are not
   # read. (Without a tar, all but files with holes that were left out are compared as they are fetched.)
-  function digest(   size, stored, count, part, i, hole) {
-    size = stored = substr($7, 6) + 0
+  function digest(bytes) {
     if (reader == "none" && local !~ /,k,/) return "-"
-    if (size > 68719476736) {
-      count = split(canon, part, ",")
-      for (i = 1; i <= count; i++) if (part[i] ~ /^h:[0-9]+:[0-9]+$/) {
-        split(part[i], hole, ":")
-        stored -= hole[3]
-      }
-      if (size > stored * 32) return "not"
-    }
+    if (substr($7, 6) + 0 > 68719476736 && substr($7, 6) + 0 > bytes * 32) return "not"
     return substr($9, 8)
   }
 
@@ -879,8 +885,10 @@ fi
         name = p
         like = 0
       } else { print $2 >"lost"; return }
+      bytes = stored()
+      total += bytes
       if (name != "") {
-        print key, name, p, digest() >"contents"
+        print key, name, p, digest(bytes) >"contents"
         if (reader == "none") extents()
       }
       if (like && reader == "bsd" && ($8 ~ /=-.*[.]0*[1-9]/ || canon ~ /%|\\075/)) like = 0
@@ -930,6 +938,7 @@ fi
       print "!join\n" field("./" first) "\n" field("./" p) >(kind == "link" ? "links.joined" : "joined")
     }
     for (p in is_link) if (p in implied || p in directory) { print p >"clash"; exit }
+    printf "%.0f\n", total / 1024 >"total"
     for (p in implied) if (p != "" && !(p in directory)) directory[p] = ""
     for (p in directory) {
       d = depth(p)
@@ -993,6 +1002,24 @@ if [ -d "$to" ]; then
   [ "$(ls -A "$to")" = "$given" ] || die 1 "$to is not empty"
 elif [ -e "$to" ] || [ -L "$to" ]; then
   die 1 "$to is not a directory"
+fi
+
+# Room for it, where the file system says how much it has. (Blocks and folders are not counted.)
+if [ -z "$force" ]; then
+  place=$to
+  while [ ! -d "$place" ]; do place=$(dirname -- "$place"); done
+  lacking=$(df -Pk -- "$place" 2>/dev/null | awk -v total="$(cat "$tmp/total")" '
+    function shown(size) {
+      return size < 900000 ? sprintf("%.1f MB", size / 976.5625) : sprintf("%.1f GB", size / 976562.5)
+    }
+    # (The name of a file system may be of any words.)
+    NR > 1 && match($0, / [0-9]+ +[0-9]+ +-?[0-9]+ +[0-9]+% /) {
+      split(substr($0, RSTART, RLENGTH), part, " ")
+      if (part[1] > 0 && total + 0 > part[3] + 0)
+        print shown(total - part[3]) " are missing, " shown(total) " come and " shown(part[3]) " are free"
+      exit
+    }')
+  [ -z "$lacking" ] || die 1 "no room for all of it in $to: $lacking (give PATHs, or --force)"
 fi
 
 if [ "$sums" = no ]; then
@@ -1114,7 +1141,7 @@ have_attributes() {
   return 1
 }
 with() {
-  if [ -f "$tmp/damage" ] && absent "$1"; then return; fi
+  if [ -f "$tmp/problem" ] && absent "$1"; then return; fi
   have_attributes && { setfattr -h -n "$2" -v "$3" -- "$1" || problem; }
 }
 # Takes all attributes from files; getfattr shows odd bytes of their names in octal.
@@ -1172,10 +1199,15 @@ compare() {
     elif [ "$closed" ]; then chmod u-r -- "$file"; fi
   done
 }
+# (Where the archives were found whole it may be that the target is full.)
 wrong() {
-  damage
   rm -f -- "$1"
-  say "damaged, and removed: ${1#./}"
+  if [ -n "$check" ] && [ ! -f "$tmp/damage" ]; then
+    lost "$1"
+  else
+    damage
+    say "damaged, and removed: ${1#./}"
+  fi
 }
 unproved() {
   for file; do
@@ -1206,7 +1238,7 @@ far() {
 # shellcheck disable=SC2086,SC2059
 follow() {
   [ -s "$1" ] || return 0
-  if [ -f "$tmp/damage" ]; then gone=yes; else gone=; fi
+  if [ -f "$tmp/problem" ]; then gone=yes; else gone=; fi
   act=
   set -- "$1"
   while IFS= read -r line; do
@@ -1305,7 +1337,8 @@ unpack() {
   } 2>"$tmp/said"
   failed=$?
   if [ -s "$tmp/said" ]; then
-    grep -v -e ': not found in archive$' -e '^age: report ' "$tmp/said" | head -n 50 | tr '\001-\011\013-\037\177-\377' '?' >&2
+    grep -v -e ': not found in archive$' -e '^age: report ' "$tmp/said" | head -n 50 |
+      tr '\001-\011\013-\037\177-\377' '?' >&2
   fi
   if [ -f "$tmp/broken" ]; then
     say "$1: the archive cannot be read to its end"
@@ -1572,7 +1605,8 @@ fi
 if [ -f "$tmp/damage" ]; then
   if [ -n "$problems" ]; then say "$target is restored in $to, but there is damage: see above"
   else say "all of $target is restored in $to, but there is damage: see above"; fi
-  [ "$reader" = none ] || [ ! -f "$tmp/goes-on" ] || say "what lies behind it in an archive may come back into another DIR with TAR=none"
+  [ "$reader" = none ] || [ ! -f "$tmp/goes-on" ] ||
+    say "what lies behind it in an archive may come back into another DIR with TAR=none"
   exit 4
 elif [ -n "$problems" ]; then
   say "$target is restored in $to, but not all of it: see above"

@@ -103,6 +103,28 @@ import Testing
     #expect(try Snapshot(of: folder.joined(Bytes("t"))).paths.count <= 1)
   }
 
+  @Test func aTargetThatIsTooSmall() throws {
+    let f = try Fixture(TestTree(["large": .file(size: 3_000_000, seed: 1), "small": .file("s")]))
+    try f.save()
+    let target = f.scratch.path("target")
+    // A df that tells of a megabyte, in a file system whose name has blanks.
+    let run: Raw = """
+      mkdir -p "$1"; printf '#!/bin/sh\\necho Filesystem\\necho "a 1 b 4096 3096 1000 76%% /mnt/9"\\n' >"$1/df"
+      chmod +x "$1/df"; PATH=$1:$PATH; export PATH; shift; exec sh "$@"
+      """
+    let script: [Raw] = [
+      "-c", run, "sh", Raw(f.scratch.path("tools")), Raw(f.store.joined(Bytes("restore.sh"))), "--to", Raw(target),
+    ]
+    let refused = try Command("sh", script).run()
+    #expect(refused.status == 1 && refused.errorText.contains("no room for all of it in "), "\(refused)")
+    #expect(refused.errorLines.count == 1 && !exists(target), "\(refused)")
+    try Command("sh", script + ["\(f.inside)/small"]).run().checked()
+    Scratch.remove(target)
+    try Command("sh", script + ["--force"]).run().checked()
+    let restored = try Snapshot(of: target.joined(f.inside.bytes))
+    #expect(f.newest.tree.differences(to: restored, Road.gnu.limits) == [])
+  }
+
   /// Whoever is not who had them gets no files with these bits.
   @Test(.enabled(if: Host.isRoot, "only root can become a user without rights"), arguments: Road.installed)
   func noBitsForAnother(road: Road) throws {
