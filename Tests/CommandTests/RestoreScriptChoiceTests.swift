@@ -125,6 +125,16 @@ import Testing
     #expect(f.newest.tree.differences(to: restored, Road.gnu.limits) == [])
   }
 
+  @Test(.enabled(if: Road.installed.contains(.busybox))) func whereSetfattrIsNotInstalled() throws {
+    let f = try Fixture(TestTree(["folder": .directory([:]).attribute("user.a", "1")]))
+    try f.save()
+    try Road.busybox.run(in: f.store, ["--list"], f.scratch).checked()
+    Scratch.remove(f.scratch.path("tools").joined(Bytes("setfattr")))
+    let target = f.scratch.path("target")
+    let output = try Road.busybox.run(in: f.store, ["--to", Raw(target)], f.scratch).checked()
+    #expect(output.errorText.contains("setfattr is not installed, so some extended attributes"), "\(output)")
+  }
+
   /// Whoever is not who had them gets no files with these bits.
   @Test(.enabled(if: Host.isRoot, "only root can become a user without rights"), arguments: Road.installed)
   func noBitsForAnother(road: Road) throws {
