@@ -86,7 +86,9 @@ struct RestoreCommand: ParsableCommand {
     let contents = try Contents(series, set)
     options.paths = try paths.flatMap(contents.paths)
     if let changed, paths.isEmpty { options.paths = [changed] }
-    if let to { options.target = to.bytes } else {
+    if let to {
+      options.target = to.bytes
+    } else {
       try Destination.ask(for: &options, of: set, contents)
       report.beginAnew()
     }
