@@ -1,4 +1,4 @@
-# Everything starts here: make demo, make test, make bench, make install PREFIX=/usr/local
+# Everything starts here: make demo, make test, make bench, make days, make install PREFIX=/usr/local
 # Random tests take the seed SHEAF_SEED (11 unless set), so that what lands does not depend on luck; make soak goes on from
 # there.
 
@@ -15,12 +15,14 @@ TEST_PACKAGES = $(BUILD_PACKAGES) tar gzip libarchive-tools busybox python3 p7zi
 LINT_PACKAGES = shellcheck python3
 DEB_PACKAGES = $(BUILD_PACKAGES) dpkg-dev lintian patchelf
 BENCH_PACKAGES = $(BUILD_PACKAGES) isal openssl python3 xz-utils
+DAYS_PACKAGES = $(BUILD_PACKAGES) python3 tar gzip rsync age borgbackup restic duplicity rdiff-backup python3-pyxattr \
+  python3-pylibacl
 
 SHEAF = .build/release/sheaf
 # Tests write a lot of small files: in memory where there is room for that.
 TEST_FOLDER = $${SHEAF_SCRATCH:-$$([ -w /dev/shm ] && echo /dev/shm || echo /tmp)}
 
-.PHONY: all build demo test bench soak faults fuzz install deb lint clean packages
+.PHONY: all build demo test bench days soak faults fuzz install deb lint clean packages
 
 all: build
 
@@ -41,6 +43,12 @@ bench:
 	@$(MAKE) --no-print-directory packages WANTED="$(BENCH_PACKAGES)"
 	@$(MAKE) --no-print-directory build
 	python3 Tests/Benchmarks/bench.py --sheaf $(SHEAF) $(BENCH)
+
+# Five days of one tree, beside what Sheaf replaces; as root, or owners are left out.
+days:
+	@$(MAKE) --no-print-directory packages WANTED="$(DAYS_PACKAGES)"
+	@$(MAKE) --no-print-directory build
+	python3 Tests/Benchmarks/days.py --sheaf $(SHEAF) --work $(TEST_FOLDER)/sheaf-days $(DAYS)
 
 # Random histories, seed after seed, for MINUTES; a failing seed stops it and is printed.
 MINUTES ?= 30
