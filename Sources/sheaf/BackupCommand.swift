@@ -152,7 +152,11 @@ struct BackupCommand: ParsableCommand {
     for paths in gone where paths.allSatisfy(summary.idleGone.contains) {
       Console.shared.warning("--gone \(Show.word([47] + paths[0])) has no effect: the point before has nothing there")
     }
-    if output.json { printJSON(summary, report, uuid: store.uuid) } else if !output.quiet { printWords(summary, report) }
+    if output.json {
+      printJSON(summary, report, uuid: store.uuid)
+    } else if !output.quiet {
+      printWords(summary, report)
+    }
     try report.finish()
   }
 
