@@ -165,7 +165,9 @@ struct VerifyCommand: ParsableCommand {
       }
       if s.damages.contains(where: \.isOfManifest) {
         lines.append("'sheaf rebuild -s STORE' makes a manifest again out of its archive")
-        if let last = newestWithList { lines.append("until then the newest point that can be restored is \(last.text)") }
+        if let last = newestWithList {
+          lines.append("until then the newest point that can be restored is \(last.text)")
+        }
       }
       if !newestIsTouched {
         lines.append("the newest point is not touched: later backups can build on it")
