@@ -100,6 +100,7 @@ public final class Browser {
     case .character("u"): marks = []
     case .character("r"):
       let wanted = marks.isEmpty ? chosen.map { [$0] } ?? [] : marks
+      if wanted.isEmpty, !isText { message = "nothing is there to be restored: choose a version that is" }
       return wanted.isEmpty ? .none : .restore(wanted)
     default: break
     }
@@ -218,7 +219,13 @@ public final class Browser {
 
   private func showVersions(of path: Bytes) throws(Failure) {
     willWait("reading the versions of \(Show.path(path.splitAtName.name))")
-    pages.append(.versions(VersionsPage(path: path, versions: try source.versions(of: path))))
+    let versions = try source.versions(of: path)
+    var page = VersionsPage(path: path, versions: versions)
+    // Of what is gone the last version is meant.
+    if let first = versions.firstIndex(where: { $0.entry != nil }) {
+      page.cursor.move(by: first, of: versions.count)
+    }
+    pages.append(.versions(page))
   }
 
   private func leave() throws(Failure) {

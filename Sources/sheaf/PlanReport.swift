@@ -35,13 +35,14 @@ enum PlanReport {
     }
   }
 
-  static func backup(_ s: SummaryLine, _ rotting: Int) -> String {
+  static func backup(_ s: SummaryLine, _ rotting: Int, isDryRun: Bool) -> String {
     var counts = ["new", "changed", "deleted"].map { "\(Words.count(s.number("files_\($0)"))) \($0)" }
     for (key, word) in [("files_moved", "moved"), ("files_unseen", "unseen")] where s.number(key) > 0 {
       counts.append("\(Words.count(s.number(key))) \(word)")
     }
     if rotting > 0 { counts.append("\(Words.count(rotting)) that may rot") }
     let what = counts.joined(separator: ", ")
+    if isDryRun { return "would save \(what)" }
     guard let set = s.word("set") else { return "no set written: \(what)" }
     return "saved \(set): \(what); wrote \(Words.size(s.number("bytes_written")))"
   }

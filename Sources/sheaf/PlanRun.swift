@@ -87,7 +87,9 @@ struct PlanRun {
     guard findStore() else { return }
     let line = PlanLine(plan, at: store, overrides)
     var backup = runner.command("backup", line.backup(dryRun: isDryRun))
-    if backup.words.isEmpty, let summary = backup.summary { backup.words = PlanReport.backup(summary, backup.rotting) }
+    if backup.words.isEmpty, let summary = backup.summary {
+      backup.words = PlanReport.backup(summary, backup.rotting, isDryRun: isDryRun)
+    }
     point = backup.summary?.word("set")
     add(backup)
     guard [.success, .incomplete].contains(backup.status), let summary = backup.summary else { return }

@@ -35,11 +35,7 @@ struct PointsCommand: ParsableCommand {
       for failure in points.rows.compactMap(\.failure) where told.insert(failure.message).inserted {
         Console.shared.error(failure.message, hint: failure.manifestHint)
       }
-      let left = try series.interrupted()
-      if left.sets > 0 {
-        Console.shared.note(
-          "an interrupted run left \(Words.size(left.bytes)), which the next backup takes over or removes")
-      }
+      Self.tellOfInterrupted(try series.interrupted().bytes)
       try series.tellOfLostManifests()
     }
     if output.json {
@@ -55,7 +51,13 @@ struct PointsCommand: ParsableCommand {
         Bytes("no points yet; make one with:"), "sheaf backup -s \(Show.word(opened.path)) SOURCE...",
         between: " ")
     }
+    if names.isEmpty { Self.tellOfInterrupted(try opened.interruptedFirstRuns()) }
     if damaged > 0 { throw Status.damaged }
+  }
+
+  private static func tellOfInterrupted(_ bytes: Int64) {
+    guard bytes > 0 else { return }
+    Console.shared.note("an interrupted run left \(Words.size(bytes)), which the next backup takes over or removes")
   }
 }
 

@@ -155,7 +155,11 @@ extension Browser {
     for scalar in "JUL".unicodeScalars { _ = older.handle(.character(scalar)) }
     let versions = older.screen(after: [.enter])
     #expect(versions[0].contains("/home/anna/letters/july") && versions[0].contains("2 versions"), "\(versions)")
-    #expect(versions.contains { $0.contains("deleted") } && versions.contains { $0.contains("(not there)") })
+    // What is gone is there in the version that is chosen first.
+    #expect(versions.contains { $0.contains("deleted") } && versions.contains(" x"), "\(versions)")
+    #expect(older.screen(after: [.up]).contains { $0.contains("(not there)") })
+    #expect(older.handle(.character("r")) == .none)
+    #expect(older.screen(after: [])[22].contains("choose a version"))
     #expect(older.screen(after: [.down]).contains(" x"))
     // What is marked is restored, else what is chosen.
     #expect(older.handle(.character("r")) == .restore([mark(older, 1, "home/anna/letters/july")]))

@@ -163,6 +163,17 @@ import Testing
     #expect(try Snapshot(of: f.source).differences(to: Snapshot(of: target.joined(f.inside.bytes))) == [])
   }
 
+  /// Before the first point, too, it is said what a run left.
+  @Test func aFirstRunThatWasCut() throws {
+    let f = try Fixture(TestTree(["large": .file(size: 9_000_000, seed: 1)]))
+    try f.save()
+    let series = try f.series().shown
+    try Command("sh", ["-ec", "cd '\(series)'; rm *.mtree.gz; mv *.tar.gz $(ls *.tar.gz).partial"]).run().checked()
+    let output = try f.sheaf(["points", "-s", Raw(f.store)])
+    #expect(output.text.contains("no points yet"), "\(output)")
+    #expect(output.errorText.contains("an interrupted run left"), "\(output)")
+  }
+
   /// A point that an interrupted run left stands for no day, and is known for what it is however its set is written anew.
   @Test func incompletePointsAndPruning() throws {
     let f = try Fixture(Self.tree(3))

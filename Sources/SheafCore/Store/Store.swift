@@ -334,6 +334,11 @@ public final class Store: Sendable {
     try series { (try? $0.sets())?.isEmpty == false }.map(\.name)
   }
 
+  /// Bytes that interrupted runs left in series that have no point yet.
+  public func interruptedFirstRuns() throws(Failure) -> Int64 {
+    try series { (try? $0.sets())?.isEmpty == true }.map { (try? $0.interrupted().bytes) ?? 0 }.saturatedSum
+  }
+
   private func series(where isMeant: (Series) -> Bool) throws(Failure) -> [Series] {
     try checkKey()
     let folders = try stored { () throws(StoreError) in try folder.list() }.filter { $0.kind == .folder }
