@@ -462,7 +462,7 @@ struct PlanTests {
     let spike = try f.run(status: 3)
     #expect(
       spike.errorText.contains("nothing is pruned since") && spike.errorText.contains("--accept-spike"), "\(spike)")
-    #expect(spike.errorText.contains("'sheaf diff --store=\(f.store.bytes.shown)'"), "\(spike)")
+    #expect(spike.errorText.contains("'sheaf diff --store=\(f.store.bytes.shown) 2"), "\(spike)")
     #expect(spike.errorText.contains("'sheaf run home --config "), "\(spike)")
     #expect(try f.points().count == 2)
     // It stays so until somebody has looked.
