@@ -66,6 +66,8 @@ public struct SystemError: Error, Equatable, Sendable {
   }
   /// May go well when it is tried again.
   public var isTemporary: Bool { code == EAGAIN || code == EBUSY || code == ETIMEDOUT || code == ESTALE }
+  /// This process, or the system, has as many files open as it may.
+  public var isExhausted: Bool { code == EMFILE || code == ENFILE }
   /// What is there is not what it has to be.
   public static func unfit(_ operation: String, _ path: Bytes) -> SystemError { SystemError(operation, path, EINVAL) }
   /// The drive has no room, or not as much as is to stay free.

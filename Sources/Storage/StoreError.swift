@@ -25,6 +25,8 @@ public struct StoreError: Error, Equatable, Sendable {
     case unfit
     /// It can be read, but is not what was written.
     case damaged
+    /// As many files are open as may be: that tells nothing of the store.
+    case exhausted
     case other
   }
 
@@ -60,7 +62,7 @@ extension StoreError.Kind {
         .gone
       } else if error.isForbidden { .denied } else if error.isTemporary { .temporary } else if error.isUnfit {
         .unfit
-      } else { .other }
+      } else if error.isExhausted { .exhausted } else { .other }
   }
 }
 

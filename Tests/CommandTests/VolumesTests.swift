@@ -12,6 +12,21 @@ import Testing
 
   private func volumes(_ f: Fixture) throws -> [String] { try f.names().filter { $0.contains(".tar.gz") } }
 
+  /// That no more files may be open is not damage: nothing of the kind is found, or remembered.
+  @Test func moreVolumesThanFilesMayBeOpen() throws {
+    let f = try Fixture(TestTree(["large": .file(size: 80_000_000, seed: 3)]))
+    try f.save(["--volume-size", "2M"])
+    #expect(try volumes(f).count > 30)
+    for words in [["verify"], ["verify", "--quick"]] as [[Raw]] {
+      let output = try f.command(words + ["-s", Raw(f.store)]).wrapped(["prlimit", "--nofile=24:24"]).run()
+      #expect(output.status == 1 && output.errorText.contains("Too many open files"), "\(output)")
+      #expect(output.errorText.contains("ulimit -n") && output.errorLines.count <= 3, "\(output)")
+    }
+    let points = try f.sheaf(["points", "-s", Raw(f.store)])
+    #expect(!points.text.contains("damage") && points.stderr.isEmpty, "\(points)")
+    try f.sheaf(["verify", "-q", "-s", Raw(f.store)])
+  }
+
   @Test func aLargeFileGoesOnInTheNextVolume() throws {
     let f = try Fixture(Self.tree)
     try f.save(["--volume-size", "2M"])

@@ -48,6 +48,7 @@ final class ArchiveReader: ByteSource {
               + "its manifest says \(volume.size)")
         }
       } catch {
+        if error.kind == .exhausted { throw Failure(error) }
         files.append((nil, size))
         shortfalls.append(
           "the archive \(volume.fileName) "

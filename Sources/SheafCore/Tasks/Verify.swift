@@ -191,7 +191,7 @@ public struct Verify {
 
   private func attempt(_ set: SetName, _ found: (Damage) -> Void, _ body: () throws(Failure) -> Void) throws(Failure) {
     do throws(Failure) { try body() } catch {
-      guard error.kind == .damaged || error.kind == .failed else { throw error }
+      guard error.kind == .damaged || error.kind == .failed, error.cause?.kind != .exhausted else { throw error }
       found(Damage(set: set, path: nil, message: error.message))
     }
   }
