@@ -21,6 +21,11 @@ extension StoreLocation {
       }
       return "\(seen): plug \(known.count == 1 ? "it" : "one of them") in"
     }
+    if let named = Memory.stores?.all().first(where: { !$0.label.isEmpty && $0.label == text }) {
+      let place = named.whereabouts(mountPoints: Host.mountPoints(), asking: nil).place
+      return place.map { "'\(named.shownName)' is a store's label: -s \(Show.word($0))" }
+        ?? "'\(named.shownName)' is a store's label: plug its drive in, and name the folder"
+    }
     let question = isRemote ? "is that the right place?" : "is the drive mounted?"
     return offersNew
       ? "\(question) 'sheaf init -s \(Show.word(text))' makes a new store"

@@ -146,7 +146,9 @@ struct VerifyCommand: ParsableCommand {
     mutating func add(_ summary: VerifySummary, _ series: Series, _ task: Verify, _ note: DamageNote) throws(Failure) {
       for set in summary.touched.suffix(Self.most) where task.isIntact(set, but: summary.damages) { intact.insert(set) }
       let sets = try series.sets()
-      if summary.damages.contains(where: \.isOfManifest) { newestWithList = sets.last { !summary.lacksList($0) } }
+      if summary.damages.contains(where: \.isOfManifest) {
+        newestWithList = sets.last { !summary.withoutList.contains($0) }
+      }
       guard let newest = sets.last, note.touches(newest) else { return }
       newestIsTouched = true
       newestIsIntact = intact.contains(newest)
@@ -155,12 +157,12 @@ struct VerifyCommand: ParsableCommand {
     /// Behind the name of a touched point.
     func remark(_ set: SetName, _ s: VerifySummary) -> String {
       if intact.contains(set) { return "  (but every file of it is whole)" }
-      return s.lacksList(set) ? "  (cannot be restored: its list of files is damaged)" : ""
+      return s.withoutList.contains(set) ? "  (cannot be restored: its list of files is damaged)" : ""
     }
 
     func lines(_ s: VerifySummary) -> [String] {
       var lines: [String] = []
-      if s.touched.contains(where: { !intact.contains($0) && !s.lacksList($0) }) {
+      if s.touched.contains(where: { !intact.contains($0) && !s.withoutList.contains($0) }) {
         lines.append("what is not damaged still comes back with 'sheaf restore -s STORE'")
       }
       if s.damages.contains(where: \.isOfManifest) {

@@ -37,6 +37,33 @@ import Testing
     return output
   }
 
+  /// Where a list is damaged, nothing of the points that need it comes back before a rebuild, which is said.
+  @Test func pointsWithoutTheirLists() throws {
+    let f = try Fixture(TestTree(["f": .file(size: 300_000, seed: 1), "g": .file("g")]))
+    try f.save()
+    for round in 1...3 {
+      try f.edit("seq \(round) 4000 >list; head -c 300000 /dev/urandom >f")
+      try f.save()
+    }
+    let sets = f.points.map(\.set)
+    try flip(f.series().joined(Bytes("\(sets[3]).tar.gz".utf8)))
+    let manifest = f.scratch.path("manifest")
+    let lists = try f.series().joined(Bytes("\(sets[2]).mtree.gz".utf8))
+    let text = try Bytes.read(lists)
+    try Descriptor.open(manifest, [.write, .create]).write(text)
+    var torn = text
+    torn[text.count / 3] ^= 0xff
+    try Descriptor.open(lists, [.write, .truncate]).write(torn)
+    let output = try run(f, ["verify"], status: 4)
+    for set in sets[2...] { #expect(output.text.contains("\(set)  (cannot be restored"), "\(output)") }
+    #expect(output.text.contains("the newest point that can be restored is \(sets[1])"), "\(output)")
+    #expect(!output.text.contains("what is not damaged still comes back"), "\(output)")
+    try run(f, ["restore", "--at", Raw(sets[2]), "--to", Raw(f.scratch.path("no"))], status: 4)
+    try run(f, ["restore", "--at", Raw(sets[1]), "--to", Raw(f.scratch.path("yes"))])
+    try Descriptor.open(lists, [.write, .truncate]).write(text)
+    #expect(try run(f, ["verify"], status: 4).text.contains("what is not damaged still comes back"))
+  }
+
   /// Here, and on another machine, which has the store's note alone.
   @Test(arguments: ["state", "elsewhere"]) func whoTellsOfIt(state: String) throws {
     let (f, _, _) = try damaged()

@@ -103,7 +103,7 @@ public struct Keys {
   public static func openPrivate(_ path: Bytes) throws(Failure) -> Descriptor {
     let file = try system { () throws(SystemError) in try Descriptor.open(path, .read) }
     let status = try system { () throws(SystemError) in try file.status() }
-    guard status.kind != .directory else { throw Failure(.failed, "\(Show.path(path)) is a directory, not a key") }
+    guard status.kind != .directory else { throw Failure(.failed, "\(Show.path(path)) is a directory, not a file") }
     guard status.kind != .file || status.mode & 0o077 == 0 else {
       throw Failure(
         .failed, "\(Show.path(path)) can be read by others (mode \(String(status.mode & 0o777, radix: 8)))",

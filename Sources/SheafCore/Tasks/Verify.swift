@@ -15,16 +15,12 @@ public struct VerifySummary: Sendable {
   public var touched: [SetName] = []
   /// The same, each with the damaged sets that it needs.
   var touchedBy: [SetName: Set<SetName>] = [:]
+  /// Those of them of which nothing can be restored: the list of their files, or of a set they build on, is damaged.
+  public var withoutList: Set<SetName> = []
   /// All sets that were looked at.
   var read: Set<SetName> = []
 
   public init() {}
-
-  /// Whether nothing of a point can be restored, as the list of its files, or of a set it builds on, is damaged.
-  public func lacksList(_ point: SetName) -> Bool {
-    guard let needed = touchedBy[point] else { return false }
-    return damages.contains { $0.isOfManifest && needed.contains($0.set) }
-  }
 
   /// Counts another series.
   public mutating func add(_ other: VerifySummary) {
@@ -35,6 +31,7 @@ public struct VerifySummary: Sendable {
     bytes.add(saturating: other.bytes)
     damages += other.damages
     touched += other.touched
+    withoutList.formUnion(other.withoutList)
   }
 }
 
@@ -92,6 +89,9 @@ public struct Verify {
       let sets = Set([needed[point], damaged.contains(point) ? point : nil].compactMap { $0 })
       if !sets.isEmpty { summary.touchedBy[point] = sets }
     }
+    let unlisted = Set(findings.look { $0.all }.filter(\.isOfManifest).map(\.set))
+    let lacking = needs.needed(by: points, among: unlisted)
+    summary.withoutList.formUnion(points.filter { unlisted.contains($0) || lacking[$0] != nil })
     return !points.contains(where: series.isGone)
   }
 
