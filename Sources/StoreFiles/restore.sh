@@ -1358,20 +1358,26 @@ unpack() {
   } || die 1 "cannot look through what was unpacked in $to"
 }
 
+# What the programs below have in common: how a path is told to `follow`, which takes what is behind `=` as it is, and
+# what is behind a backslash through printf.
+# shellcheck disable=SC2016
+fields='
+  BEGIN { for (i = 1; i < 256; i++) byte[sprintf("%03o", i)] = sprintf("%c", i) }
+  function field(text,   part, count, i, out) {
+    if (index(text, "\\012")) {
+      gsub(/%/, "%%", text)
+      return "\\" text
+    }
+    count = split(text, part, /\\/)
+    out = part[1]
+    for (i = 2; i <= count; i++) out = out byte[substr(part[i], 1, 3)] substr(part[i], 4)
+    return "=" out
+  }
+'
+
 # The files of set ID, each with its digest.
 plan_comparing() {
-  awk -v id="$1" '$1 == id { print $6, $5 }' "$tmp/contents" | awk -v sums="$sums" '
-    BEGIN { for (i = 1; i < 256; i++) byte[sprintf("%03o", i)] = sprintf("%c", i) }
-    function field(text,   part, count, i, out) {
-      if (index(text, "\\012")) {
-        gsub(/%/, "%%", text)
-        return "\\" text
-      }
-      count = split(text, part, /\\/)
-      out = part[1]
-      for (i = 2; i <= count; i++) out = out byte[substr(part[i], 1, 3)] substr(part[i], 4)
-      return "=" out
-    }
+  awk -v id="$1" '$1 == id { print $6, $5 }' "$tmp/contents" | awk -v sums="$sums" "$fields"'
     function flush() {
       if (digests != "") print "!compare " digests
       printf "%s", fields
@@ -1394,20 +1400,9 @@ plan_comparing() {
 
 # What is wanted of set ID, in the order of its archive: the names, as tar takes them, and where they go.
 plan_unpacking() {
-  awk -v id="$1" '$1 == id' "$tmp/contents" | sort -k 2,2n -k 3,3n | (cd "$tmp" && awk -v reader="$reader" '
-    BEGIN { for (i = 1; i < 256; i++) byte[sprintf("%03o", i)] = sprintf("%c", i) }
+  awk -v id="$1" '$1 == id' "$tmp/contents" | sort -k 2,2n -k 3,3n | (cd "$tmp" && awk -v reader="$reader" "$fields"'
     function parent(p) { return match(p, "/[^/]*$") ? substr(p, 1, RSTART - 1) : "." }
     function base(p) { return match(p, "/[^/]*$") ? substr(p, RSTART + 1) : p }
-    function field(text,   part, count, i, out) {
-      if (index(text, "\\012")) {
-        gsub(/%/, "%%", text)
-        return "\\" text
-      }
-      count = split(text, part, /\\/)
-      out = part[1]
-      for (i = 2; i <= count; i++) out = out byte[substr(part[i], 1, 3)] substr(part[i], 4)
-      return "=" out
-    }
     {
       name = $4
       # (A line that begins with a dash would be an option, and what follows a space in it another: then all of it.)
@@ -1432,24 +1427,13 @@ plan_unpacking() {
 # each extent: set, place of its gzip member, place in the inflated member, length, which extent of the file it is, the
 # path, and with the last one the digest.
 plan_fetching() {
-  awk -v id="$1" '$1 == id' "$tmp/extents" | sort -k 2,2n -k 3,3n | (cd "$tmp" && awk -v volumes="volumes.$2" '
+  awk -v id="$1" '$1 == id' "$tmp/extents" | sort -k 2,2n -k 3,3n | (cd "$tmp" && awk -v volumes="volumes.$2" "$fields"'
     BEGIN {
-      for (i = 1; i < 256; i++) byte[sprintf("%03o", i)] = sprintf("%c", i)
       while ((getline line <volumes) > 0) {
         split(line, part, " ")
         size_of[++count] = part[2]
         if (part[1] ~ /\.age$/) sealed = 1
       }
-    }
-    function field(text,   part, count, i, out) {
-      if (index(text, "\\012")) {
-        gsub(/%/, "%%", text)
-        return "\\" text
-      }
-      count = split(text, part, /\\/)
-      out = part[1]
-      for (i = 2; i <= count; i++) out = out byte[substr(part[i], 1, 3)] substr(part[i], 4)
-      return "=" out
     }
     function mebibytes(bytes) { return sprintf("%.0f %.0f", int(bytes / 1048576), bytes % 1048576) }
     {
