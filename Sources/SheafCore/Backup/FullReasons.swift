@@ -18,7 +18,7 @@ extension Backup {
 
   /// Two machines with one name would count each other's files as deleted. A user who names the series knows which is meant.
   func checkMachine(_ head: SetHead) throws(Failure) {
-    guard let here = Machine.identity, !head.machine.isEmpty, head.machine != here, !options.takesOver else { return }
+    guard head.isOfOtherMachine, !options.takesOver else { return }
     let text = "the series '\(Show.path(head.series))' was last written by another machine, \(Show.path(head.host))"
     guard options.series == nil else { return reporter.note(text) }
     throw Failure(

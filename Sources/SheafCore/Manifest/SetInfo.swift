@@ -10,6 +10,11 @@ public struct SetHead: Sendable, Equatable {
   public var host: Bytes
   /// Of the machine that made it, see `Machine`; empty where that has none.
   public var machine: Bytes = []
+  /// Whether that is known to be another one than this.
+  var isOfOtherMachine: Bool {
+    guard let here = Machine.identity, !machine.isEmpty else { return false }
+    return machine != here
+  }
   /// The point's time: whole seconds, strictly increasing within a series.
   public var time: Timestamp
   /// The clock when the run began.

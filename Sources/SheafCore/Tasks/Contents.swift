@@ -45,8 +45,7 @@ public struct Contents {
   /// The name of the machine that made the point, where that was another one.
   public func otherMachine() throws(Failure) -> Bytes? {
     let head = try series.head(set)
-    guard let here = Machine.identity, !head.machine.isEmpty, head.machine != here else { return nil }
-    return head.host
+    return head.isOfOtherMachine ? head.host : nil
   }
 
   /// Whether the point has it; the top it always has.
