@@ -41,7 +41,8 @@ extension StoreError {
   var driveHint: String? {
     switch kind {
     case .readOnly: "the drive is read-only, or was made so after an error; 'dmesg' may tell more"
-    case .gone: "the drive may have been pulled out, or it fails; 'dmesg' may tell more"
+    case .gone:
+      "the drive may have been pulled out, or it fails ('dmesg' may tell more): with the drive back, run this again"
     case .exhausted: "let it have more files open: 'ulimit -n' tells how many it may, /etc/security/limits.conf sets it"
     case .unreachable: "run it again when that machine can be reached; every earlier point is as it was"
     default: nil

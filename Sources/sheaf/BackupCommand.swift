@@ -254,6 +254,7 @@ struct BackupCommand: ParsableCommand {
     json.add("excluded", s.excluded)
     json.add("file_systems_left_out", s.fileSystemsLeftOut)
     json.add("exclusions", s.exclusions)
+    json.add("full_because", s.fullBecause)
     json.add("problems", report.problemCount)
     json.add("suspected_rot", report.rotCount)
     json.add("bytes_read", s.bytesRead)

@@ -72,7 +72,7 @@ struct CopyCommand: ParsableCommand {
   }
 
   private func openTarget() throws -> Store {
-    let keys = Keys(keyFile: toKey?.bytes, directory: Memory.keys, memory: Memory.directory) { _ in nil }
+    let keys = Keys(keyFile: toKey?.bytes, directory: Memory.keys, memory: Memory.directory) { _, _ in nil }
     let place = try StoreLocation(target.bytes)
     return try place.opening(offersNew: true) {
       try Store.open(place, by: store.remote.access, cache: Memory.manifests, keys: keys)

@@ -36,12 +36,20 @@ struct KeyOptions: ParsableArguments {
     guard passphraseFile == nil || passphraseCommand == nil else {
       throw Failure(.usage, "a passphrase comes from a file or from a command, not from both")
     }
+    // Where another key opens the store it would not be read, and what is wrong with it stay unsaid.
+    if let path = passphraseFile?.bytes {
+      do throws(SystemError) { _ = try Descriptor.open(path, .pathOnly) } catch { throw Failure(error) }
+    }
     return Keys(keyFile: file, directory: Memory.keys, memory: Memory.directory) {
-      [passphraseFile, passphraseCommand] path throws(Failure) in
-      if let given = try Self.given(passphraseFile, passphraseCommand) { return given }
-      return try Self.typed("passphrase for \(Show.path(path)): ")
+      [passphraseFile, passphraseCommand, givesPassphrase] path, attempt throws(Failure) in
+      if givesPassphrase { return attempt == 0 ? try Self.given(passphraseFile, passphraseCommand) : nil }
+      guard attempt < Self.attempts else { return nil }
+      return try Self.typed(attempt == 0 ? "passphrase for \(Show.path(path)): " : "wrong passphrase; once more: ")
     }
   }
+
+  /// So many passphrases may be typed, as with ssh and sudo.
+  private static let attempts = 3
 
   /// Says where a key was given for a store that needs none.
   func check(against store: Store) throws {

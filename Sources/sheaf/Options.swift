@@ -48,7 +48,7 @@ struct StoreOptions: ParsableArguments {
 
   /// Where a passphrase, if one is given, is for something else than the key.
   func openWithKeyFile() throws -> Store {
-    let keys = Keys(keyFile: keys.file, directory: Memory.keys) { _ in nil }
+    let keys = Keys(keyFile: keys.file, directory: Memory.keys) { _, _ in nil }
     let place = try place()
     return try place.opening { try Store.open(place, by: remote.access, keys: keys) }
   }

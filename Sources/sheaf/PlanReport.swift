@@ -44,7 +44,8 @@ enum PlanReport {
     let what = counts.joined(separator: ", ")
     if isDryRun { return "would save \(what)" }
     guard let set = s.word("set") else { return "no set written: \(what)" }
-    return "saved \(set): \(what); wrote \(Words.size(s.number("bytes_written")))"
+    let reason = s.word("full_because").flatMap { $0 == "asked for" ? nil : ", because \($0)" } ?? ""
+    return "saved \(set)\(reason): \(what); wrote \(Words.size(s.number("bytes_written")))"
   }
 
   static func prune(_ s: SummaryLine, _ isDryRun: Bool) -> String {

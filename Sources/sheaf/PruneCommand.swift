@@ -60,7 +60,7 @@ struct PruneCommand: ParsableCommand {
 
   func run() throws {
     try work.apply()
-    let series = try store.openSeries()
+    let (opened, series) = try store.openStoreAndSeries()
     var options = PruneOptions()
     options.rules = try rules(series)
     options.folds = fold
@@ -75,6 +75,7 @@ struct PruneCommand: ParsableCommand {
     }
     if !dryRun, alarm == nil { try? Memory.stores?.remember(series, now: .now()) }
     if output.json { printJSON(summary, report) } else if !output.quiet { printWords(summary, report) }
+    if store.series == nil { tellOfOthers(series, in: opened, report) }
     if summary.isDamaged { throw Status.damaged }
     try report.finish()
   }
@@ -165,6 +166,13 @@ struct PruneCommand: ParsableCommand {
     var text = "removed \(Words.count(s.removed.count, "set")), \(Words.size(s.bytesFreed))"
     if s.bytesWritten > 0 { text += "; wrote \(Words.size(s.bytesWritten))" }
     console.print("\(text), in \(Words.duration(report.elapsed))")
+  }
+
+  /// Rules count for one series, which nobody has named.
+  private func tellOfOthers(_ series: Series, in store: Store, _ report: RunReport) {
+    guard let others = try? store.seriesNames().filter({ $0 != series.name }), !others.isEmpty else { return }
+    let names = others.map { Show.path($0) }.joined(separator: ", ")
+    report.note("only the series '\(Show.path(series.name))' was looked at; --series NAME takes another: \(names)")
   }
 
   /// What stays and why, in two lines.

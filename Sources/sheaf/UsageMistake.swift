@@ -59,6 +59,8 @@ enum UsageMistake {
     "copy --from-repo": "-s STORE, with the other store behind --to", "copy --dest": "--to STORE",
     "points --tag": "leave it out: all points are shown, with their comments",
     "points --latest": "leave it out: all points are shown, the newest last",
+    "consolidate --dry-run": "leave it out: it writes a set and takes none away",
+    "consolidate -n": "leave it out: it writes a set and takes none away",
     "verify --read-data-subset": "'sheaf prove -s STORE --share PERCENT' reads a part",
   ]
 

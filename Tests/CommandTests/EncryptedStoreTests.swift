@@ -164,6 +164,7 @@ import Testing
       (["--key", Raw(f.scratch.path("missing"))], 1, "cannot open"),
       (["--key", "\(Raw(open)).bare"], 0, ""),
       (["--passphrase-file", pass], 1, "its key is not here"),
+      (["--key", "\(Raw(open)).bare", "--passphrase-file", "/nonexistent"], 1, "/nonexistent"),
     ] {
       for command: [Raw] in [["points"], ["verify"], ["backup"], ["ls"]] {
         let command = command + ["-s", Raw(f.store)] + arguments
@@ -181,6 +182,40 @@ import Testing
     #expect(try f.sheaf(["key", "list", "-s", Raw(f.store)]).text.contains("no copy"))
     let again = try f.sheaf(["key", "export", "-s", Raw(f.store), Raw(open)], status: 1)
     #expect(again.errorText.contains("open"))
+  }
+
+  /// As with ssh and sudo: three may be typed.
+  @Test(.enabled(if: TerminalSession.isPossible, "\(TerminalSession.needs)"), arguments: [1, 3])
+  func aWrongPassphraseIsAskedForAgain(wrong: Int) throws {
+    let f = try fixture(points: 1)
+    try f.scratch.write("pass", "open sesame\n")
+    let pass = f.scratch.path("pass")
+    try Descriptor.open(pass, .read).setMode(0o600)
+    try f.sheaf(["key", "lock", "-q", "-s", Raw(f.store), "--passphrase", "--passphrase-file", Raw(pass)])
+    let command = try Command.sheaf(
+      ["points", "-s", Raw(f.store)], environment: ["XDG_CONFIG_HOME": Raw(f.scratch.path("none"))])
+    let session = try TerminalSession(command, columns: 80, rows: 24, in: f.scratch)
+    let question = "once more:"
+    func wait(forQuestion number: Int) throws {
+      try session.wait(until: "question \(number)") { screen in
+        let text = screen.joined()
+        return text.contains("passphrase for ") && text.components(separatedBy: question).count == number
+      }
+    }
+    for attempt in 1...wrong {
+      try wait(forQuestion: attempt)
+      try session.type("wrong")
+      try session.press("Enter")
+    }
+    if wrong < 3 {
+      try wait(forQuestion: wrong + 1)
+      try session.type("open sesame")
+      try session.press("Enter")
+    }
+    #expect(try session.end() == (wrong < 3 ? 0 : 1))
+    let screen = try session.screen().joined(separator: "\n")
+    #expect(screen.contains(wrong < 3 ? ": 1 point" : "wrong passphrase for"), "\(screen)")
+    #expect(!screen.contains("sesame"))
   }
 
   /// A passphrase that is given to `init` opens the store afterwards; what it has no use for is refused.
@@ -249,7 +284,7 @@ import Testing
 
   private static let attacks = [
     Attack(
-      testDescription: "a flipped byte", script: "printf X | dd of=$full.tar.gz.age bs=1 seek=150000 conv=notrunc",
+      testDescription: "flipped bytes", script: "printf SPOILT | dd of=$full.tar.gz.age bs=1 seek=150000 conv=notrunc",
       says: "does not open"),
     Attack(
       testDescription: "cut at a chunk", script: "truncate -s $((200 + 2 * 65552)) $full.tar.gz.age",
@@ -272,7 +307,8 @@ import Testing
       script: "mv $full.mtree.gz.age t; mv $incr.mtree.gz.age $full.mtree.gz.age; mv t $incr.mtree.gz.age",
       says: "holds the manifest of another set"),
     Attack(
-      testDescription: "a manifest's byte", script: "printf X | dd of=$incr.mtree.gz.age bs=1 seek=300 conv=notrunc",
+      testDescription: "a manifest's bytes",
+      script: "printf SPOILT | dd of=$incr.mtree.gz.age bs=1 seek=300 conv=notrunc",
       says: "damaged"),
     Attack(
       testDescription: "a manifest for another key",

@@ -384,6 +384,17 @@ struct PlanTests {
     #expect(try f.points().filter { $0.hasSuffix("-full") }.count == 2)
   }
 
+  @Test func aSourceThatIsDropped() throws {
+    let f = try PlanFixture()
+    let plan = "[plans.home]\nstore = \"@T\"\nsources = [\"@S\", \"@S-2\"]\n"
+    try f.sh("mkdir '\(f.source)-2'")
+    try f.write(plan)
+    try f.run()
+    try f.write(plan.replacingOccurrences(of: ", \"@S-2\"", with: ""))
+    let output = try f.run()
+    #expect(output.text.contains("-full, because the source \(f.source.bytes.shown)-2 was dropped: 0 new"), "\(output)")
+  }
+
   @Test func plansAreChosen() throws {
     let f = try PlanFixture()
     try f.write(

@@ -52,6 +52,25 @@ import Testing
     #expect(try chosen(store, at) == Self.night[index].name)
   }
 
+  /// A weekday is the last of its name, today included.
+  @Test func daysOfTheLastWeek() throws {
+    let scratch = try Scratch()
+    func day(_ ago: Int, _ format: String) throws -> String {
+      let words: [Raw] = ["-d", "\(ago) days ago 12:00", Raw(Bytes("+\(format)".utf8))]
+      let date = Command("date", words, environment: Self.berlin)
+      return String(try date.run().checked().text.dropLast())
+    }
+    let points = try (0..<9).reversed().map { ago in
+      (name: try "\(day(ago, "%F"))T120000Z", started: Int(try day(ago, "%s")) ?? 0)
+    }
+    let store = try store(scratch, points)
+    for ago in 0..<7 {
+      let name = try day(ago, "%A").lowercased()
+      #expect(try chosen(store, name) == points[8 - ago].name, "\(name)")
+      #expect(try chosen(store, name.capitalized) == points[8 - ago].name, "\(name)")
+    }
+  }
+
   @Test func hoursAreInstants() throws {
     let scratch = try Scratch()
     let store = try store(scratch, Self.night)

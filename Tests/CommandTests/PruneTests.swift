@@ -418,6 +418,16 @@ import Testing
     _ = try prune(f, rules + ["--keep-monthly", "1"])
   }
 
+  @Test func otherSeriesAreNamed() throws {
+    let f = try Fixture()
+    try f.save()
+    #expect(try f.sheaf(["prune", "-s", Raw(f.store), "--keep-last", "1"]).errorText == "")
+    try f.sheaf(["backup", "-q", "-s", Raw(f.store), "--series", "other", Raw(f.source)])
+    let told = try f.sheaf(["prune", "-s", Raw(f.store), "--keep-last", "1"]).errorText
+    #expect(told.hasSuffix("was looked at; --series NAME takes another: other\n"), "\(told)")
+    #expect(try f.sheaf(["prune", "-s", Raw(f.store), "--series", "other", "--keep-last", "1"]).errorText == "")
+  }
+
   @Test func whatIsKeptAndWhyIsSaid() throws {
     let f = try chain()
     let output = try f.sheaf(["prune", "-s", Raw(f.store), "--keep-last", "1", "--keep-yearly", "3"])

@@ -23,6 +23,10 @@ import Testing
     #expect(first.errorText.contains("these patterns have no effect: '*.lgo' '/nowhere/'\n"), "\(first)")
     // They are remembered, and told of once.
     #expect(try !f.sheaf(["backup", "-s", Raw(f.store)]).errorText.contains("no effect"))
+    // So does a plan, which gives the same at each run.
+    let same: [Raw] = ["--exclude", "*.log", "--exclude", "*.lgo", "--exclude", "/nowhere/"]
+    let again = try f.sheaf(["backup", "-s", Raw(f.store), "--change-excludes"] + same)
+    #expect(again.errorText == "", "\(again)")
     // One that only matches where another has left everything out leaves nothing out itself.
     let both: [Raw] = ["--exclude", "d", "--exclude", "c.txt"]
     #expect(

@@ -30,12 +30,6 @@ public struct Backup {
 
   /// Writes a set and gives what it came to. What could not be saved was told to the reporter.
   public func run() throws(Failure) -> BackupSummary {
-    var summary = try save()
-    summary.idlePatterns = options.exclusions?.unusedPatterns ?? []
-    return summary
-  }
-
-  private func save() throws(Failure) -> BackupSummary {
     try known?.checkStillEncrypted(store)
     let name = options.series ?? Self.seriesName(Host.name())
     guard Series.isName(name) else {
@@ -45,7 +39,10 @@ public struct Backup {
     if isNew {
       try checkNew(name)
       // Nothing may be written, so there is no directory to lock.
-      if options.isDryRun { return try run(nil, nil, name, options.exclusions ?? ExclusionRules()).write() }
+      if options.isDryRun {
+        let rules = options.exclusions ?? ExclusionRules()
+        return try run(nil, nil, name, rules).write().telling(ofIdle: rules)
+      }
     }
     if !options.isDryRun { store.readHelpersAhead() }
     let series = try Series.create(name, in: store)
@@ -59,7 +56,9 @@ public struct Backup {
     let before = try? series.newestHead()
     if !options.isDryRun { try prepare(series) }
     try SourceCheck(options).check(series, known)
-    return try save(to: series, lock, exclusions(of: series, since: before?.exclusions), isNew: isNew)
+    let (rules, areNew) = try exclusions(of: series, since: before?.exclusions)
+    let summary = try save(to: series, lock, rules, isNew: isNew)
+    return areNew ? summary.telling(ofIdle: rules) : summary
   }
 
   private func checkNew(_ name: Bytes) throws(Failure) {
@@ -264,20 +263,32 @@ public struct Backup {
   /// had it: options that are given again, in a timetable that was edited, mean what they say, and a run that did not
   /// start over them would save nothing at all.
   /// `before`: as it was before an interrupted run was taken over.
-  private func exclusions(of series: Series, since before: [Bytes]?) throws(Failure) -> ExclusionRules {
+  /// `areNew`: somebody gave them, and the run before had others.
+  private func exclusions(of series: Series, since before: [Bytes]?) throws(Failure) -> (
+    rules: ExclusionRules, areNew: Bool
+  ) {
     let remembered = try series.newestHead()?.exclusions
     let rules = options.exclusions ?? ExclusionRules(lines: remembered ?? [])
     let known = before ?? self.known?.lists(of: series).saved.exclusions ?? remembered
-    if let known, let difference = rules.difference(from: ExclusionRules(lines: known)) { reporter.note(difference) }
+    let difference = known.flatMap { rules.difference(from: ExclusionRules(lines: $0)) }
+    if let difference { reporter.note(difference) }
     for line in rules.unknown {
       reporter.problem(
         "what the series remembers to leave out cannot be understood: \(Show.path(line)) "
           + "(--change-excludes forgets it)", path: nil)
     }
-    return rules
+    return (rules, options.exclusions != nil && (known == nil || difference != nil))
   }
 
   var spill: Descriptor? { try? Descriptor.open(spillDirectory, [.read, .directory]) }
+}
+
+extension BackupSummary {
+  fileprivate func telling(ofIdle rules: ExclusionRules) -> Self {
+    var summary = self
+    summary.idlePatterns = rules.unusedPatterns
+    return summary
+  }
 }
 
 extension SetFoot.Counts {

@@ -38,6 +38,7 @@ extension Backup {
         hint: "use --series NAME for another series, or --change-sources")
     }
     // A source that is added is only something new; one that is dropped leaves what no tar record can take away.
-    return head.sources.allSatisfy { old in wanted.contains { old.isAtOrBelow($0) } } ? nil : "a source was dropped"
+    let dropped = head.sources.first { old in !wanted.contains { old.isAtOrBelow($0) } }
+    return dropped.map { "the source \(Show.path([47] + $0)) was dropped" }
   }
 }

@@ -6,15 +6,16 @@ import Tar
 
 /// What was given to open encrypted files with.
 public struct Keys {
-  public typealias Ask = (_ file: Bytes) throws(Failure) -> Secret?
+  /// `attempt`: how many passphrases did not fit the file.
+  public typealias Ask = (_ file: Bytes, _ attempt: Int) throws(Failure) -> Secret?
   private let keyFile: Bytes?
   private let directory: Bytes?
   /// Where this machine remembers stores.
   let memory: Bytes?
   private let passphrase: Ask
 
-  /// `keyFile`: the path of an age key file. `directory`: where this user keeps the keys of stores. `passphrase` is called when a file needs one, and gives nil if nobody can
-  /// give one.
+  /// `keyFile`: the path of an age key file. `directory`: where this user keeps the keys of stores. `passphrase` is
+  /// called when a file needs one, and gives nil if nobody can give one, or another one.
   public init(keyFile: Bytes?, directory: Bytes? = nil, memory: Bytes? = nil, passphrase: @escaping Ask) {
     self.keyFile = keyFile
     self.directory = directory
@@ -31,20 +32,18 @@ public struct Keys {
   /// The contents of an encrypted file.
   func open(_ file: LocalFile) throws(Failure) -> AgeReader {
     let header = try Self.header(of: file)
-    let identities: [any Identity]
-    if header.needsPassphrase {
-      identities = [try askedPassphrase(for: file.path)]
-    } else {
-      guard let keyFile else {
-        throw Failure(
-          .usage, "\(Show.path(file.path)) is encrypted and no key was given",
-          hint: "use --key FILE or set SHEAF_KEY")
-      }
-      identities = try read(keyFile)
+    func opened(_ identities: [any Identity]) throws(AgeFailure) -> AgeReader {
+      try AgeReader(file, size: file.size, path: file.path, header, identities)
     }
-    do throws(AgeFailure) {
-      return try AgeReader(file, size: file.size, path: file.path, header, identities)
-    } catch { throw Self.failure(error, file.path, header) }
+    if header.needsPassphrase {
+      return try unlocked(file.path, header) { (passphrase) throws(AgeFailure) in try opened([passphrase]) }
+    }
+    guard let keyFile else {
+      throw Failure(
+        .usage, "\(Show.path(file.path)) is encrypted and no key was given", hint: "use --key FILE or set SHEAF_KEY")
+    }
+    let identities = try read(keyFile)
+    do throws(AgeFailure) { return try opened(identities) } catch { throw Self.failure(error, file.path, header) }
   }
 
   static func header(of file: any StoredFile) throws(Failure) -> Header {
@@ -58,13 +57,33 @@ public struct Keys {
     }
   }
 
-  private func askedPassphrase(for path: Bytes) throws(Failure) -> Passphrase {
-    guard let passphrase = try passphrase(path) else {
+  /// What `open` makes of a file with the passphrase that fits it.
+  private func unlocked<R>(
+    _ path: Bytes, _ header: Header, _ open: (Passphrase) throws(AgeFailure) -> R
+  ) throws(Failure) -> R {
+    let opened = try asked(for: path) { (passphrase) throws(Failure) -> R? in
+      do throws(AgeFailure) { return try open(passphrase) } catch {
+        if case .noMatch = error { return nil }
+        throw Self.failure(error, path, header)
+      }
+    }
+    guard let opened else {
       throw Failure(
         .usage, "\(Show.path(path)) needs a passphrase, and there is no terminal to ask for it",
         hint: "use --passphrase-file or --passphrase-command")
     }
-    return Passphrase(passphrase)
+    return opened
+  }
+
+  /// Asks until `body` takes a passphrase: it gives nil for one that does not fit. Gives nil if nobody can give one.
+  private func asked<R>(for path: Bytes, _ body: (Passphrase) throws(Failure) -> R?) throws(Failure) -> R? {
+    var attempt = 0
+    while let given = try passphrase(path, attempt) {
+      if let result = try body(Passphrase(given)) { return result }
+      attempt += 1
+    }
+    if attempt > 0 { throw Failure(.failed, "wrong passphrase for \(Show.path(path))") }
+    return nil
   }
 
   /// The keys of a key file, which may itself be locked with a passphrase.
@@ -88,15 +107,17 @@ public struct Keys {
     guard header.needsPassphrase else {
       throw Failure(.failed, "the key file \(Show.path(file.path)) is locked with another key, not with a passphrase")
     }
-    return try unlocked(file, header, askedPassphrase(for: file.path))
+    return try unlocked(file.path, header) { (passphrase) throws(AgeFailure) in
+      try Self.text(of: file, header, passphrase)
+    }
   }
 
-  private func unlocked(_ file: any StoredFile, _ header: Header, _ passphrase: Passphrase) throws(Failure) -> Secret {
-    do throws(AgeFailure) {
-      let reader = try AgeStreamReader(file, header, [passphrase])
-      guard let text = try reader.readAll(atMost: KeyFile.limit) else { throw .key("it is too long for a key file") }
-      return text
-    } catch { throw Self.failure(error, file.path, header) }
+  private static func text(
+    of file: any StoredFile, _ header: Header, _ passphrase: Passphrase
+  ) throws(AgeFailure) -> Secret {
+    let reader = try AgeStreamReader(file, header, [passphrase])
+    guard let text = try reader.readAll(atMost: KeyFile.limit) else { throw .key("it is too long for a key file") }
+    return text
   }
 
   /// Opens a file with a secret in it, where nobody else can read that.
@@ -121,8 +142,8 @@ public struct Keys {
     case .payload(let damage): return .damaged("\(name) \(damage.words)")
     case .key(let why): return Failure(.failed, "the key file \(name) cannot be used: \(why)")
     case .noMatch:
-      guard let header, !header.needsPassphrase else { return Failure(.failed, "wrong passphrase for \(name)") }
-      guard header.takesKeys else {
+      guard let header, header.takesKeys else {
+        guard let header else { return Failure(.failed, "\(name) does not open with this key") }
         let types = Set(header.stanzas.map { Show.path($0.type) }).sorted().joined(separator: ", ")
         return Failure(.failed, "\(name) is for keys of a kind that sheaf does not know (\(types))")
       }
@@ -195,30 +216,29 @@ extension Keys {
   /// The key out of one of the copies on the store that a passphrase opens.
   private func lockedCopy(in store: any StoreFolder, _ uuid: String) throws(Failure) -> StoreKey? {
     guard let folder = try? store.folder(Layout.keys), let names = try? folder.names() else { return nil }
-    var wrong: Bytes?
-    var given: Passphrase?
+    var copies: [(file: any StoredFile, header: Header)] = []
     for name in names where name.hasSuffix(".age") {
       guard let file = try? folder.open(name), file.size <= KeyFile.limit, let header = try? Self.header(of: file),
         header.needsPassphrase
       else { continue }
-      if given == nil {
-        guard let asked = try passphrase(file.path) else { return nil }
-        given = Passphrase(asked)
-      }
-      guard let given else { return nil }
-      do throws(Failure) {
-        let key = try StoreKey(text: unlocked(file, header, given), path: file.path)
+      copies.append((file, header))
+    }
+    guard let first = copies.first else { return nil }
+    return try asked(for: first.file.path) { (passphrase) throws(Failure) -> StoreKey? in
+      for (file, header) in copies {
+        let text: Secret
+        do throws(AgeFailure) { text = try Self.text(of: file, header, passphrase) } catch {
+          if case .noMatch = error { continue }
+          throw Self.failure(error, file.path, header)
+        }
+        let key = try StoreKey(text: text, path: file.path)
         // Somebody else may have put it there.
         guard key.store == uuid else {
           throw .damaged("\(Show.path(file.path)) is the key of another store: damaged, or put there by someone")
         }
         return key
-      } catch {
-        guard error.message.hasPrefix("wrong passphrase") else { throw error }
-        wrong = wrong ?? file.path
       }
+      return nil
     }
-    if let wrong { throw Failure(.failed, "wrong passphrase for \(Show.path(wrong))") }
-    return nil
   }
 }

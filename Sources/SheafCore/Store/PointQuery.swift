@@ -52,8 +52,8 @@ public enum PointQuery {
     guard let limit = Self.end(ofDay: words, now: now) ?? Self.end(of: words) else {
       throw Failure(
         .usage, "'\(Show.path(text))' is not a point",
-        hint: "latest, latest~1 for the one before, a set's name, a date like 2026-11-24, 2026-11 or yesterday, "
-          + "a time like 2026-11-24T06:00, or an age like 3d")
+        hint: "latest, latest~1 for the one before, a set's name, a date like 2026-11-24, 2026-11, yesterday or "
+          + "tuesday, a time like 2026-11-24T06:00, or an age like 3d")
     }
     guard let found = all.last(where: { $0.time < limit || started($0) < limit }) else {
       throw Failure(.failed, "there is no point at or before \(Show.path(text))", hint: "the oldest is \(all[0].text)")
@@ -69,16 +69,25 @@ public enum PointQuery {
       || end(of: words) != nil
   }
 
-  /// The first moment after `today`, `yesterday`, a month or a year, in the machine's time zone.
+  /// The first moment after `today`, `yesterday`, a day of the last week, a month or a year, in the machine's time zone.
   private static func end(ofDay text: String, now: Timestamp) -> Timestamp? {
     let today = now.calendar(local: true)
     if text == "today" { return start(year: today.year, month: today.month, day: today.day + 1) }
     if text == "yesterday" { return start(year: today.year, month: today.month, day: today.day) }
+    if let weekday = weekdays.firstIndex(of: text.lowercased()) {
+      // The first day of 1970 was a Thursday.
+      let noon = Timestamp(year: today.year, month: today.month, day: today.day, hour: 12)
+      let ago = (noon.seconds / 86400 + 3 - Int64(weekday)) % 7
+      let day = Timestamp(seconds: noon.seconds - ago * 86400 + 86400).calendar()
+      return start(year: day.year, month: day.month, day: day.day)
+    }
     if let month = numbers(text[...], "-", [4, 2]), (1...12).contains(month[1]) {
       return start(year: month[0], month: month[1] + 1, day: 1)
     }
     return numbers(text[...], "-", [4]).flatMap { start(year: $0[0], month: 13, day: 1) }
   }
+
+  private static let weekdays = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
 
   private static func start(year: Int, month: Int, day: Int) -> Timestamp {
     month > 12

@@ -197,11 +197,13 @@ extension LiveTree: LaterTree {
 /// Gathers differences, finds what moved, and gives all in order.
 private final class Differences {
   private let moves: MovePairing
+  private let directories: MovePairing
   private let sorter: LineSorter
   private let line = Buffer()
 
   init(spillingTo directory: Descriptor, knowsDigests: Bool) {
     moves = MovePairing(spillingTo: directory, knowsDigests: knowsDigests)
+    directories = MovePairing(spillingTo: directory, knowsDigests: knowsDigests)
     sorter = LineSorter(spillingTo: directory, runSize: 8 << 20)
   }
 
@@ -210,12 +212,14 @@ private final class Differences {
       if let old, let new {
         if !Aspects(from: old, to: new).isEmpty { try put(.changed, old, new) }
       } else if let old {
-        try moves.add(.removed, old)
-      } else {
-        try moves.add(.added, new!)
+        try pairing(of: old).add(.removed, old)
+      } else if let new {
+        try pairing(of: new).add(.added, new)
       }
     }
   }
+
+  private func pairing(of entry: Entry) -> MovePairing { entry.kind == .directory ? directories : moves }
 
   /// A line as a manifest's: the path, then what happened, and the entries before and after.
   private func put(_ action: Difference.Action, _ old: Entry?, _ new: Entry?) throws(SystemError) {
@@ -233,12 +237,24 @@ private final class Differences {
     try sorter.add(path: path, line.bytes)
   }
 
-  func visit(_ body: (Difference) throws(Failure) -> Void) throws(Failure) {
-    try moves.visit { old, new throws(Failure) in
-      try system { () throws(SystemError) in
-        try put(old == nil ? .added : new == nil ? .removed : .moved, old, new)
-      }
+  private func put(pair old: Entry?, _ new: Entry?) throws(Failure) {
+    try system { () throws(SystemError) in
+      try put(old == nil ? .added : new == nil ? .removed : .moved, old, new)
     }
+  }
+
+  func visit(_ body: (Difference) throws(Failure) -> Void) throws(Failure) {
+    // A directory that was renamed and in which something came or went has another time. What moved with it tells.
+    var followed = FollowedDirectories()
+    try moves.visit { old, new throws(Failure) in
+      if let old, let new { followed.add(from: old.path, to: new.path) }
+      try put(pair: old, new)
+    }
+    try directories.visit { old, new throws(Failure) in
+      if (old == nil) != (new == nil), followed.holds(old, new) { return }
+      try put(pair: old, new)
+    }
+    try followed.visit(put(pair:_:))
     // Directories that moved, by where they are now, and where they were.
     var moved = DirectoryTable<Bytes>()
     let scratch = Buffer()
