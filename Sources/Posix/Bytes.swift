@@ -95,3 +95,15 @@ extension Array where Element == UInt8 {
     }
   }
 }
+
+extension UnsafeBufferPointer<UInt8> {
+  /// As `elementsEqual`, many bytes at a time: memcmp(3).
+  @inlinable public func isSame(as other: Bytes) -> Bool {
+    count == other.count
+      && (count == 0 || other.withUnsafeBufferPointer { memcmp(baseAddress!, $0.baseAddress!, count) == 0 })
+  }
+
+  @inlinable public func isSame(as other: UnsafeBufferPointer<UInt8>) -> Bool {
+    count == other.count && (count == 0 || memcmp(baseAddress!, other.baseAddress!, count) == 0)
+  }
+}

@@ -1,5 +1,5 @@
 /// Finds what was moved since the point before: goes through the source and the point once more, ahead of the
-/// comparison, and brings together what is gone and what is new.
+/// comparison, and brings together what is gone and what is new. The comparison goes on with what was listed here.
 ///
 /// Nothing depends on its being right. It says what may be taken for moved; the comparison goes on from there and finds
 /// whatever differs, as if someone had moved these things by hand in the last backup. So it may overlook something
@@ -9,8 +9,8 @@ import Tar
 
 struct MoveFinder {
   let root: SourceRoot
-  /// Of the source, once more.
-  let walk: () -> Walk
+  /// Of the source, once more. What it lists is kept for the comparison.
+  let walk: (KeptListings) -> Walk
   /// The point, once more.
   let point: () throws(Failure) -> PointReader
   /// Where a file without a name may be made; nil: all stays in memory.
@@ -33,9 +33,9 @@ struct MoveFinder {
   private static let pathLimit = 4095
 
   /// nil where nothing was moved, or GNU tar could not be told.
-  func find(_ lister: Lister) throws(Failure) -> Found? {
+  func find(_ lister: Lister, keeping: KeptListings) throws(Failure) -> Found? {
     let look = Look(lister.streams)
-    try look.run(walk(), try point(), root, progress, places)
+    try look.run(walk(keeping), try point(), root, progress, places)
     guard let moves = Moves(look.moves(root)), !moves.all.isEmpty else { return nil }
     let lines = try MovedLines(moves, of: try point(), namesOf: look.carriers, spillingTo: spill)
     for carrier in look.carriers {
@@ -76,7 +76,7 @@ struct MoveFinder {
       mutating func add(_ parent: UnsafeBufferPointer<UInt8>, _ make: (Int32) -> Candidate, isDirectory: Bool) {
         if isDirectory { directories += 1 } else { files += 1 }
         guard (isDirectory ? directories : files) <= MoveFinder.limit else { return }
-        if parents.isEmpty || !parents[parents.count - 1].elementsEqual(parent) { parents.append(Bytes(parent)) }
+        if parents.isEmpty || !parent.isSame(as: parents[parents.count - 1]) { parents.append(Bytes(parent)) }
         candidates.append(make(Int32(parents.count - 1)))
       }
 

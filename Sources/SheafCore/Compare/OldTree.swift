@@ -86,7 +86,7 @@ final class OldTree {
   private func judge() throws(Failure) {
     let moves = moved!.moves
     while true {
-      if place == nil || !point.line.parent.elementsEqual(place!.directory) {
+      if place == nil || !point.line.parent.isSame(as: place!.directory) {
         place = moves.place(Bytes(point.line.parent))
       }
       switch moves.fate(point.line, in: place!) {

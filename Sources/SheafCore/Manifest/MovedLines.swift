@@ -42,7 +42,7 @@ final class MovedLines {
     while try point.next() {
       let line = point.line
       if line.name.starts(with: Self.purgePrefix) { purgeNames.insert(Bytes(line.name)) }
-      if !line.parent.elementsEqual(place.directory) {
+      if !line.parent.isSame(as: place.directory) {
         place = moves.place(Bytes(line.parent))
         isWatched = names[place.after] != nil
       }

@@ -59,7 +59,7 @@ struct OpenDirectories {
   /// A directory in the one at hand, which the tree of this number has.
   mutating func add(_ name: UnsafeBufferPointer<UInt8>, of tree: Int) {
     let last = levels.count - 1
-    if levels[last].names.last.map({ $0.name.elementsEqual(name) }) != true {
+    if levels[last].names.last.map({ name.isSame(as: $0.name) }) != true {
       levels[last].names.append((Bytes(name), none))
     }
     levels[last].names[levels[last].names.count - 1].trees[tree / 64] |= 1 << UInt64(tree % 64)
@@ -74,7 +74,7 @@ extension OpenDirectories {
 
   /// Passes the next line of one tree. False: its directory did not come.
   mutating func pass(_ line: Line) -> Bool {
-    if !line.parent.elementsEqual(directory) { enter(Bytes(line.parent)) }
+    if !line.parent.isSame(as: directory) { enter(Bytes(line.parent)) }
     if line.kind == .directory { add(line.name, of: 0) }
     return holds(0)
   }

@@ -113,7 +113,7 @@ final class PointReader {
 
   private func isHidden(_ reader: Int) -> Bool {
     guard !hidden.isEmpty else { return false }
-    if hidingAge == nil || !readers[reader].line.parent.elementsEqual(hidingParent) {
+    if hidingAge == nil || !readers[reader].line.parent.isSame(as: hidingParent) {
       hidingParent = Bytes(readers[reader].line.parent)
       var newest = Int.max
       let _: Bool? = hidden.first(above: hidingParent) { _, age in

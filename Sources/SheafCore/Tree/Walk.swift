@@ -34,7 +34,11 @@ final class Walk {
     var idle = 0
   }
 
+  /// What is in it is not listed.
+  let known = KeptListings()
+
   private let lister: Lister
+  private let keeping: KeptListings?
   private let shared = Monitor(Shared())
   private var threads: [Thread] = []
   /// The next to be given is last.
@@ -43,13 +47,15 @@ final class Walk {
   private static let limit = 20_000
   private static let resume = 10_000
 
-  init(_ lister: Lister, threads count: Int) {
+  /// `keeping`: where what was given is kept for another walk.
+  init(_ lister: Lister, threads count: Int, keeping: KeptListings? = nil) {
     self.lister = lister
+    self.keeping = keeping
     let root = Node([], nil, .whole)
     stack = [root]
     shared.change { $0.waiting.append(root) }
     for _ in 0..<count {
-      threads.append(Thread { [shared, lister] in Self.listAhead(shared, lister) })
+      threads.append(Thread { [shared, lister, known] in Self.listAhead(shared, lister, known) })
     }
   }
 
@@ -79,7 +85,7 @@ final class Walk {
       }
     }
     if mine {
-      let (listing, children) = Self.list(node, lister)
+      let (listing, children) = Self.list(node, lister, known)
       node.listing = listing
       node.children = children
       wakes = shared.look { s in
@@ -91,10 +97,11 @@ final class Walk {
     stack.append(contentsOf: node.children.reversed())
     let listing = node.listing!
     node.listing = nil
+    keeping?.add(listing, node.status, node.extent)
     return (listing, node.status)
   }
 
-  private static func listAhead(_ shared: Monitor<Shared>, _ lister: Lister) {
+  private static func listAhead(_ shared: Monitor<Shared>, _ lister: Lister, _ known: KeptListings) {
     var isFull = false
     while true {
       let node: Node? = shared.wait(changes: false) { s -> Node?? in
@@ -111,7 +118,7 @@ final class Walk {
         return nil
       }
       guard let node else { return }
-      let (listing, children) = list(node, lister)
+      let (listing, children) = list(node, lister, known)
       let wakes = shared.look { s in
         node.listing = listing
         node.children = children
@@ -126,8 +133,9 @@ final class Walk {
     }
   }
 
-  private static func list(_ node: Node, _ lister: Lister) -> (Listing, [Node]) {
-    let listing = lister.list(node.path, node.extent, status: node.status)
+  private static func list(_ node: Node, _ lister: Lister, _ known: KeptListings) -> (Listing, [Node]) {
+    let listing =
+      known.take(node.path, node.status, node.extent) ?? lister.list(node.path, node.extent, status: node.status)
     var children: [Node] = []
     for item in listing.items where item.failure == 0 && item.status.kind == .directory {
       let path = node.path.joined(listing.name(item))
