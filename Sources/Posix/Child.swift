@@ -77,7 +77,7 @@ public final class Child: Sendable {
   /// Starts a copy of this process that runs `body`, ends with the exit code that this gives, and is unattended: so one
   /// task after the other has a process of its own without what it takes to start a program. This process must have one
   /// thread alone. The corresponding C function is `fork`.
-  public init(running body: () -> Int32) throws(SystemError) {
+  public init(running body: @escaping @Sendable () -> Int32) throws(SystemError) {
     let (outputRead, outputWrite) = try Self.pipe()
     let (errorRead, errorWrite) = try Self.pipe()
     let nothing = try Descriptor.open(Bytes("/dev/null"), .readWrite)
@@ -88,7 +88,11 @@ public final class Child: Sendable {
       for (from, to) in [(nothing.raw, 0), (outputWrite.raw, 1), (errorWrite.raw, 2)] { dup2(from, Int32(to)) }
       // Who holds the ends that are read here would never be told that nobody reads any more.
       for end in [outputRead.raw, errorRead.raw] { close(end) }
-      _exit(body())
+      // The first thread of a copy keeps the number that its original had. The runtime's locks tell their holder by that
+      // number, and where two threads want one, the kernel knows no such holder: both would wait for ever.
+      let worker = Thread { _exit(body()) }
+      worker.join()
+      _exit(1)
     }
     self.process = process
     (input, output, errors) = (nothing, outputRead, errorRead)

@@ -164,13 +164,27 @@ def make_crowd(bench, path):
     os.close(handle)
 
 
+def make_shallow(bench, path):
+    """Directories 300 deep, a file in each."""
+    make_levels(path, bench.scaled(300))
+
+
 def make_deep(bench, path):
-    """Directories 1000 deep, a file in each; deeper ones exceed what a path may be long for other programs."""
+    """The same, 1000 deep."""
+    make_levels(path, bench.scaled(1000))
+
+
+def make_deeper(bench, path):
+    """The same, 3000 deep: longer than a path may be that is given to the kernel."""
+    make_levels(path, bench.scaled(3000))
+
+
+def make_levels(path, levels):
     path.mkdir()
     top = path / "a"
     top.mkdir()
     handle = os.open(top, os.O_RDONLY)
-    for level in range(bench.scaled(1000)):
+    for level in range(levels):
         write_at(handle, "f", b"level %d\n" % level)
         os.mkdir("d", dir_fd=handle)
         deeper = os.open("d", os.O_RDONLY, dir_fd=handle)
@@ -212,18 +226,27 @@ def age(bench, name, tree):
         bench.shell(f"{{sheaf}} backup -s {{{name}}} -q")
 
 
+def make_daily(bench, path):
+    """A chain of 1,200 sets, more than three years of daily ones, of 1000 empty files."""
+    grow(bench, "daily", bench.scaled(1200))
+
+
 def make_hourly(bench, path):
-    """A chain of 10,000 sets, more than a year of hourly ones, of 1000 empty files."""
+    """The same with 10,000 sets, more than a year of hourly ones."""
+    grow(bench, "hourly", bench.scaled(10_000))
+
+
+def grow(bench, name, sets):
     for number in range(1000):
         file = bench.path("few") / f"d{number // 50:02}" / f"f{number:03}"
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.touch()
-    for step in full_store("hourly", "few"):
+        file.write_bytes(b"")
+    for step in full_store(name, "few"):
         bench.shell(step)
     script = Path(__file__).with_name("hourly.py")
-    bench.shell(f"{sys.executable} {shlex.quote(str(script))} {{hourly}} {bench.scaled(10_000)}")
+    bench.shell(f"{sys.executable} {shlex.quote(str(script))} {{{name}}} {sets}")
     # The full set was moved into the past, which this machine would take for a store that was set back.
-    bench.shell("{sheaf} identify -s {hourly} --new")
+    bench.shell(f"{{sheaf}} identify -s {{{name}}} --new")
 
 
 def make_big(bench, path):
@@ -319,7 +342,12 @@ FIXTURES = {
     "crowd_chain": Fixture(full_store("crowd_chain", "crowd"), needs=("crowd",), gb=0.1),
     "deep": Fixture(make_deep, files=2000, settle=True),
     "deep_chain": Fixture(full_store("deep_chain", "deep"), needs=("deep",)),
+    "shallow": Fixture(make_shallow, files=600, settle=True),
+    "shallow_chain": Fixture(full_store("shallow_chain", "shallow"), needs=("shallow",)),
+    "deeper": Fixture(make_deeper, files=6000, settle=True),
+    "deeper_chain": Fixture(full_store("deeper_chain", "deeper"), needs=("deeper",)),
     "few": Fixture(("mkdir {few}",), settle=True),
+    "daily": Fixture(make_daily, needs=("few",), gb=0.1, files=5_000),
     "hourly": Fixture(make_hourly, needs=("few",), gb=0.2, files=25_000),
     # A chain whose last set changed a tenth of the tree, and two full sets of one large file.
     "aged": Fixture(("cp -a {linux} {aged}",), needs=("linux",), gb=1.6, files=85_000, settle=True),
@@ -375,7 +403,7 @@ ROWS = [
         sizes=("{scratch}/store/*/*-full.tar.gz", "{scratch}/peer.tar.gz"),
         gb=0.8,
         goals=[
-            Goal("full backup, Linux tree; tar, igzip -1", limit=0.70, aim=0.55),
+            Goal("full backup, Linux tree; tar, igzip -1", limit=0.65, aim=0.60),
             Goal("size of that archive", "size", 1.03, 1.00),
         ],
     ),
@@ -383,13 +411,13 @@ ROWS = [
         sheaf=UNCHANGED,
         **tar_again("linux"),
         needs=("linux", "linux_chain", "linux_snar"),
-        goals=[Goal("nothing changed, Linux tree; tar -g", limit=0.6, aim=0.4)],
+        goals=[Goal("nothing changed, Linux tree; tar -g", limit=0.42, aim=0.36)],
     ),
     Row(
         sheaf=UNCHANGED + " --keep-free {tight}",
         **tar_again("linux"),
         needs=("linux", "linux_chain", "linux_snar"),
-        goals=[Goal("the same, with less room than the source's disk holds; tar -g", limit=0.6, aim=0.4)],
+        goals=[Goal("the same, with less room than the source's disk holds; tar -g", limit=0.42, aim=0.36)],
     ),
     Row(
         before_sheaf=(
@@ -401,7 +429,7 @@ ROWS = [
         needs=("linux", "linux_chain", "moving", "moving_chain"),
         check=("test $(cat {scratch}/moved/*/*-incr.*.gz | wc -c) -lt 9400000",),
         gb=0.4,
-        goals=[Goal("top folder of the Linux tree renamed; nothing changed", limit=1.2, aim=1.1)],
+        goals=[Goal("top folder of the Linux tree renamed; nothing changed", limit=2.2, aim=1.8)],
     ),
     Row(
         before_sheaf=NEW_TARGET,
@@ -412,7 +440,7 @@ ROWS = [
         needs=("linux", "store", "targz"),
         check=RESTORED,
         gb=3.2,
-        goals=[Goal("whole restore, Linux tree; tar xzf", limit=0.7, aim=0.5)],
+        goals=[Goal("whole restore, Linux tree; tar xzf", limit=0.33, aim=0.30)],
     ),
     Row(
         sheaf=CAT,
@@ -433,7 +461,7 @@ ROWS = [
         peer="igzip -dc {store}/*/*-full.tar.gz | openssl dgst -sha256",
         tools=("igzip", "openssl"),
         needs=("store",),
-        goals=[Goal("verify, Linux tree; igzip -d, sha256", limit=0.6, aim=0.45)],
+        goals=[Goal("verify, Linux tree; igzip -d, sha256", limit=0.52, aim=0.46)],
     ),
     Row(
         sheaf="{sheaf} verify -q -s {small_year}",
@@ -486,7 +514,7 @@ ROWS = [
         needs=("million", "million_chain", "million_snar"),
         gb=0.2,
         goals=[
-            Goal("nothing changed, 1 M files; tar -g", limit=0.8, aim=0.55),
+            Goal("nothing changed, 1 M files; tar -g", limit=0.50, aim=0.40),
             Goal("peak memory of that", "peak", 100),
         ],
     ),
@@ -495,7 +523,7 @@ ROWS = [
         peer="{sheaf} ls -R -s {year_full}",
         needs=("year", "year_full"),
         goals=[
-            Goal("listing 100 k files after 364 incrementals; the full alone", limit=1.5),
+            Goal("listing 100 k files after 364 incrementals; the full alone", limit=1.4, aim=1.25),
             Goal("peak memory of that", "peak", 150),
         ],
     ),
@@ -503,7 +531,7 @@ ROWS = [
         sheaf="{sheaf} restore -n -s {year} --to {scratch}/none",
         peer="{sheaf} restore -n -s {year_full} --to {scratch}/none",
         needs=("year", "year_full"),
-        goals=[Goal("planning a restore of them; of the full alone", limit=1.5)],
+        goals=[Goal("planning a restore of them; of the full alone", limit=1.4, aim=1.25)],
     ),
     Row(
         sheaf=SEALED + "{sheaf} restore -n -s {sealed_year} --to {scratch}/none",
@@ -519,10 +547,27 @@ ROWS = [
         goals=[Goal("one new name in a directory of a million", "seconds"), Goal("peak memory of that", "peak", 300, 150)],
     ),
     Row(
+        before_sheaf=("cd {shallow} && if [ -e b ]; then mv b a; else mv a b; fi",),
+        sheaf="{sheaf} backup -q -s {shallow_chain}",
+        needs=("shallow", "shallow_chain"),
+        goals=[Goal("rename of a tree 300 deep", "seconds")],
+    ),
+    Row(
         before_sheaf=("cd {deep} && if [ -e b ]; then mv b a; else mv a b; fi",),
         sheaf="{sheaf} backup -q -s {deep_chain}",
         needs=("deep", "deep_chain"),
         goals=[Goal("rename of a tree 1,000 deep", "seconds", 0.2, 0.1)],
+    ),
+    Row(
+        before_sheaf=("cd {deeper} && if [ -e b ]; then mv b a; else mv a b; fi",),
+        sheaf="{sheaf} backup -q -s {deeper_chain}",
+        needs=("deeper", "deeper_chain"),
+        goals=[Goal("rename of a tree 3,000 deep", "seconds")],
+    ),
+    Row(
+        sheaf="{sheaf} backup -q -s {deeper_chain}",
+        needs=("deeper", "deeper_chain"),
+        goals=[Goal("nothing changed in a tree 3,000 deep", "seconds", 0.1, 0.05)],
     ),
     Row(
         sheaf="{sheaf} find -s {year} f*5.txt",
@@ -535,15 +580,33 @@ ROWS = [
         goals=[Goal("history over 365 sets", "seconds", 1)],
     ),
     Row(
+        sheaf="{sheaf} points -q -s {year}",
+        needs=("year",),
+        output="{scratch}/points",
+        goals=[Goal("points, 365 sets", "seconds")],
+    ),
+    Row(
+        sheaf="{sheaf} points -q -s {daily}",
+        needs=("few", "daily"),
+        output="{scratch}/points",
+        goals=[Goal("points, 1,200 sets", "seconds", 0.1, 0.05)],
+    ),
+    Row(
+        before_sheaf=("date +%N > {few}/d00/f000",),
+        sheaf="{sheaf} backup -q -s {daily}",
+        needs=("few", "daily"),
+        goals=[Goal("one file changed after 1,200 sets", "seconds", 0.12, 0.08), Goal("peak memory of that", "peak", 64)],
+    ),
+    Row(
         sheaf="{sheaf} points -q -s {hourly}",
         needs=("few", "hourly"),
         output="{scratch}/points",
-        goals=[Goal("points, 10,000 sets", "seconds", 1.5), Goal("peak memory of that", "peak", 100)],
+        goals=[Goal("points, 10,000 sets", "seconds", 1, 0.4), Goal("peak memory of that", "peak", 100)],
     ),
     Row(
         sheaf="{sheaf} verify --quick -q -s {hourly}",
         needs=("few", "hourly"),
-        goals=[Goal("verify --quick, 10,000 sets", "seconds", 1.5), Goal("peak memory of that", "peak", 100)],
+        goals=[Goal("verify --quick, 10,000 sets", "seconds", 1, 0.4), Goal("peak memory of that", "peak", 100)],
     ),
     Row(
         sheaf="{sheaf} backup -q -s {hourly}",
@@ -569,7 +632,7 @@ ROWS = [
         sheaf="{sheaf} backup -s {scratch}/store -q {big}",
         needs=("big",),
         gb=3.0,
-        goals=[Goal("full backup, one 4 GiB file; cores used", "cores", 1.7, 1.9)],
+        goals=[Goal("full backup, one 4 GiB file; cores used", "cores", 1.9, 1.98)],
     ),
     Row(
         before_sheaf=("rm -rf {scratch}/store", "cp -al {two_fulls} {scratch}/store"),
@@ -581,12 +644,15 @@ ROWS = [
         before_sheaf=("rm -rf {scratch}/store", "cp -al {aged_store} {scratch}/store"),
         sheaf="{sheaf} consolidate -s {scratch}/store -q",
         before_peer=("rm -f {scratch}/copy",),
-        peer="cp {scratch}/store/*/*-full-2.tar.gz {scratch}/copy && sync -f {scratch}/copy",
+        # Sheaf digests what it reads and what it writes.
+        peer="cp {scratch}/store/*/*-full-2.tar.gz {scratch}/copy && sync -f {scratch}/copy && "
+        "openssl dgst -sha256 {scratch}/store/*/*-full-2.tar.gz && openssl dgst -sha256 {scratch}/copy",
+        tools=("openssl",),
         needs=("aged_store",),
         check=("{sheaf} verify -s {scratch}/store -q",),
         gb=0.7,
         goals=[
-            Goal("consolidate, Linux tree, 90 % alive; cp", limit=1.3),
+            Goal("consolidate, Linux tree, 90 % alive; cp and two sha256", limit=1.3, aim=1.1),
             Goal("peak memory of that", "peak", 150),
         ],
     ),
@@ -597,7 +663,7 @@ ROWS = [
         tools=("openssl",),
         needs=("packed", "packed_list"),
         gb=1.2,
-        goals=[Goal("full backup, compressed data; sha256", limit=1.15, aim=1.0)],
+        goals=[Goal("full backup, compressed data; sha256", limit=1.3, aim=1.2)],
     ),
     Row(
         before_sheaf=(

@@ -114,6 +114,42 @@ struct CopyWay: Sendable, CustomTestStringConvertible {
     #expect(try files() == before)
   }
 
+  /// Another set stands for a point there, which holds no file under the identity of the one here.
+  @Test(arguments: ["mv letters/august letters/moved", "chmod 600 letters/august", "ln letters/august other"])
+  func anotherSetForThePoint(edit: Raw) throws {
+    let f = try fixture(CopyWay.all[0])
+    let store = try other(f, CopyWay.all[0])
+    try copy(f, to: store).checked()
+    try f.sheaf(["consolidate", "-q", "-s", store])
+    try f.sheaf(["prune", "-q", "-s", store, "--keep-last", "1"])
+    try f.edit(edit)
+    try f.save()
+    try copy(f, to: store).checked()
+    try f.sheaf(["verify", "-q", "-s", store])
+    let out = f.scratch.path("out")
+    try f.sheaf(["restore", "-q", "-s", store, "--to", Raw(out)])
+    #expect(f.newest.tree.differences(to: try Snapshot(of: out.joined(f.inside.bytes))) == [])
+  }
+
+  /// Two drives, saved to in the same second: the same name and the same contents, and yet two sets.
+  @Test func aTwinOfTheSameName() throws {
+    let f = try Fixture(TestTree(["large": .file(Raw([UInt8](repeating: 7, count: 3_000_000)))]))
+    let store = try other(f, CopyWay.all[0])
+    func points(_ store: Raw) throws -> [String] {
+      try f.sheaf(["points", "--json", "-s", store]).json().compactMap { $0["set"] as? String }
+    }
+    for _ in 0..<20 where try f.points.isEmpty || points(store).last != f.points.last?.set {
+      try f.sheaf(["backup", "-q", "--full", "-s", store, Raw(f.source)])
+      try f.save(["--full"])
+    }
+    try #require(points(store).last == f.points.last?.set)
+    try f.edit("mv large moved")
+    try f.save()
+    let output = try copy(f, to: store, ["--at", "latest"], status: 3)
+    #expect(output.errorText.contains("another set has the name"), "\(output)")
+    try f.sheaf(["verify", "-q", "-s", store])
+  }
+
   @Test func whatIsDamagedIsSaidAndTheRestCopied() throws {
     let f = try fixture(CopyWay.all[0])
     try f.edit("head -c 100000 /dev/urandom > whole")

@@ -169,7 +169,7 @@ struct Attempt {
     let places = AbsentPlaces(lister, gone: options.gone, point: previous?.before, reporter: reporter)
     let finder = (isFull || !run.usesMoves ? nil : previous).map { previous in
       MoveFinder(
-        root: root, walk: { [lister] in Walk(lister, threads: processorCount(), keeping: $0) },
+        root: root, walk: { [lister] in Walk(lister, threads: processorCount(), beside: $0) },
         point: previous.before.tree, spill: task.spill, progress: progress, places: places)
     }
     return Comparison(

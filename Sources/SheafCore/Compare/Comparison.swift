@@ -116,7 +116,7 @@ final class Comparison {
   private func beginMoves() throws(Failure) -> Bool {
     guard let finder = self.finder, let old else { return false }
     self.finder = nil
-    guard let found = try finder.find(lister, keeping: walk.known) else { return false }
+    guard let found = try finder.find(lister, beside: walk) else { return false }
     diverge()
     hasOld = try old.begin(found.lines)
     records = found.records

@@ -9,8 +9,8 @@ import Tar
 
 struct MoveFinder {
   let root: SourceRoot
-  /// Of the source, once more. What it lists is kept for the comparison.
-  let walk: (KeptListings) -> Walk
+  /// Of the source, once more, beside that of the comparison.
+  let walk: (_ beside: Walk) -> Walk
   /// The point, once more.
   let point: () throws(Failure) -> PointReader
   /// Where a file without a name may be made; nil: all stays in memory.
@@ -33,10 +33,10 @@ struct MoveFinder {
   private static let pathLimit = 4095
 
   /// nil where nothing was moved, or GNU tar could not be told.
-  func find(_ lister: Lister, keeping: KeptListings) throws(Failure) -> Found? {
-    let look = Look(lister.streams)
-    try look.run(walk(keeping), try point(), root, progress, places)
-    guard let moves = Moves(look.moves(root)), !moves.all.isEmpty else { return nil }
+  func find(_ lister: Lister, beside other: Walk) throws(Failure) -> Found? {
+    let look = Look(root, try point(), places, lister.streams)
+    try look.run(walk(other), progress)
+    guard let moves = Moves(look.moves()), !moves.all.isEmpty else { return nil }
     let lines = try MovedLines(moves, of: try point(), namesOf: look.carriers, spillingTo: spill)
     for carrier in look.carriers {
       if let plan = MoveRecords(lines).plan(in: carrier, lister.sources),
@@ -93,71 +93,22 @@ struct MoveFinder {
     private var stableInodes: [UInt64: Bool] = [:]
     /// A directory that leads to one is not moved: what is known of the stream stays at its path.
     private let streams: StreamTable
+    private let root: SourceRoot
+    private let places: AbsentPlaces
+    private let old: PointReader
+    private var hasOld = false
+    /// Whether the old line is of the directory at hand.
+    private var isHere = false
 
-    init(_ streams: StreamTable) { self.streams = streams }
+    init(_ root: SourceRoot, _ old: PointReader, _ places: AbsentPlaces, _ streams: StreamTable) {
+      (self.root, self.old, self.places, self.streams) = (root, old, places, streams)
+    }
 
-    func run(
-      _ walk: Walk, _ old: PointReader, _ root: SourceRoot, _ progress: Progress, _ places: AbsentPlaces
-    ) throws(Failure) {
-      var hasOld = try old.next()
-      func lose() throws(Failure) {
-        let parent = Bytes(old.line.parent)
-        if !unseen.contains(where: { parent.isAtOrBelow($0) }), places.isAbsent(lost: old.line) {
-          unseen.append(Bytes(old.line.path))
-        }
-        if !unseen.contains(where: { Bytes(old.line.path).isAtOrBelow($0) || parent.isAtOrBelow($0) }),
-          !places.keeps(parent)
-        {
-          add(gone: old.line)
-        }
-        hasOld = try old.next()
-      }
+    func run(_ walk: Walk, _ progress: Progress) throws(Failure) {
+      hasOld = try old.next()
       while let (listing, status) = walk.next() {
         try progress.checkCancelled()
-        func order() -> Int {
-          listing.path.withUnsafeBufferPointer { PathOrder.compareDirectories(old.line.parent, $0) }
-        }
-        while hasOld, order() < 0 { try lose() }
-        let mayHoldPlaces = places.mayHoldPlaces(listing)
-        if listing.failure != nil || listing.isUnsettled {
-          unseen.append(listing.path)
-          continue
-        }
-        var isHere = hasOld && order() == 0
-        for item in listing.items {
-          var names = 1
-          while isHere {
-            names = listing.withName(item) { PathOrder.compareNames(old.line.name, $0) }
-            if names >= 0 { break }
-            try lose()
-            isHere = hasOld && order() == 0
-          }
-          if isHere, names == 0, item.failure == 0, old.line.kind == .directory, item.status.kind == .directory,
-            !item.isAbove, mayHoldPlaces || old.line.hasFileSystem
-          {
-            _ = try places.isAbsent(
-              Bytes(old.line.path), item, around: status?.device, before: old.line.fileSystem,
-              wasUnseen: old.isUnseen)
-          }
-          if item.failure != 0 {
-            unseen.append(listing.path.joined(listing.name(item)))
-          } else if !isHere || names != 0 {
-            add(new: item, listing, root)
-          } else if !isSame(item, old.line, listing, root) {
-            add(gone: old.line)
-            add(new: item, listing, root)
-          } else if item.status.kind == .directory, !item.isAbove, carriers.count < 8 {
-            carriers.append(Bytes(old.line.path))
-          }
-          if isHere, names == 0 {
-            hasOld = try old.next()
-            isHere = hasOld && order() == 0
-          }
-        }
-        while isHere {
-          try lose()
-          isHere = hasOld && order() == 0
-        }
+        try look(at: listing, status)
       }
       while hasOld { try lose() }
       places.hasSeenAllLost()
@@ -168,16 +119,85 @@ struct MoveFinder {
       }
     }
 
+    /// How the directory of the old line stands to the one at hand.
+    private func order(_ listing: Listing) -> Int {
+      listing.path.withUnsafeBufferPointer { PathOrder.compareDirectories(old.line.parent, $0) }
+    }
+
+    private func look(at listing: Listing, _ status: Status?) throws(Failure) {
+      while hasOld, order(listing) < 0 { try lose() }
+      let mayHoldPlaces = places.mayHoldPlaces(listing)
+      if listing.failure != nil || listing.isUnsettled {
+        unseen.append(listing.path)
+        return
+      }
+      isHere = hasOld && order(listing) == 0
+      for item in listing.items {
+        var names = 1
+        while isHere {
+          names = listing.withName(item) { PathOrder.compareNames(old.line.name, $0) }
+          if names >= 0 { break }
+          try lose()
+          isHere = hasOld && order(listing) == 0
+        }
+        let isKnown = isHere && names == 0
+        try look(at: item, isKnown: isKnown, in: listing, status, mayHoldPlaces: mayHoldPlaces)
+        if isKnown {
+          hasOld = try old.next()
+          isHere = hasOld && order(listing) == 0
+        }
+      }
+      while isHere {
+        try lose()
+        isHere = hasOld && order(listing) == 0
+      }
+    }
+
+    /// `isKnown`: the old line is of that name.
+    private func look(
+      at item: Listing.Item, isKnown: Bool, in listing: Listing, _ status: Status?, mayHoldPlaces: Bool
+    ) throws(Failure) {
+      if isKnown, item.failure == 0, old.line.kind == .directory, item.status.kind == .directory, !item.isAbove,
+        mayHoldPlaces || old.line.hasFileSystem
+      {
+        _ = try places.isAbsent(
+          Bytes(old.line.path), item, around: status?.device, before: old.line.fileSystem, wasUnseen: old.isUnseen)
+      }
+      if item.failure != 0 {
+        unseen.append(listing.path.joined(listing.name(item)))
+      } else if !isKnown {
+        add(new: item, listing)
+      } else if !isSame(item, old.line, listing) {
+        add(gone: old.line)
+        add(new: item, listing)
+      } else if item.status.kind == .directory, !item.isAbove, carriers.count < 8 {
+        carriers.append(Bytes(old.line.path))
+      }
+    }
+
+    private func lose() throws(Failure) {
+      let parent = Bytes(old.line.parent)
+      if !unseen.contains(where: { parent.isAtOrBelow($0) }), places.isAbsent(lost: old.line) {
+        unseen.append(Bytes(old.line.path))
+      }
+      if !unseen.contains(where: { Bytes(old.line.path).isAtOrBelow($0) || parent.isAtOrBelow($0) }),
+        !places.keeps(parent)
+      {
+        add(gone: old.line)
+      }
+      hasOld = try old.next()
+    }
+
     /// Whether what has the same name is the same, as far as one can tell without looking into it.
-    private func isSame(_ item: Listing.Item, _ line: Line, _ listing: Listing, _ root: SourceRoot) -> Bool {
+    private func isSame(_ item: Listing.Item, _ line: Line, _ listing: Listing) -> Bool {
       let status = item.status
       if status.kind != line.kind { return false }
       if status.inode == line.inode { return true }
-      if !isStable(status.device, listing.path, root) { return true }
+      if !isStable(status.device, listing.path) { return true }
       return line.inode == 0 || item.isAbove
     }
 
-    private func isStable(_ device: UInt64, _ directory: Bytes, _ root: SourceRoot) -> Bool {
+    private func isStable(_ device: UInt64, _ directory: Bytes) -> Bool {
       if root.isMapped(directory) { return false }
       if let known = stableInodes[device] { return known }
       guard let here = try? root.openBeneath(directory, [.pathOnly, .directory]),
@@ -204,14 +224,14 @@ struct MoveFinder {
         }, isDirectory: line.kind == .directory)
     }
 
-    private func add(new item: Listing.Item, _ listing: Listing, _ root: SourceRoot) {
+    private func add(new item: Listing.Item, _ listing: Listing) {
       let status = item.status
       let isDirectory = status.kind == .directory
       // Nothing next to a source is ours to move.
       guard isDirectory || (status.kind == .file && status.size > 0 && status.links == 1), !listing.isAboveSource,
         !item.isAbove, !item.isMade
       else { return }
-      let isStable = isStable(status.device, listing.path, root)
+      let isStable = isStable(status.device, listing.path)
       if isDirectory, !isStable { return }
       listing.path.withUnsafeBufferPointer { path in
         new.add(
@@ -225,7 +245,7 @@ struct MoveFinder {
     }
 
     /// The tops of what was moved.
-    func moves(_ root: SourceRoot) -> [Move] {
+    func moves() -> [Move] {
       let pairs = pairs()
       let matched = new.candidates.indices.filter { pairs[$0] >= 0 }
       if matched.isEmpty { return [] }
@@ -257,7 +277,7 @@ struct MoveFinder {
         }
         if !comesAlong {
           guard moves.count < MoveFinder.moveLimit, max(from.count, to.count) <= MoveFinder.pathLimit,
-            b.inode == 0 || isOn(b.device, from, root)
+            b.inode == 0 || isOn(b.device, from)
           else { continue }
           moves.append(Move(old: from, new: to, mustRead: b.inode == 0))
         }
@@ -310,7 +330,7 @@ struct MoveFinder {
     }
 
     /// Whether the nearest directory above that still exists is on this file system. (Inode numbers are told without.)
-    private func isOn(_ device: UInt64, _ path: Bytes, _ root: SourceRoot) -> Bool {
+    private func isOn(_ device: UInt64, _ path: Bytes) -> Bool {
       var path = path.splitAtName.parent
       while true {
         if let there = try? root.openBeneath(path, [.pathOnly, .directory, .noFollow]).status() {

@@ -18,6 +18,8 @@ final class JobBuilder: PackSink {
   private var toStore: Int64 = 0
 
   private static let memberSize = 1 << 20
+  /// What is kept for the next directory of the room that a large one took, in bytes.
+  private static let blockLimit = 8 << 20
   private static let itemLimit = 8192
 
   init(_ line: PackLine, reader: LargeReader, reporter: any Reporter, progress: Progress, isFull: Bool) {
@@ -58,6 +60,7 @@ final class JobBuilder: PackSink {
     for (item, estimate) in block { try move(item, estimate) }
     block.removeAll(keepingCapacity: true)
     blockKept.count = 0
+    if blockKept.capacity > Self.blockLimit { blockKept = Buffer(capacity: 1 << 16) }
   }
 
   private static func estimate(_ item: PackItem) -> Int {
@@ -71,12 +74,17 @@ final class JobBuilder: PackSink {
 
   private func move(_ item: PackItem, _ estimate: Int) throws(Failure) {
     switch item {
-    case .kept(let range):
-      try makeRoom(range.count)
-      let start = job.kept.count
-      job.kept.append(blockKept.start + range.lowerBound, range.count)
-      job.items.append(.kept(start..<job.kept.count))
-      job.estimate += range.count
+    case .kept(var range):
+      // Of a directory with a million names there is a lot, and each job copies what it has.
+      while !range.isEmpty {
+        let count = min(range.count, Self.memberSize)
+        try makeRoom(count)
+        let start = job.kept.count
+        job.kept.append(blockKept.start + range.lowerBound, count)
+        job.items.append(.kept(start..<job.kept.count))
+        job.estimate += count
+        range.removeFirst(count)
+      }
     case .entry(let entry)
     where entry.item.status.kind == .file && entry.item.status.size > Packer.smallLimit
       && (!entry.isLink || entry.group?.isFirst(turn: entry.turn) ?? false):

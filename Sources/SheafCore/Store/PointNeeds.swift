@@ -4,21 +4,33 @@ import Posix
 extension Series {
   /// The sets that hold files of a full set, other than itself: last good copies of what it could not look at.
   func idsElsewhere(_ set: SetName) throws(Failure) -> Set<SetID> {
-    guard try foot(set).counts.unseen > 0 else { return [] }
+    try foot(set).counts.unseen > 0 ? idsElsewhere(set) { $0.isCarried } : []
+  }
+
+  /// `counts`: whether a line is asked.
+  private func idsElsewhere(_ set: SetName, _ counts: (Line) -> Bool) throws(Failure) -> Set<SetID> {
     let id = try head(set).id
     var ids: Set<SetID> = []
     let reader = try manifest(set)
     while try reader.next() {
-      guard reader.line.what == .entry, reader.line.isCarried, let entry = reader.line.entry() else { continue }
+      guard reader.line.what == .entry, counts(reader.line), let entry = reader.line.entry() else { continue }
       for extent in entry.extents where extent.set != id { ids.insert(extent.set) }
     }
     return ids
   }
 
   /// The sets that are in the store and hold files of a full set, other than itself.
-  func holders(for set: SetName) throws(Failure) -> [SetName] {
+  func holders(for set: SetName) throws(Failure) -> [SetName] { try sets(idsElsewhere(set), besides: set) }
+
+  /// The sets that are in the store and hold files of lines of a set, other than itself: what was moved, or has other
+  /// attributes, lies in an older set of its chain.
+  func allHolders(for set: SetName) throws(Failure) -> [SetName] {
+    try sets(set.kind == .full ? idsElsewhere(set) : idsElsewhere(set) { _ in true }, besides: set)
+  }
+
+  private func sets(_ ids: Set<SetID>, besides set: SetName) throws(Failure) -> [SetName] {
     var holders: [SetName] = []
-    for id in try idsElsewhere(set) { if let holder = try self.set(id), holder != set { holders.append(holder) } }
+    for id in ids { if let holder = try self.set(id), holder != set { holders.append(holder) } }
     return holders.sorted()
   }
 

@@ -111,6 +111,7 @@ private final class CopyPlan {
   private var points: [String: Digest] = [:]
   private var sets: [SetName: SetID] = [:]
   private var ids: Set<SetID> = []
+  private var holders: [SetName: [SetName]] = [:]
   /// The newest point there that is none here.
   private var foreign: SetName?
 
@@ -158,7 +159,8 @@ private final class CopyPlan {
         guard found.insert(set).inserted else { break }
         try checkPlace(for: set)
         next = try lineage.parent(of: set)
-        if next == nil { open += try from.holders(for: set) }
+        // What was moved lies in older sets. There another set may stand for the same point, which does not hold it.
+        open += try holders(for: set)
       }
     }
     return found.sorted()
@@ -166,8 +168,14 @@ private final class CopyPlan {
 
   /// What must be there before it.
   func needs(of set: SetName) throws(Failure) -> [SetName] {
-    if let parent = try lineage.parent(of: set) { return [parent] }
-    return try from.holders(for: set)
+    try (lineage.parent(of: set).map { [$0] } ?? []) + holders(for: set)
+  }
+
+  private func holders(for set: SetName) throws(Failure) -> [SetName] {
+    if let known = holders[set] { return known }
+    let found = try from.allHolders(for: set)
+    holders[set] = found
+    return found
   }
 
   private func hasPoint(of set: SetName) throws(Failure) -> Bool { try points[set.point] == from.foot(set).point }

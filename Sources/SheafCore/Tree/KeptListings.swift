@@ -18,9 +18,10 @@ final class KeptListings: Sendable {
   private static let limit = 150_000
   private let shared = Monitor(Shared())
 
-  func add(_ listing: Listing, _ status: Status?, _ extent: Lister.Extent) {
+  /// `whole`: whatever its size, as somebody holds it anyway.
+  func add(_ listing: Listing, _ status: Status?, _ extent: Lister.Extent, whole: Bool = false) {
     shared.look { s in
-      guard s.entries < Self.limit else { return }
+      guard whole || s.entries + listing.items.count < Self.limit else { return }
       s.entries += listing.items.count + 1
       s.directories[listing.path] = Kept(listing: listing, status: status, extent: extent)
     }

@@ -199,7 +199,7 @@ struct Lister: Sendable {
       for (start, length, _) in sorted {
         let name = Self.name(start, length, bytes)
         // Names that come and go while they are read may be given twice.
-        if let previous, previous.count == name.count, previous.elementsEqual(name) { continue }
+        if let previous, previous.isSame(as: name) { continue }
         previous = name
         let leadsToSource = !ways.isEmpty && ways.contains { $0.elementsEqual(name) }
         var isLeftOut = isWay
@@ -212,10 +212,9 @@ struct Lister: Sendable {
           }
         }
         var item = Listing.Item(nameStart: start, nameLength: length, failure: 0, status: .unknown)
-        let isMapped = !mapped.isEmpty && mapped.contains { $0.elementsEqual(name) }
-        let (found, failure) =
-          isMapped
-          ? statusOfMapped(listing.path.joined(Bytes(name))) : Self.status(of: base + Int(start), in: directory)
+        let isMapped = !mapped.isEmpty && mapped.contains { name.isSame(as: $0) }
+        let mappedPath = isMapped ? listing.path.joined(Bytes(name)) : nil
+        let (found, failure) = mappedPath.map(statusOfMapped) ?? Self.status(of: base + Int(start), in: directory)
         if let place = made?[Bytes(name)], make(&item, place, found, failure, in: listing) {
           listing.items.append(item)
           continue

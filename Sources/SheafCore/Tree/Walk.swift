@@ -35,8 +35,10 @@ final class Walk {
   }
 
   /// What is in it is not listed.
-  let known = KeptListings()
+  private let known = KeptListings()
 
+  /// What was given last.
+  private var current: (listing: Listing, status: Status?, extent: Lister.Extent)?
   private let lister: Lister
   private let keeping: KeptListings?
   private let shared = Monitor(Shared())
@@ -47,10 +49,12 @@ final class Walk {
   private static let limit = 20_000
   private static let resume = 10_000
 
-  /// `keeping`: where what was given is kept for another walk.
-  init(_ lister: Lister, threads count: Int, keeping: KeptListings? = nil) {
+  /// `other`: a walk of the same sources that goes on when this one has ended. Neither lists what the other has listed,
+  /// but for what that one has passed.
+  init(_ lister: Lister, threads count: Int, beside other: Walk? = nil) {
     self.lister = lister
-    self.keeping = keeping
+    keeping = other?.known
+    if let current = other?.current { known.add(current.listing, current.status, current.extent, whole: true) }
     let root = Node([], nil, .whole)
     stack = [root]
     shared.change { $0.waiting.append(root) }
@@ -66,6 +70,7 @@ final class Walk {
 
   /// The next directory; nil after the last.
   func next() -> (listing: Listing, status: Status?)? {
+    current = nil
     guard let node = stack.popLast() else { return nil }
     var wakes = false
     let mine = shared.wait(changes: false) { s -> Bool? in
@@ -98,6 +103,7 @@ final class Walk {
     let listing = node.listing!
     node.listing = nil
     keeping?.add(listing, node.status, node.extent)
+    current = (listing, node.status, node.extent)
     return (listing, node.status)
   }
 
