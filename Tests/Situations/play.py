@@ -3,7 +3,8 @@
 
     play.py --sheaf PROGRAM [--write] FILE...
 
-In a FILE, `$ ` stands before what is typed; what the terminal shows follows.
+In a FILE, `$ ` stands before what is typed, and `> ` before the answers to what
+is asked then; what the terminal shows follows.
 `# task: ` begins a task, which may take three commands of sheaf at most. `#! `
 is what happens beside the terminal, in the words of sh and of BESIDE; other
 lines with `#` are remarks. The terminal has 80 columns; NAME-60.txt is what
@@ -15,6 +16,7 @@ shown.
 
 import argparse
 import difflib
+import itertools
 import os
 import re
 import shutil
@@ -49,6 +51,7 @@ class Shown:
 
     DAY = "2026-11-24"
     SAME = [
+        (r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "5d0c1b7e-3c55-4f0e-9a57-3f6f0d1c2b4e"),
         (r"\bin \d+(\.\d+)? m?s\b", "in 20 ms"),
         (r"\b\d+ s ago|\bjust now", "1 min ago"),
         # Sets of little more than their heads; in a table they stand at the right.
@@ -111,8 +114,8 @@ class Terminal:
             "PROMPT_COMMAND": f"echo >>{self.prompts}", "TERM": "xterm-256color", "HISTFILE": "/dev/null",
         }
         self.tmux("new-session", "-d", "-x", str(columns), "-y", str(ROWS), "-c", "/home/ann", 
-                  "setpriv", "--reuid=1000", "--regid=1000", "--clear-groups", "env", "-i", *[f"{name}={value}" for name, value in environment.items()],
-                  "bash", "--noprofile", "--norc")
+                  "setpriv", "--reuid=1000", "--regid=1000", "--clear-groups", "env", "-i",
+                  *[f"{name}={value}" for name, value in environment.items()], "bash", "--noprofile", "--norc")
         self.wait_for_prompt(1)
 
     def tmux(self, *arguments):
@@ -133,13 +136,19 @@ class Terminal:
     def wait_for_prompt(self, count):
         self.wait("prompt", lambda: len(self.prompts.read_text()) >= count and self.screen()[-1].strip() == "$")
 
-    def play(self, line):
+    def play(self, line, answers):
         """What is below the line after it was typed."""
         self.tmux("send-keys", "C-l")
         self.wait("empty screen", lambda: [each.strip() for each in self.screen()] == ["$"])
         count = len(self.prompts.read_text())
         self.tmux("send-keys", "-l", line)
         self.tmux("send-keys", "Enter")
+        before = None
+        for answer in answers:
+            self.wait("question", lambda: self.screen() != before and self.screen()[-1].rstrip().endswith(":"))
+            before = self.screen()
+            self.tmux("send-keys", "-l", answer)
+            self.tmux("send-keys", "Enter")
         self.wait_for_prompt(count + 1)
         echoed = -(-(2 + len(line)) // self.columns)
         return "\n".join(self.screen()[echoed:-1])
@@ -152,14 +161,16 @@ def play(text, work, columns, problems):
     """The whole situation as it is seen now."""
     shown, terminal, seen = Shown(), None, []
     task, count, changed = None, 0, 0
-    for line in text.split("\n"):
+    lines = text.split("\n")
+    for at, line in enumerate(lines):
         if line.startswith("# task:"):
             task, count = line, 0
         if line.startswith("#! "):
             if terminal and "machine " in line:
                 terminal.end()
                 terminal = None
-            subprocess.run(["sh", "-ec", BESIDE + shown.typed(line[3:]) + OWNED], env={**os.environ, "W": str(work)}, check=True)
+            script = BESIDE + shown.typed(line[3:]) + OWNED
+            subprocess.run(["sh", "-ec", script], env={**os.environ, "W": str(work)}, check=True)
             changed = time.time()
         if line.startswith("#") or (not line and (not seen or seen[-1].startswith("#"))):
             if line.startswith("# task:") and seen and not seen[-1].startswith("#"):
@@ -170,12 +181,13 @@ def play(text, work, columns, problems):
             if count > MOST:
                 problems.append(f"more than {MOST} commands: {task}")
             terminal = terminal or Terminal(work, columns)
-            seen.append(line)
+            answers = [each[2:] for each in itertools.takewhile(lambda each: each.startswith("> "), lines[at + 1:])]
+            seen += [line] + [f"> {answer}" for answer in answers]
             # No two points have one second, and none is of a moment after which files may still change unseen.
             if re.search(r"sheaf (backup|run|import|prune|consolidate)", line):
                 time.sleep(max(0, changed + SETTLED - time.time()))
                 time.sleep(1.05 - time.time() % 1)
-            screen = shown.of(terminal.play(shown.typed(line[2:])))
+            screen = shown.of(terminal.play(shown.typed(line[2:]), answers))
             seen += screen.split("\n") if screen else []
     if terminal:
         terminal.end()
@@ -223,7 +235,8 @@ def main():
         failed = False
         for file in given.files:
             own = ["--sheaf", str(given.sheaf.resolve())] + ["--write"] * given.write
-            line = ["unshare", "--mount", "--uts", "--propagation", "private", sys.executable, str(Path(__file__).resolve())]
+            alone = ["unshare", "--mount", "--uts", "--propagation", "private"]
+            line = alone + [sys.executable, str(Path(__file__).resolve())]
             failed |= subprocess.run(line + own + ["--inside", str(file.resolve())]).returncode != 0
         sys.exit(failed)
 
