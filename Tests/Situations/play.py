@@ -53,7 +53,7 @@ class Shown:
     SAME = [
         (r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "5d0c1b7e-3c55-4f0e-9a57-3f6f0d1c2b4e"),
         (r"\bin \d+(\.\d+)? m?s\b", "in 20 ms"),
-        (r"\b\d+ s ago|\bjust now", "1 min ago"),
+        (r"\b\d+ (?:s|min) ago|\bjust now", "1 min ago"),
         # Sets of little more than their heads; in a table they stand at the right.
         (r"^( +)(?:\d{3} B|[1-3]\.\d kB)", r"\g<1>1.0 kB"),
         (r"(?<=  ) (\d{3} B)", "1.0 kB"),
