@@ -13,11 +13,13 @@ struct Remote {
   var options: [Raw] = ["--sftp-command", "/usr/lib/openssh/sftp-server"]
   var environment: [String: Raw?] = [:]
 
-  /// In the object store that the tests start.
-  static func objectStore(_ environment: [String: Raw?] = [:]) throws -> Remote {
+  /// In an object store that the tests start.
+  static func objectStore(
+    _ environment: [String: Raw?] = [:], of kind: ObjectStore.Kind = .ceph
+  ) throws -> Remote {
     Remote(
       address: "s3://\(ObjectStore.bucket)", options: [],
-      environment: try ObjectStore.shared.get().environment().merging(environment) { $1 })
+      environment: try ObjectStore.started(kind).environment().merging(environment) { $1 })
   }
 }
 

@@ -12,9 +12,13 @@ struct ObjectStoreTests {
   ])
 
   private func fixture(
-    _ tree: TestTree = tree, encrypted: Bool? = nil, environment: [String: Raw?] = [:]
+    _ tree: TestTree = tree, encrypted: Bool? = nil, environment: [String: Raw?] = [:],
+    of kind: ObjectStore.Kind = .ceph
   ) throws -> (Fixture, ObjectStore) {
-    (try Fixture(tree, encrypted: encrypted, remote: .objectStore(environment)), try ObjectStore.shared.get())
+    (
+      try Fixture(tree, encrypted: encrypted, remote: .objectStore(environment, of: kind)),
+      try ObjectStore.started(kind)
+    )
   }
 
   /// What the store's keys begin with.
@@ -26,8 +30,8 @@ struct ObjectStoreTests {
     f.remote = nil
   }
 
-  @Test func everyCommand() throws {
-    let (f, store) = try fixture(encrypted: false)
+  @Test(arguments: ObjectStore.kinds) func everyCommand(_ kind: ObjectStore.Kind) throws {
+    let (f, store) = try fixture(encrypted: false, of: kind)
     try f.expectThreePoints()
     try f.sheaf(["protect", "-s", f.named, Raw(f.points[0].set)])
     #expect(try f.sheaf(["protect", "-s", f.named, "--remove", Raw(f.points[1].set)]).text.contains("not protected"))
@@ -48,8 +52,9 @@ struct ObjectStoreTests {
   }
 
   /// More than goes in one request: volumes are sent in parts, and have their names at once.
-  @Test(arguments: [false, true]) func largeArchivesAreVolumes(encrypted: Bool) throws {
-    let (f, store) = try fixture(encrypted: encrypted)
+  @Test(arguments: [false, true], ObjectStore.kinds)
+  func largeArchivesAreVolumes(encrypted: Bool, _ kind: ObjectStore.Kind) throws {
+    let (f, store) = try fixture(encrypted: encrypted, of: kind)
     try f.edit("head -c 70000000 /dev/urandom > large; head -c 20000000 /dev/urandom > other")
     try f.save(["--volume-size", "40M"])
     try f.edit("echo small > small")
@@ -217,8 +222,9 @@ struct ObjectStoreTests {
   }
 
   /// At every request that changes something, before it is carried out and after. What was killed, the next run makes good.
-  @Test(arguments: ["kill", "killed"]) func killedAtEveryRequest(_ how: String) throws {
-    let (f, store) = try fixture(encrypted: how == "killed")
+  @Test(arguments: ["kill", "killed"], ObjectStore.kinds)
+  func killedAtEveryRequest(_ how: String, _ kind: ObjectStore.Kind) throws {
+    let (f, store) = try fixture(encrypted: how == "killed", of: kind)
     try f.save()
     var number = how == "kill" ? 1 : 2
     while true {
@@ -292,6 +298,20 @@ struct ObjectStoreTests {
     #expect(output.errorText.contains(words), "\(output)")
     #expect(output.errorText.contains("hint: "), "\(output)")
     #expect(!output.errorText.contains("wrong-secret"))
+  }
+
+  /// It does not tell an access key that it does not know from a secret that is wrong.
+  @Test(
+    .enabled(if: ObjectStore.Kind.swift.isPossible, Comment(rawValue: ObjectStore.needsSwift)),
+    arguments: ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"])
+  func aWrongKeyIsSaidOfSwiftToo(_ name: String) throws {
+    var all = try ObjectStore.started(.swift).environment()
+    all[name] = "nobody"
+    let output = try Command.sheaf(
+      ["points", "-s", "s3://\(ObjectStore.bucket)/x"], environment: all, timeout: 30
+    ).run()
+    #expect(output.status == 10, "\(output)")
+    #expect(output.errorText.contains("the secret key does not fit"), "\(output)")
   }
 
   @Test func aBucketIsNotMade() throws {

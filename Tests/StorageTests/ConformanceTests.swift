@@ -44,15 +44,13 @@ private let rclone: [StoreKind] =
   ]
 
 /// A folder of its own for each promise, in one bucket.
-private let objectStores: [StoreKind] =
-  ObjectStore.isPossible
-  ? [
-    StoreKind(testDescription: "object store") { scratch in
-      try S3Folder(
-        ObjectStore.shared.get().settings, bucket: ObjectStore.bucket.bytes, key: Bytes(scratch.path.dropFirst()),
-        path: scratch.path, spool: scratch.path)
-    }
-  ] : []
+private let objectStores: [StoreKind] = ObjectStore.kinds.map { kind in
+  StoreKind(testDescription: "object store: \(kind.rawValue)") { scratch in
+    try S3Folder(
+      ObjectStore.started(kind).settings, bucket: ObjectStore.bucket.bytes, key: Bytes(scratch.path.dropFirst()),
+      path: scratch.path, spool: scratch.path)
+  }
+}
 
 @Suite struct ConformanceTests {
   @Test(arguments: kinds, promises) func keeps(_ kind: StoreKind, _ promise: Promise) throws {

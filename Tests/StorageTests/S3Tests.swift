@@ -130,10 +130,10 @@ import Testing
   // MARK: - A real server
 
   /// Servers give 1000 names at a time.
-  @Test(.enabled(if: ObjectStore.isPossible, Comment(rawValue: ObjectStore.needs)))
-  func longListingsAreWhole() throws {
+  @Test(.enabled(if: ObjectStore.isPossible, Comment(rawValue: ObjectStore.needs)), arguments: ObjectStore.kinds)
+  func longListingsAreWhole(_ kind: ObjectStore.Kind) throws {
     try Scratch.with { scratch in
-      let store = try ObjectStore.shared.get()
+      let store = try ObjectStore.started(kind)
       let names = (0..<1105).map { Bytes("n\($0) é+%&".utf8) }
       let prefix = Raw(Bytes(scratch.path.dropFirst()))
       try store.fill(prefix, names)
@@ -146,10 +146,10 @@ import Testing
   }
 
   /// What was sent and never put together is in no listing; it goes with the lock of the run that was killed.
-  @Test(.enabled(if: ObjectStore.isPossible, Comment(rawValue: ObjectStore.needs)))
-  func whatWasNeverPutTogetherIsGivenUp() throws {
+  @Test(.enabled(if: ObjectStore.isPossible, Comment(rawValue: ObjectStore.needs)), arguments: ObjectStore.kinds)
+  func whatWasNeverPutTogetherIsGivenUp(_ kind: ObjectStore.Kind) throws {
     try Scratch.with { scratch in
-      let store = try ObjectStore.shared.get()
+      let store = try ObjectStore.started(kind)
       let server = try S3Server(store.settings, bucket: ObjectStore.bucket.bytes)
       let key = Bytes(scratch.path.dropFirst())
       let folder = try S3Folder(

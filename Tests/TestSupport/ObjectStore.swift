@@ -1,20 +1,47 @@
-/// An object store on loopback, one for all tests of a process, and relays to it that misbehave.
+/// Object stores on loopback, one of each kind for all tests of a process, and relays to it that misbehave.
 import Glibc
 import Posix
 import Storage
 
 public final class ObjectStore: Sendable {
+  /// Whose server it is.
+  public enum Kind: String, CaseIterable, Sendable {
+    case ceph, swift
+
+    public var isPossible: Bool {
+      guard Host.isRoot, Command.find("s3cmd") != nil else { return false }
+      return switch self {
+      case .ceph: ["radosgw", "ceph-osd", "ceph-mon"].allSatisfy { Command.find(Raw(Bytes($0.utf8))) != nil }
+      // A module of Debian's Python, no command.
+      case .swift:
+        (try? Command("/usr/bin/python3", ["-c", "import swift.proxy.server"]).run().status == 0) ?? false
+      }
+    }
+
+    public var keyID: Raw { self == .ceph ? "sheafkey" : "sheaf:key" }
+
+    fileprivate var script: StaticString { self == .ceph ? "ceph.sh" : "swift.sh" }
+  }
+
   public static let needs = "needs Ceph's object store, s3cmd, and root"
-  public static let isPossible =
-    Host.isRoot && ["radosgw", "ceph-osd", "ceph-mon", "s3cmd"].allSatisfy { Command.find(Raw(Bytes($0.utf8))) != nil }
+  public static let needsSwift = "needs OpenStack Swift (python3-swift), s3cmd, and root"
+  public static let isPossible = Kind.ceph.isPossible
+  /// Those that can be started here.
+  public static let kinds = Kind.allCases.filter { $0.isPossible }
 
   /// Started when it is first asked for; it ends with this process.
-  public static let shared = Result { try ObjectStore() }
+  public static let shared = Result { try ObjectStore(.ceph) }
+  private static let swift = Result { try ObjectStore(.swift) }
+
+  public static func started(_ kind: Kind) throws -> ObjectStore {
+    try (kind == .ceph ? shared : swift).get()
+  }
 
   public static let bucket: Raw = "sheaf-tests"
-  public static let keyID: Raw = "sheafkey"
+  public static let keyID = Kind.ceph.keyID
   public static let secret: Raw = "sheafsecret0"
 
+  private let kind: Kind
   private let scratch: Scratch
   private let running: Running
   public let port: Int
@@ -23,14 +50,15 @@ public final class ObjectStore: Sendable {
     Bytes(#filePath.utf8).splitAtName.parent.joined(Bytes("../../fixtures")).joined(Bytes(name))
   }
 
-  private init() throws {
+  private init(_ kind: Kind) throws {
+    self.kind = kind
     scratch = try Scratch()
     var seed = Random(seed: UInt64(getpid()) &* 1000 &+ UInt64(Timestamp.monotonicNanoseconds() % 1000))
     var started: (Int, Running)?
     for _ in 0..<5 where started == nil {
-      let port = 20_000 + Int(seed.next() % 4_000) * 3
-      let folder = scratch.path("ceph\(port)")
-      let running = try Command("bash", [Raw(Self.fixture("ceph.sh")), Raw(folder), "\(port)"], timeout: 3600).start()
+      let port = 20_000 + Int(seed.next() % 3_000) * 4
+      let folder = scratch.path("server\(port)")
+      let running = try Command("bash", [Raw(Self.fixture(kind.script)), Raw(folder), "\(port)"], timeout: 3600).start()
       if running.waitForOutput("ready") { started = (port, running) }
     }
     guard let started else { throw Command.Failure(description: "no object store could be started") }
@@ -39,12 +67,12 @@ public final class ObjectStore: Sendable {
   }
 
   /// Its certificate, which nobody vouches for but itself.
-  public var certificate: Bytes { scratch.path("ceph\(port)/tls.crt") }
+  public var certificate: Bytes { scratch.path("server\(port)/tls.crt") }
 
   /// As the program wants to be told of it. `port`: another one leads to a relay.
   public func environment(port: Int? = nil) -> [String: Raw?] {
     [
-      "AWS_ENDPOINT_URL_S3": "http://127.0.0.1:\(port ?? self.port)", "AWS_ACCESS_KEY_ID": Self.keyID,
+      "AWS_ENDPOINT_URL_S3": "http://127.0.0.1:\(port ?? self.port)", "AWS_ACCESS_KEY_ID": kind.keyID,
       "AWS_SECRET_ACCESS_KEY": Self.secret, "AWS_REGION": "us-east-1",
     ]
   }
@@ -55,7 +83,7 @@ public final class ObjectStore: Sendable {
     return Command(
       "s3cmd",
       [
-        "--config=/dev/null", "--no-ssl", "--host=\(server)", "--host-bucket=\(server)", "--access_key=\(Self.keyID)",
+        "--config=/dev/null", "--no-ssl", "--host=\(server)", "--host-bucket=\(server)", "--access_key=\(kind.keyID)",
         "--secret_key=\(Self.secret)", "--region=us-east-1",
       ] + arguments)
   }
@@ -125,7 +153,8 @@ extension ObjectStore {
   public var settings: S3Settings {
     var settings = S3Settings()
     settings.endpoint = "http://127.0.0.1:\(port)"
-    settings.credentials = { S3Credentials(keyID: Self.keyID.bytes.shown, secret: Self.secret.bytes) }
+    let keyID = kind.keyID.bytes.shown
+    settings.credentials = { S3Credentials(keyID: keyID, secret: Self.secret.bytes) }
     settings.manners.patience = 20
     return settings
   }
