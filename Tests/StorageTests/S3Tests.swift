@@ -129,12 +129,12 @@ import Testing
 
   // MARK: - A real server
 
-  /// Servers give 1000 names at a time.
+  /// Ceph gives 1000 names at a time, Swift 50 as it is started here.
   @Test(.enabled(if: ObjectStore.isPossible, Comment(rawValue: ObjectStore.needs)), arguments: ObjectStore.kinds)
   func longListingsAreWhole(_ kind: ObjectStore.Kind) throws {
     try Scratch.with { scratch in
       let store = try ObjectStore.started(kind)
-      let names = (0..<1105).map { Bytes("n\($0) é+%&".utf8) }
+      let names = (0..<(kind == .ceph ? 1105 : 155)).map { Bytes("n\($0) é+%&".utf8) }
       let prefix = Raw(Bytes(scratch.path.dropFirst()))
       try store.fill(prefix, names)
       let folder = try S3Folder(
