@@ -91,6 +91,7 @@ while [ "$left" -gt 0 ]; do
   --list) list=yes ;;
   -h | --help) sed -n '2,/^set/s/^# \{0,1\}//p; /^set/q' "$0"; exit 0 ;;
   -*) usage "unknown argument $word" ;;
+  '') usage "an empty path names nothing" ;;
   *) set -- "$@" "$word" ;;
   esac
 done

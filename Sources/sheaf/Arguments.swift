@@ -80,18 +80,26 @@ struct RawText: ExpressibleByArgument {
   var storePath: Bytes { Self.storePath(bytes) }
 
   /// As a path in a store: as it stands, or else as a terminal was shown it, with `\\ooo` for bytes that cannot be
-  /// printed, or else from the folder that the user is in, or else from one of the sources. `exists` is asked only where
-  /// that makes a difference.
-  func storePath(below sources: [Bytes] = [], where exists: (Bytes) throws -> Bool) rethrows -> Bytes {
+  /// printed, or else from the folder that the user is in, or else from one of the sources. `.` and `..` in front mean
+  /// that folder alone. `exists` is asked only where that makes a difference. Throws where the text is empty: it must not
+  /// mean everything.
+  func storePath(below sources: [Bytes] = [], where exists: (Bytes) throws -> Bool) throws -> Bytes {
+    guard let first = bytes.first else { throw Failure(.usage, "an empty path names nothing", hint: "/ is everything") }
     var texts = [bytes]
     if let shown = Show.bytes(shown: bytes), shown != bytes { texts.append(shown) }
-    var candidates = texts.map(Self.storePath)
-    if bytes.first != 47 {
-      let here = (try? Host.resolved(Bytes("."))).map { [$0] } ?? []
-      for place in here + sources { candidates += texts.map { Self.storePath(place.joined($0)) } }
+    guard first != 47 else { return try Self.first(of: texts.map(Self.storePath), where: exists) }
+    let here = (try? Host.resolved(Bytes("."))).map { [$0] } ?? []
+    let isFromHere = [Bytes("."), Bytes("..")].contains(Bytes(bytes.prefix { $0 != 47 }))
+    var candidates = isFromHere ? [] : texts.map(Self.storePath).filter { !$0.isEmpty }
+    for place in isFromHere ? here : here + sources { candidates += texts.map { Self.storePath(place.joined($0)) } }
+    guard !candidates.isEmpty else {
+      throw Failure(.usage, "the current folder cannot be told", hint: "use a whole path")
     }
-    guard candidates.count > 1 else { return storePath }
-    return try candidates.first(where: exists) ?? storePath
+    return try Self.first(of: candidates, where: exists)
+  }
+
+  private static func first(of candidates: [Bytes], where exists: (Bytes) throws -> Bool) throws -> Bytes {
+    try candidates.count > 1 ? candidates.first(where: exists) ?? candidates[0] : candidates[0]
   }
 
   private static func storePath(_ bytes: Bytes) -> Bytes {

@@ -143,7 +143,7 @@ struct BackupCommand: ParsableCommand {
       to: store, options, known: Memory.stores, spillDirectory: Host.spillDirectory, reporter: report,
       progress: Interruption.progress, clock: { .now() })
     let summary = try report.showing("saving") { try task.run() }
-    if !summary.idlePatterns.isEmpty {
+    if !output.json, !summary.idlePatterns.isEmpty {
       let some = summary.idlePatterns.prefix(8).map { "'\(Show.path($0))'" }.joined(separator: " ")
       let more = summary.idlePatterns.count > 8 ? " and \(summary.idlePatterns.count - 8) more" : ""
       let which = summary.idlePatterns.count == 1 ? "this pattern has" : "these patterns have"
@@ -254,6 +254,7 @@ struct BackupCommand: ParsableCommand {
     json.add("excluded", s.excluded)
     json.add("file_systems_left_out", s.fileSystemsLeftOut)
     json.add("exclusions", s.exclusions)
+    json.add("patterns_without_effect", s.idlePatterns)
     json.add("full_because", s.fullBecause)
     json.add("problems", report.problemCount)
     json.add("suspected_rot", report.rotCount)

@@ -100,7 +100,7 @@ struct BrowseRun {
     if options.target.isEmpty { try Destination.ask(for: &options, of: set, Contents(series, set)) }
     let report = RunReport(output)
     Interruption.progress.begin()
-    try RestoreRun(series: series, options: options, output: output).run(set, report)
+    try RestoreRun(series: series, options: options, output: output, isAsked: true).run(set, report)
   }
 }
 

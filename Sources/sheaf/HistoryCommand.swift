@@ -43,7 +43,7 @@ struct HistoryCommand: ParsableCommand {
   }
 
   private static let table = Table(
-    [.left("point", 24), .left("modified", 16, rank: 1), .right("size", 7), .left("sha256", 12, rank: 2)],
+    [.left("point", 25), .left("modified", 16, rank: 1), .right("size", 7), .left("sha256", 11, rank: 2)],
     indent: "", rest: 15, room: Console.shared.columns)
 
   private static func printWords(_ v: Version) {
@@ -52,7 +52,7 @@ struct HistoryCommand: ParsableCommand {
     if let entry = v.entry {
       cells[1] = String(Words.time(entry.modified).dropLast(3))
       cells[2] = entry.kind == .file ? Words.size(entry.size) : ""
-      cells[3] = entry.digest.map { String($0.hex.prefix(12)) } ?? LongLine.word(entry.kind)
+      cells[3] = entry.digest.map { String($0.hex.prefix(11)) } ?? LongLine.word(entry.kind)
     }
     var what =
       switch v.event {

@@ -47,6 +47,8 @@ struct InitCommand: ParsableCommand {
       ?? Store.create(
         place, by: store.remote.access, label: label?.bytes ?? [], now: .now(),
         keys: encrypt ? store.keys.keys() : nil)
+    let others = Memory.stores?.seen(at: place) ?? []
+    try? Memory.stores?.remember(made, now: .now())
     if let secret { try made.addKeyCopy(as: Bytes("passphrase"), for: Passphrase(secret)) }
     if output.json {
       var json = JSON("summary")
@@ -65,7 +67,7 @@ struct InitCommand: ParsableCommand {
       let named = Show.word(path) + GivenStore.opening
       Console.shared.list(Bytes("back up to it with:"), "sheaf backup -s \(named) SOURCE...", between: " ")
     }
-    if there == nil, let other = Memory.stores?.seen(at: place).first(where: { $0.uuid != made.uuid }) {
+    if there == nil, let other = others.first(where: { $0.uuid != made.uuid }) {
       Console.shared.warning(
         "this store is new and empty: '\(other.shownName)', which was here \(Words.ago(other.seen)), is another one")
     }

@@ -59,6 +59,7 @@ struct MountCommand: ParsableCommand {
 
   private static func hint(_ error: SystemError, _ directory: Bytes) -> String? {
     if error.isGone { return "a mount whose program has ended: 'fusermount3 -u \(Show.word(directory))' removes it" }
+    if (try? Descriptor.open(directory, .pathOnly)) != nil { return "it is no folder: mount on an empty one" }
     return error.isMissing ? "make it first: mkdir \(Show.word(directory))" : nil
   }
 

@@ -102,7 +102,8 @@ struct RemoteOptions: ParsableArguments {
   func validate() throws {
     for (name, limit) in [("limit-upload", limitUpload), ("limit-download", limitDownload)] {
       guard let limit, limit.bytes < RateLimits.least else { continue }
-      throw Failure(.usage, "--\(name) \(Words.size(limit.bytes)) is too slow", hint: "at least 1k a second")
+      // What the parser does not know is shown as Swift has it.
+      throw ValidationError("--\(name) \(Words.size(limit.bytes)) is too slow: at least 1k a second")
     }
   }
 

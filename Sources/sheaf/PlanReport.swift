@@ -36,12 +36,12 @@ enum PlanReport {
   }
 
   static func backup(_ s: SummaryLine, _ rotting: Int, isDryRun: Bool) -> String {
-    var counts = ["new", "changed", "deleted"].map { "\(Words.count(s.number("files_\($0)"))) \($0)" }
-    for (key, word) in [("files_moved", "moved"), ("files_unseen", "unseen")] where s.number(key) > 0 {
-      counts.append("\(Words.count(s.number(key))) \(word)")
+    var counts = ["new", "changed", "deleted", "moved", "unseen"].compactMap { word -> String? in
+      let count = s.number("files_\(word)")
+      return count == 0 ? nil : "\(Words.count(count)) \(word)"
     }
     if rotting > 0 { counts.append("\(Words.count(rotting)) that may rot") }
-    let what = counts.joined(separator: ", ")
+    let what = counts.isEmpty ? "nothing new, changed or deleted" : counts.joined(separator: ", ")
     if isDryRun { return "would save \(what)" }
     guard let set = s.word("set") else { return "no set written: \(what)" }
     let reason = s.word("full_because").flatMap { $0 == "asked for" ? nil : ", because \($0)" } ?? ""
@@ -49,10 +49,11 @@ enum PlanReport {
   }
 
   static func prune(_ s: SummaryLine, _ isDryRun: Bool) -> String {
-    isDryRun
-      ? "would keep \(Words.count(s.number("points_kept"), "point"))"
-      : "removed \(Words.count(s.count("removed"), "set")), \(Words.size(s.number("bytes_freed"))); "
-        + "\(Words.count(s.number("points_kept"), "point")) kept"
+    let kept = Words.count(s.number("points_kept"), "point")
+    if isDryRun { return "would keep \(kept)" }
+    let removed = "\(Words.count(s.count("removed"), "set")), \(Words.size(s.number("bytes_freed")))"
+    let made = s.count("made")
+    return "\(kept) kept; " + (made == 0 ? "removed \(removed)" : "made \(Words.count(made, "set")) out of \(removed)")
   }
 
   static func verify(_ s: SummaryLine) -> String {

@@ -133,17 +133,18 @@ private struct Points {
     let label = store.label.isEmpty ? "" : " on '\(Show.path(store.label))'"
     console.print(
       console.styled("series \(Show.path(series.name))\(label): \(Words.count(rows.count, "point"))", .bold))
+    let names = rows.map { ($0.set.kind == .full ? "" : "└ ") + $0.set.text }
+    let width = max(26, names.map(Show.columns).max() ?? 0)
     let table = Table(
       [
-        .left("point", 26), .right("files", 7, rank: 3), .right("size", 7), .right("added", 7, rank: 2),
+        .left("point", width), .right("files", 7, rank: 3), .right("size", 7), .right("added", 7, rank: 2),
         .left("local time", 16, rank: 1),
       ], room: console.columns)
     console.print(console.styled(table.heading(), .dim))
-    for row in rows {
-      let name = (row.set.kind == .full ? "" : "└ ") + row.set.text
+    for (row, name) in zip(rows, names) {
       guard let foot = row.foot, !row.isDamaged else {
         let why = row.failure == nil ? row.needsDamaged.map { ", as it needs \($0.text)" } ?? "" : ""
-        console.print("  \(Words.left(name, 26))  \(console.styled("damaged", .red))\(why)")
+        console.print("  \(Words.left(name, width))  \(console.styled("damaged", .red))\(why)")
         continue
       }
       // Not the name's time: a name must come after the one before, even if the clock was wrong.

@@ -179,7 +179,9 @@ struct PruneCommand: ParsableCommand {
   private func printKept(_ plan: PrunePlan) {
     let console = Console.shared
     let (points, reasons) = plan.kept
-    let why = reasons.map { "\($0.reason) \(Words.count($0.points))" }.joined(separator: ", ")
+    let why = reasons.map { why in
+      why.reason == PrunePlan.noRule ? why.reason : "\(why.reason) \(Words.count(why.points))"
+    }.joined(separator: ", ")
     console.print("keeps \(Words.count(points, "point"))\(why.isEmpty ? "" : ": \(why)")")
     let needed = plan.needed
     guard !needed.isEmpty else { return }

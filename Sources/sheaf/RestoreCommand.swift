@@ -92,7 +92,7 @@ struct RestoreCommand: ParsableCommand {
       try Destination.ask(for: &options, of: set, contents)
       report.beginAnew()
     }
-    try RestoreRun(series: series, options: options, output: output).run(set, report)
+    try RestoreRun(series: series, options: options, output: output, isAsked: to == nil).run(set, report)
   }
 
   private func browse(_ options: RestoreOptions) throws {

@@ -6,17 +6,23 @@ struct RestoreRun {
   let series: Series
   let options: RestoreOptions
   let output: OutputOptions
+  /// The person was asked where to restore to, so no command line tells.
+  var isAsked = false
 
   /// Throws the exit code where something did not come back.
   func run(_ set: SetName, _ report: RunReport) throws {
     let task = Restore(from: series, options, reporter: report, progress: Interruption.progress)
     let summary = try report.showing("restoring") { try task.run(set) }
     for (what, count) in summary.shortfalls {
-      Console.shared.warning("\(Self.words(what)) could not be restored for \(Words.count(count, "file"))")
+      let entries = "\(Words.count(count)) \(count == 1 ? "entry" : "entries")"
+      Console.shared.warning("\(Self.words(what)) could not be restored for \(entries)")
     }
     for words in summary.unmatched { Console.shared.warning(words) }
     if output.json { printJSON(summary, report) } else if !output.quiet { printWords(summary, report) }
     if summary.isDamaged { throw Status.damaged }
+    if summary.files + summary.directories + summary.kept == 0, options.strip > 0 {
+      throw Failure(.failed, "no path has more than \(options.strip) leading folders: nothing was restored")
+    }
     try report.finish()
   }
 
@@ -41,10 +47,8 @@ struct RestoreRun {
       return
     }
     Console.shared.print("restored \(what) from \(s.set.text) in \(Words.duration(report.elapsed))")
+    if isAsked { Console.shared.print("  to \(Show.path(options.target))") }
     if s.kept > 0 { Console.shared.print("  left \(left)") }
-    if s.files + s.directories + s.kept == 0, options.strip > 0 {
-      Console.shared.warning("no path has more than \(options.strip) leading folders, so nothing is left to restore")
-    }
     if s.deleted > 0 { Console.shared.print("  removed \(Words.count(s.deleted)) that the point does not have") }
     report.printEnd(unseen: s.unseen)
   }

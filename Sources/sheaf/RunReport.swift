@@ -196,7 +196,8 @@ final class RunReport: Reporter {
   func printEnd(unseen: Int64 = 0) {
     let console = Console.shared
     if unseen > 0 {
-      console.print("  \(Words.count(unseen)) entries are last good copies: the backup could not read them then")
+      let what = unseen == 1 ? "1 entry is a last good copy" : "\(Words.count(unseen)) entries are last good copies"
+      console.print("  \(what): the backup could not read \(unseen == 1 ? "it" : "them") then")
     }
     if rotCount > 0 {
       console.print(console.styled("  \(Words.count(rotCount, "file")) may rot, see above", .yellow))

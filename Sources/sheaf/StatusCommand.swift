@@ -91,9 +91,10 @@ struct StatusCommand: ParsableCommand {
     console.print("\(console.styled(store.shownName, .bold))  \(Self.words(store, place))")
     let rows = wanted(store)
     let names = rows.map { Show.columns(Show.path($0.name)) }.max() ?? 0
+    let points = rows.map { Show.columns($0.newest.text) }.max() ?? 0
     let table = Table(
       [
-        .left("series", min(max(names, 9), 20)), .left("newest point", 23), .right("age", 5),
+        .left("series", min(max(names, 9), 20)), .left("newest point", max(points, 23)), .right("age", 5),
         .right("points", 6, rank: 2), .right("chain", 5, rank: 3), .right("size", 7, rank: 1),
       ], rest: 10, room: console.columns)
     console.print(console.styled(table.heading("verified"), .dim))

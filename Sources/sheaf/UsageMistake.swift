@@ -1,5 +1,6 @@
 /// Mistakes of the command line in our words, with what was probably meant.
 import ArgumentParser
+import Posix
 import SheafCore
 
 enum UsageMistake {
@@ -14,7 +15,7 @@ enum UsageMistake {
     "show": "ls", "look": "browse", "explore": "browse", "dir": "ls", "tree": "ls -R", "contents": "ls",
     "dump": "cat", "print": "cat", "tar": "export", "export-tar": "export",
     "search": "find", "locate": "find", "versions": "history", "compare": "diff", "changes": "diff",
-    "info": "status", "stats": "points -s STORE", "stores": "status", "list-stores": "status", "drives": "status",
+    "info": "status", "stats": "points", "stores": "status", "list-stores": "status", "drives": "status",
     "repair": "rebuild", "recreate": "rebuild", "rebuild-index": "rebuild", "fix": "rebuild",
     "merge": "consolidate", "compact": "prune --fold", "fold": "prune --fold", "synthesize": "consolidate",
     "sync": "copy", "mirror": "copy", "replicate": "copy", "clone": "copy", "send": "copy",
@@ -87,16 +88,25 @@ enum UsageMistake {
 
   /// Options stand before the command, as other programs take them.
   static func noCommand(before option: String, _ arguments: [String], known: [String]) -> Failure {
-    let text = "no command before \(Show.path(Arguments.unescape(option)))"
+    let text = "the command comes first, before \(Show.path(Arguments.unescape(option)))"
     let name = String(option.prefix { $0 != "=" })
     let isJoined = name.count < option.count
     let value: String? = isJoined ? String(option.dropFirst(name.count + 1)) : arguments.dropFirst().first
     guard otherOptions[name]?.first == "-s STORE", let value else {
       return Failure(.usage, text, hint: "see 'sheaf --help'")
     }
-    let words = arguments.dropFirst(isJoined ? 1 : 2)
-    let command = words.compactMap { known.contains($0) ? $0 : otherWords[$0.lowercased()] }.first ?? "COMMAND"
-    return Failure(.usage, text, hint: "did you mean 'sheaf \(command) -s \(Show.word(Arguments.unescape(value)))'?")
+    var words = Array(arguments.dropFirst(isJoined ? 1 : 2))
+    var command = "COMMAND"
+    // Another program's word may stand for a command with options, and what followed it for something else.
+    var isOurs = false
+    if let index = words.firstIndex(where: { known.contains($0) || otherWords[$0.lowercased()] != nil }) {
+      let word = words.remove(at: index)
+      isOurs = known.contains(word)
+      command = isOurs ? word : otherWords[word.lowercased()] ?? word
+    }
+    let rest = isOurs ? words.map { " " + Show.word(Arguments.unescape($0)) }.joined() : ""
+    let store = Show.word(Arguments.unescape(value))
+    return Failure(.usage, text, hint: "did you mean 'sheaf \(command) -s \(store)\(rest)'?")
   }
 
   /// `known`: what a command can be told to do.
@@ -141,6 +151,7 @@ enum UsageMistake {
     // The store is the one thing that a command cannot do without, and other programs take it as an argument.
     if first.hasPrefix("Unexpected argument"), let command, let name, let word = arguments.dropFirst().first,
       !word.hasPrefix("-"), !arguments.contains(where: { $0.hasPrefix("-s") || $0.hasPrefix("--store") }),
+      Host.environment("SHEAF_STORE") == nil,
       options(of: command).contains("-s")
     {
       return Failure(

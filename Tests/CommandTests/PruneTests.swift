@@ -418,6 +418,22 @@ import Testing
     _ = try prune(f, rules + ["--keep-monthly", "1"])
   }
 
+  /// Merging reads what this key cannot read: nothing is damaged by that.
+  @Test(.enabled(if: Command.find("age") != nil, "age is not installed")) func foldingNeedsTheWholeKey() throws {
+    let f = try Fixture(encrypted: true)
+    try f.save()
+    try f.edit("echo more >>more")
+    try f.save()
+    let key = Raw(f.scratch.path("write-only"))
+    try f.sheaf(["key", "export", "-q", "-s", Raw(f.store), "--write-only", key])
+    let none: [String: Raw?] = ["XDG_CONFIG_HOME": Raw(f.scratch.path("none"))]
+    let options: [Raw] = ["-s", Raw(f.store), "--key", key, "--keep-last", "1"]
+    let output = try f.sheaf(["prune", "--fold"] + options, status: 1, environment: none)
+    #expect(output.errorText.contains("this key can write and list, but not read contents"), "\(output)")
+    #expect(try f.names().count == 4)
+    try f.sheaf(["prune"] + options, environment: none)
+  }
+
   @Test func otherSeriesAreNamed() throws {
     let f = try Fixture()
     try f.save()

@@ -5,13 +5,13 @@ import Posix
 import TestSupport
 import Testing
 
-@Suite(.enabled(if: SituationTests.isPossible, "\(SituationTests.needs)")) struct SituationTests {
-  fileprivate static let needs = "needs root, the right to mount, loop devices, tmux, python3, bash and rsync"
-  fileprivate static let isPossible =
-    TerminalSession.isPossible && Mounted.isPossible
-    && (["python3", "bash", "rsync", "unshare", "setpriv"] as [Raw]).allSatisfy { Command.find($0) != nil }
-    && !Volume.mountable([.ext4]).isEmpty
+private let needs = "needs root, the right to mount, loop devices, tmux, python3, bash and rsync"
+private let isPossible =
+  TerminalSession.isPossible && Mounted.isPossible
+  && (["python3", "bash", "rsync", "unshare", "setpriv"] as [Raw]).allSatisfy { Command.find($0) != nil }
+  && !Volume.mountable([.ext4]).isEmpty
 
+@Suite(.enabled(if: isPossible, "\(needs)")) struct SituationTests {
   private static let top = Bytes(#filePath.utf8).splitAtName.parent.splitAtName.parent.splitAtName.parent
 
   @Test(arguments: ["rotation", "rsync", "rescue", "restic"] as [Raw], [80, 60])

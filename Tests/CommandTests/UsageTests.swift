@@ -29,9 +29,10 @@ import Testing
 
   @Test(
     arguments: [
-      (["stats"], "did you mean 'sheaf points -s STORE'?"), (["umount", "x"], "fusermount3 -u DIR, or umount DIR"),
+      (["stats"], "did you mean 'sheaf points'?"), (["umount", "x"], "fusermount3 -u DIR, or umount DIR"),
       (["help", "forget"], "did you mean 'sheaf prune'?"),
       (["-r", "repo", "snapshots"], "did you mean 'sheaf points -s repo'?"),
+      (["-r", "/x", "backup", "a b", "c"], "did you mean 'sheaf backup -s /x 'a b' c'?"),
       (["--repo=/my repo", "-v", "snapshots"], "did you mean 'sheaf points -s '/my repo''?"),
       (["key", "add", "-s", "/x"], "did you mean 'sheaf key lock'?"),
       (["key", "lok", "-s", "/x", "--passphrase"], "did you mean 'sheaf key lock'?"),
@@ -57,6 +58,15 @@ import Testing
   func wordsOfOtherPrograms(words: [Raw], hint: String) throws {
     let output = try Command.sheaf(words).run()
     #expect(output.status == 64 && output.errorText.contains("\nhint: \(hint)"), "\(output)")
+  }
+
+  /// Nothing of the program's own insides is shown.
+  @Test(arguments: ["--limit-upload", "--limit-download"] as [Raw]) func aLimitThatIsTooSlow(option: Raw) throws {
+    let output = try Command.sheaf(["points", "-s", "/x", option, "10"]).run()
+    #expect(
+      output.status == 64 && output.errorText.hasPrefix("sheaf: error: \(option.bytes.shown) 10 B is too slow"),
+      "\(output)")
+    #expect(!output.errorText.contains("Failure") && !output.errorText.contains("Optional"), "\(output)")
   }
 
   @Test func anUnknownOptionIsNotHiddenByOneThatIsMissing() throws {

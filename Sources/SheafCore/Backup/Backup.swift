@@ -63,9 +63,11 @@ public struct Backup {
 
   private func checkNew(_ name: Bytes) throws(Failure) {
     if options.sources.isEmpty, options.streams.isEmpty {
+      let others = (try? store.seriesNames()) ?? []
+      let goOn = others.prefix(3).map { "--series \(Show.word($0))" }.joined(separator: " or ")
       throw Failure(
         .usage, "nothing to back up: the series '\(Show.path(name))' is new and remembers no sources",
-        hint: "name a SOURCE")
+        hint: others.isEmpty ? "name a SOURCE" : "name a SOURCE, or go on with a series that is there: \(goOn)")
     }
     try SourceCheck(options).check(remembered: [])
     tellOfSharedDisk(remembered: [])

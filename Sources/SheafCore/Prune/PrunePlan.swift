@@ -3,6 +3,9 @@ import Posix
 import Tar
 
 public struct PrunePlan: Sendable {
+  /// Why a point stays where nobody said which are to be kept.
+  public static let noRule = "no rule was given"
+
   public enum Fate: Sendable, Equatable {
     case keep
     case remove
@@ -137,7 +140,7 @@ struct PrunePlanner {
         }
         continue
       }
-      if rules.isEmpty { reasons[set, default: []].append("no rule was given") }
+      if rules.isEmpty { reasons[set, default: []].append(PrunePlan.noRule) }
       // What an interrupted run left stands for no day or month: only as long as nothing newer does.
       if isIncomplete(set) {
         if index == points.count - 1, reasons[set] == nil { reasons[set] = ["the newest, incomplete"] }

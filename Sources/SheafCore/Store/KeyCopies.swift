@@ -78,7 +78,8 @@ extension Store {
     guard let key else { throw Failure(.usage, "the store at \(Show.path(path)) is not encrypted: it has no key") }
     guard key.canReadContents || writeOnly else {
       throw Failure(
-        .usage, "this key can write and list, but not read contents", hint: "--write-only gives what there is")
+        .usage, "this key can write and list, but not read contents",
+        hint: "'sheaf key export -s STORE --write-only FILE' writes what there is")
     }
     return key.text(writeOnly: writeOnly, label: label)
   }

@@ -245,6 +245,15 @@ public struct KnownStores: Sendable {
     try write(known, name)
   }
 
+  /// Remembers a store in which there is nothing yet, so that its label names it.
+  public func remember(_ store: Store, now: Timestamp) throws(Failure) {
+    guard let name = Self.name(store.uuid) else { return }
+    try system { () throws(SystemError) in try Descriptor.makeDirectories(directory) }
+    let turn = awaitTurn()
+    defer { try? turn?.close() }
+    try write(seen(store, now), name)
+  }
+
   /// Others of this user may be about to remember another series of the same store.
   private func awaitTurn() -> Descriptor? {
     guard let folder = try? Descriptor.open(directory, [.read, .directory]) else { return nil }

@@ -26,12 +26,13 @@ public enum PointQuery {
     _ text: Bytes, in all: [SetName], series name: Bytes, now: Timestamp, started: (SetName) -> Timestamp
   ) throws(Failure) -> SetName {
     guard let newest = all.last else { throw Failure(.failed, "the series '\(Show.path(name))' has no point yet") }
-    let words = text.shown
+    // A time as tables show it has a space between its halves.
+    let words = String(text.shown.map { $0 == " " ? "T" : $0 })
     if let tilde = words.lastIndex(of: "~"), let steps = Int(words[words.index(after: tilde)...]), steps >= 0 {
       let base = try find(Bytes(words[..<tilde].utf8), in: all, series: name, now: now, started: started)
       guard let place = all.firstIndex(of: base), place >= steps else {
         throw Failure(
-          .failed, "there are not \(steps) points before \(base.text)", hint: "the oldest is \(all[0].text)")
+          .failed, "no point is \(steps) before \(base.text)", hint: "the oldest is \(all[0].text)")
       }
       return all[place - steps]
     }

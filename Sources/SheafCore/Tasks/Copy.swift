@@ -62,6 +62,8 @@ public struct Copy {
   private func copy(
     _ points: [SetName], _ plan: CopyPlan, _ summary: inout CopySummary, _ body: (SetName) throws(Failure) -> Int64
   ) throws(Failure) {
+    var left: [(point: SetName, failure: Failure)] = []
+    defer { tell(left) }
     var tasks: [(point: SetName, sets: [SetName])] = []
     var expected: Int64 = 0
     for point in points.sorted() {
@@ -69,7 +71,7 @@ public struct Copy {
         let sets = try plan.missing(for: point)
         if sets.isEmpty { summary.thereAlready += 1 } else { tasks.append((point, sets)) }
         for set in sets where plan.add(set) { expected.add(saturating: (try? from.foot(set).storedBytes) ?? 0) }
-      } catch { try leave(point, error, &summary) }
+      } catch { try leave(point, error, &left) }
     }
     progress.expected.store(Int(clamping: expected), ordering: .relaxed)
     var done: Set<SetName> = []
@@ -90,16 +92,30 @@ public struct Copy {
           done.insert(set)
           summary.copied.append(set)
         }
-      } catch { try leave(point, error, &summary) }
+      } catch { try leave(point, error, &left) }
     }
+    summary.left = left.map(\.point).sorted()
   }
 
   /// One that is damaged, or cannot be whole there, is said; what goes wrong otherwise ends the run.
-  private func leave(_ point: SetName, _ failure: Failure, _ summary: inout CopySummary) throws(Failure) {
+  private func leave(
+    _ point: SetName, _ failure: Failure, _ left: inout [(point: SetName, failure: Failure)]
+  ) throws(Failure) {
     let isOwn = failure.kind == .damaged || failure.kind == .failed && failure.cause == nil
     guard isOwn || failure.cause?.kind == .missing || failure.cause?.kind == .tooLarge else { throw failure }
-    summary.left.append(point)
-    reporter.problem("\(point.text) was not copied: \(failure.message)", path: nil)
+    left.append((point, failure))
+  }
+
+  /// What has one cause is one message.
+  private func tell(_ left: [(point: SetName, failure: Failure)]) {
+    var rest = left[...]
+    while let first = rest.first {
+      let same = rest.prefix { $0.failure.message == first.failure.message }.count
+      let what = same == 1 ? "\(first.point.text) was" : "\(first.point.text) and \(same - 1) more were"
+      let hint = first.failure.hint.map { " (\($0))" } ?? ""
+      reporter.problem("\(what) not copied: \(first.failure.message)\(hint)", path: nil)
+      rest = rest.dropFirst(same)
+    }
   }
 }
 

@@ -39,6 +39,8 @@ public struct Prune {
 
   /// `show`: called with the plan before anything is changed.
   public func run(_ show: (PrunePlan) -> Void) throws(Failure) -> PruneSummary {
+    // Merging reads contents. Without the key for that nothing is damaged, and nothing may go.
+    if options.folds { try series.checkReadsContents() }
     if options.isDryRun {
       let plan = try plan()
       show(plan)

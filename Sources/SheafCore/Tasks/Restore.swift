@@ -180,7 +180,9 @@ public struct Restore {
   private func parentOfTarget() throws(Failure) -> Descriptor {
     let parent = options.target.splitAtName.parent
     let above = parent.isEmpty && options.target.first != 47 ? Bytes(".") : parent + [47]
-    return try system { () throws(SystemError) in try Descriptor.open(above, [.pathOnly, .directory]) }
+    do throws(SystemError) { return try Descriptor.open(above, [.pathOnly, .directory]) } catch {
+      throw Failure(error, hint: error.isMissing ? "make it first: mkdir -p \(Show.word(parent))" : nil)
+    }
   }
 
   private func refuseFull(_ target: Descriptor) throws(Failure) {
