@@ -107,12 +107,14 @@ class Shown:
 
 
 class Terminal:
-    """A shell in tmux."""
+    """A shell in tmux, with a server of its own: one that was told to end may still be there."""
+
+    NUMBERS = itertools.count()
 
     def __init__(self, work, columns):
         self.work, self.columns = work, columns
         self.prompts = work / "prompts"
-        self.tmux_line = ["tmux", "-u", "-f", "/dev/null", "-S", str(work / "tmux")]
+        self.tmux_line = ["tmux", "-u", "-f", "/dev/null", "-S", str(work / f"tmux-{next(self.NUMBERS)}")]
         self.prompts.write_text("")
         os.chown(self.prompts, 1000, 1000)
         environment = {
@@ -266,7 +268,8 @@ def main():
             prepare(work, given.sheaf)
             seen = play(typed, work, columns, problems)
         finally:
-            subprocess.run(["tmux", "-S", str(work / "tmux"), "kill-server"], capture_output=True)
+            for socket in work.glob("tmux-*"):
+                subprocess.run(["tmux", "-S", str(socket), "kill-server"], capture_output=True)
             # The namespace takes the mounts below it along.
             run("umount", "-l", work)
     if given.write:
