@@ -193,7 +193,8 @@ struct ConfigInitCommand: ParsableCommand {
     let (parent, name) = whole.splitAtName
     guard !name.isEmpty, !Sources.isThere(Bytes(whole.dropFirst())) else {
       throw Failure(
-        .usage, "\(Show.path(place)) is there already", hint: "look at it with 'sheaf config show\(GivenStore.config)'")
+        .usage, "\(Show.path(place)) is there already",
+        hint: "another plan is another [plans.NAME] in it; 'sheaf config show\(GivenStore.config)' shows what it has")
     }
     var starter = Starter(
       sources: try absolute(sources.map(\.bytes)), store: try store.map { try Self.whole($0.bytes) })

@@ -9,7 +9,7 @@ struct DiffCommand: ParsableCommand {
     usage:
       "sheaf diff -s STORE [--path PATH] [FROM [TO]]\nsheaf diff -s STORE --live [--checksum]\n    [--path PATH] [FROM]",
     discussion: """
-      TO is the latest point where it is left out, and FROM the one before TO. With --live, TO is the sources as they \
+      TO is the latest point where it is left out, and FROM the one before TO, also if FROM is the latest itself. With --live, TO is the sources as they \
       are now, without what the run of FROM left out.
       """)
 
@@ -76,7 +76,8 @@ struct DiffCommand: ParsableCommand {
     }
     if live { return (try find(from), nil) }
     let new = try find(to)
-    if from != nil { return (try find(from), new) }
+    // With the newest point alone, its own changes are meant: there are none after it.
+    if from != nil, case let old = try find(from), to != nil || old != new { return (old, new) }
     guard let old = try series.sets().last(where: { $0 < new }) else {
       throw Failure(
         .failed, "there is no point before \(new.text)",

@@ -106,6 +106,8 @@ import Testing
     #expect(!lines.contains { $0.contains("deep/three") }, "\(lines)")
     let last = try f.sheaf(["diff", "-s", Raw(f.store)]).lines.last
     #expect(last?.hasPrefix(counts) == true, "\(last ?? "")")
+    // The newest point alone stands for what is new in it.
+    #expect(try f.sheaf(["diff", "-s", Raw(f.store), "latest"]).lines.last == last)
   }
 
   @Test func belowOnePath() throws {
