@@ -93,7 +93,9 @@ struct PlanRun {
     point = backup.summary?.word("set")
     add(backup)
     guard [.success, .incomplete].contains(backup.status), let summary = backup.summary else { return }
-    let mayPrune = mindSpike(summary)
+    // Before the first point there is nothing to ask the rules about.
+    let isFirst = isDryRun && summary.word("kind") == "full"
+    let mayPrune = mindSpike(summary) && !isFirst
     if mayPrune, !skipped.contains(.prune), goesOn, let words = line.prune(dryRun: isDryRun) {
       var prune = runner.command("prune", words)
       if prune.words.isEmpty, let summary = prune.summary { prune.words = PlanReport.prune(summary, isDryRun) }

@@ -197,6 +197,7 @@ import Testing
     try f.sheaf(["diff", "--live", "latest", "latest"] + store, status: 64)
     try f.sheaf(["diff", "yesteryear"] + store, status: 64)
     #expect(try f.sheaf(["diff", "latest", "latest"] + store).lines.last == "0 added, 0 removed, 0 changed, 0 moved")
-    #expect(try f.sheaf(["diff", "-q", "latest"] + store).stdout.isEmpty)
+    #expect(try f.sheaf(["diff", "-q", "latest", "latest"] + store).stdout.isEmpty)
+    #expect(try f.sheaf(["diff", "latest"] + store, status: 1).errorText.contains("there is no point before"))
   }
 }

@@ -395,6 +395,41 @@ struct PlanTests {
     #expect(output.text.contains("-full, because the source \(f.source.bytes.shown)-2 was dropped: "), "\(output)")
   }
 
+  /// Hooks make a snapshot and take it away; each has inodes and a device of its own, and nothing is stored for that.
+  @Test(.enabled(if: !Volume.mountable([.btrfs]).isEmpty, "btrfs cannot be mounted here")) func aSnapshot() throws {
+    let f = try PlanFixture()
+    let volume = try Volume(.btrfs)
+    let live = Raw(volume.path.joined(Bytes("live")))
+    let snapshot = Raw(volume.path.joined(Bytes("snapshot")))
+    func snapshots(_ words: String) -> String { "btrfs -q subvolume \(words)" }
+    try f.sh("btrfs -q subvolume create \(live); for i in $(seq 300); do echo $i >\(live)/f$i; done")
+    try f.write(
+      """
+      [plans.home]
+      store = "@T"
+      sources = ["\(snapshot.bytes.shown)=/srv/data"]
+      [plans.home.hooks]
+      before = "\(snapshots("snapshot -r \(live.bytes.shown) \(snapshot.bytes.shown)"))"
+      after = "\(snapshots("delete \(snapshot.bytes.shown)"))"
+      """)
+    try f.run()
+    try f.sh("echo changed >>\(live)/f1")
+    let output = try f.run()
+    #expect(output.text.contains("-incr: 1 changed; wrote"), "\(output)")
+    #expect(!exists(snapshot.bytes))
+    try f.sheaf(["restore", "-q", "-s", f.store, "--to", "out"])
+    try f.sh("diff -r out/srv/data \(live)")
+  }
+
+  @Test func whatTheFirstRunWouldDo() throws {
+    let f = try PlanFixture()
+    try f.write("[plans.home]\nstore = \"@T\"\nsources = [\"@S\"]\nkeep = { daily = 3, fold = true }\n")
+    #expect(try f.run(["-n"]).text.contains("would save"))
+    #expect(try f.points().isEmpty)
+    try f.run()
+    #expect(try f.run(["-n"]).text.contains("would keep 1 point"))
+  }
+
   @Test func plansAreChosen() throws {
     let f = try PlanFixture()
     try f.write(

@@ -193,6 +193,27 @@ struct StreamTests {
     try expectGood("rebuilt")
   }
 
+  /// Where there is no such folder, nobody can be asked where `..` leads. A path that no reader takes would cost the point.
+  @Test(
+    arguments: [
+      ("/dumps/../x.sql", "x.sql"), ("/no/./such/../../y.sql", "y.sql"), ("/../../z.sql", "z.sql"),
+      ("/dumps//deep/w.sql", "dumps/deep/w.sql"), ("/dumps/..", nil), ("/dumps/.", nil), ("/", nil),
+      (Raw(Bytes("/dumps/".utf8) + Bytes(repeating: 97, count: 256)), nil),
+    ] as [(Raw, Raw?)]) func whereADumpLies(given: Raw, path: Raw?) throws
+  {
+    let f = try Fixture(TestTree(["file": .file("contents")]))
+    for way: [Raw] in [["--command", "\(Raw(given.bytes))=echo dump"], ["--stdin-name", given]] {
+      let output = try f.sheaf(
+        ["backup", "--full", "-s", Raw(f.store)] + way + [Raw(f.source)], status: path == nil ? 64 : 0,
+        input: Bytes("dump\n".utf8))
+      guard let path else { continue }
+      #expect(try f.sheaf(["cat", "-s", Raw(f.store), path]).text == "dump\n", "\(output)")
+      try f.sheaf(["verify", "-q", "-s", Raw(f.store)])
+      usleep(1_000_000)
+    }
+    if path == nil { #expect(try f.sheaf(["ls", "-s", Raw(f.store)], status: 1).stdout.isEmpty) }
+  }
+
   @Test func aSeriesOfDumpsAlone() throws {
     let f = try Fixture()
     let backup: [Raw] = ["backup", "-q", "-s", Raw(f.store), "--series", "dumps"]

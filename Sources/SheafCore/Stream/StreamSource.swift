@@ -19,4 +19,13 @@ public struct StreamSource: Sendable {
     self.origin = origin
     self.timeLimit = timeLimit
   }
+
+  /// NAME_MAX and PATH_MAX of Linux.
+  private static let (longestName, longestPath) = (255, 4095)
+
+  /// Whether a file could have that path: no part of it is empty, `.`, `..`, or longer than a file system takes.
+  var canBeSaved: Bool {
+    path.withUnsafeBufferPointer(Line.isPlain) && path.count <= Self.longestPath
+      && path.split(separator: 47).allSatisfy { $0.count <= Self.longestName }
+  }
 }

@@ -7,7 +7,7 @@ public final class S3Folder: StoreFolder {
   /// What the keys begin with: nothing, or all up to a `/`.
   private let prefix: Bytes
   public let path: Bytes
-  public let traits: StoreTraits
+  private let ownTraits: StoreTraits
   /// Names that were written through this value: they need not be looked for before they are removed.
   private let written = Monitor<Set<Bytes>>([])
 
@@ -37,7 +37,14 @@ public final class S3Folder: StoreFolder {
     traits.isFar = true
     traits.arrivesWhole = true
     traits.lockLease = 30 * 60
-    self.traits = traits
+    ownTraits = traits
+  }
+
+  /// A server that knows no conditions tells so when it meets the first.
+  public var traits: StoreTraits {
+    var traits = ownTraits
+    traits.marksOnce = server.takesConditions.look { $0 }
+    return traits
   }
 
   public var failure: StoreError? { server.failure }
