@@ -58,11 +58,11 @@ enum Sources {
       if source.last == 47 || last == Bytes("..") || last.isEmpty || source == Bytes(".")
         || source.suffix(2) == [47, 46]
       {
-        result.append(relative((try? Host.resolved(absolute)) ?? plain(absolute)))
+        result.append(relative((try? Host.resolved(absolute)) ?? absolute))
         continue
       }
       let parent = [47] + parts.dropLast().joined(separator: [47])
-      let resolved = (try? Host.resolved(Bytes(parent))) ?? plain(Bytes(parent))
+      let resolved = (try? Host.resolved(Bytes(parent))) ?? Bytes(parent)
       result.append(relative(resolved).joined(last))
     }
     return result
@@ -75,15 +75,6 @@ enum Sources {
   }
 
   private static func relative(_ path: Bytes) -> Bytes { Bytes(path.split(separator: 47).joined(separator: [47])) }
-
-  /// What is not there cannot be asked where `..` leads.
-  private static func plain(_ path: Bytes) -> Bytes {
-    var parts: [Bytes.SubSequence] = []
-    for part in path.split(separator: 47) where part != [46] {
-      if part == [46, 46] { _ = parts.popLast() } else { parts.append(part) }
-    }
-    return [47] + parts.joined(separator: [47])
-  }
 
   private static func currentDirectory() throws -> Bytes {
     do throws(SystemError) { return try Host.resolved(Bytes(".")) } catch { throw Failure(error) }

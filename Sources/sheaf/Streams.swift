@@ -31,6 +31,11 @@ enum Streams {
     guard !last.isEmpty, last != [46], last != [46, 46] else {
       throw Failure(.usage, "'\(Show.path(name))' names no file", hint: "as in /dumps/shop.sql")
     }
-    return try Sources.absolute([name])[0]
+    // A folder that is not there cannot be asked where `..` leads.
+    var parts: [Bytes.SubSequence] = []
+    for part in try Sources.absolute([name])[0].split(separator: 47) where part != [46] {
+      if part == [46, 46] { _ = parts.popLast() } else { parts.append(part) }
+    }
+    return Bytes(parts.joined(separator: [47]))
   }
 }

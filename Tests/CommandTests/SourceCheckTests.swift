@@ -57,6 +57,8 @@ struct SourceCheckTests {
     #expect(try Descriptor.open(f.store, [.read, .directory]).sortedNames().count == 3)
     try f.save(sources: [wrong[0]])
     try f.sheaf(["backup", "-s", Raw(f.store), "--change-sources"] + wrong, status: 64)
+    // The next run could not take it for a source.
+    try f.sheaf(["backup", "-s", Raw(f.store), "--change-sources", "--allow-missing", "/nosuch/../c"], status: 64)
     try f.save(["--change-sources", "--allow-missing"], sources: wrong, status: 3)
     // From now on it is waited for.
     try f.save(sources: wrong, status: 3)

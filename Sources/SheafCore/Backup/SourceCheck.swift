@@ -58,10 +58,13 @@ struct SourceCheck {
       let (parent, name) = source.splitAtName
       let folder = try? Descriptor.open([47] + parent, [.pathOnly, .directory])
       guard let folder, !source.isEmpty, let status = try? folder.status(of: name) else {
-        if source.isEmpty || options.allowsMissing || remembered.contains(source) { continue }
+        let isPlain = source.isEmpty || source.withUnsafeBufferPointer(Line.isPlain)
+        if source.isEmpty || options.allowsMissing && isPlain || remembered.contains(source) { continue }
         throw Failure(
           .usage, "the source \(Show.path([47] + source)) is not there",
-          hint: "check its name, and whether it is mounted; --allow-missing accepts it anyway")
+          hint: isPlain
+            ? "check its name, and whether it is mounted; --allow-missing accepts it anyway"
+            : "check its name: '..' can only stand behind a folder that is there")
       }
       if isStream(source, status, in: folder) {
         throw Failure(
