@@ -392,6 +392,16 @@ def tar_again(name):
     return {"before_peer": before, "peer": peer}
 
 
+def renamed_levels(tree, levels, **targets):
+    """The top of a tree of so many levels gets another name before each round."""
+    return Row(
+        before_sheaf=(f"cd {{{tree}}} && if [ -e b ]; then mv b a; else mv a b; fi",),
+        sheaf=f"{{sheaf}} backup -q -s {{{tree}_chain}}",
+        needs=(tree, f"{tree}_chain"),
+        goals=[Goal(f"rename of a tree {levels} deep", "seconds", **targets)],
+    )
+
+
 ROWS = [
     Row(
         before_sheaf=NEW_STORE,
@@ -546,24 +556,9 @@ ROWS = [
         rounds=3,
         goals=[Goal("one new name in a directory of a million", "seconds"), Goal("peak memory of that", "peak", 300, 150)],
     ),
-    Row(
-        before_sheaf=("cd {shallow} && if [ -e b ]; then mv b a; else mv a b; fi",),
-        sheaf="{sheaf} backup -q -s {shallow_chain}",
-        needs=("shallow", "shallow_chain"),
-        goals=[Goal("rename of a tree 300 deep", "seconds")],
-    ),
-    Row(
-        before_sheaf=("cd {deep} && if [ -e b ]; then mv b a; else mv a b; fi",),
-        sheaf="{sheaf} backup -q -s {deep_chain}",
-        needs=("deep", "deep_chain"),
-        goals=[Goal("rename of a tree 1,000 deep", "seconds", 0.2, 0.1)],
-    ),
-    Row(
-        before_sheaf=("cd {deeper} && if [ -e b ]; then mv b a; else mv a b; fi",),
-        sheaf="{sheaf} backup -q -s {deeper_chain}",
-        needs=("deeper", "deeper_chain"),
-        goals=[Goal("rename of a tree 3,000 deep", "seconds")],
-    ),
+    renamed_levels("shallow", "300"),
+    renamed_levels("deep", "1,000", limit=0.2, aim=0.1),
+    renamed_levels("deeper", "3,000"),
     Row(
         sheaf="{sheaf} backup -q -s {deeper_chain}",
         needs=("deeper", "deeper_chain"),

@@ -227,10 +227,6 @@ public struct Backup {
         "is what a command or standard input gave, and this run has neither for it: what was saved last is kept "
           + "(if it is gone for good: --gone \(Show.word([47] + path)))", path: path)
     }
-    // No reader takes a line with another path, so the whole point would be lost.
-    for source in options.streams where !source.canBeSaved {
-      throw Failure(.usage, "\(Show.path([47] + source.path)) cannot be the path of a file")
-    }
     if options.isDryRun, !options.streams.isEmpty { reporter.note("no command is run, and standard input is not read") }
     for source in options.streams {
       streams[source.path] =

@@ -80,6 +80,8 @@ struct SourceCheck {
     let paths = options.streams.map(\.path)
     for (index, path) in paths.enumerated() {
       let name = Show.path([47] + path)
+      // No reader takes a line with another path, so the whole point would be lost.
+      guard options.streams[index].canBeSaved else { throw Failure(.usage, "\(name) cannot be the path of a file") }
       if sources.contains(where: { $0 != path && $0.isAtOrBelow(path) }) || Self.kind(path) == .directory {
         throw Failure(.usage, "\(name) is a folder, and cannot be the file that a stream becomes")
       }

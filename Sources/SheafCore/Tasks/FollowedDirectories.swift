@@ -12,7 +12,7 @@ struct FollowedDirectories {
   mutating func add(from old: Bytes, to new: Bytes) {
     var (before, now) = (old.splitAtName, new.splitAtName)
     while before.name == now.name, before.parent != now.parent, !before.parent.isEmpty, !now.parent.isEmpty {
-      let (from, to) = (Bytes(before.parent), Bytes(now.parent))
+      let (from, to) = (before.parent, now.parent)
       if origins[to] != nil || destinations[from] != nil { return }
       origins[to] = from
       destinations[from] = to
