@@ -107,7 +107,7 @@ import Testing
   }
 
   private func restore(
-    _ f: Fixture, _ road: Road, _ arguments: [Raw] = [], status: Int32 = 0, store: Bytes? = nil,
+    _ f: Fixture, _ road: Road, _ arguments: [Raw] = [], status: Int32? = 0, store: Bytes? = nil,
     as user: Command.User? = nil, at location: SourceLocation = #_sourceLocation
   ) throws -> (Bytes, Output) {
     let box = f.scratch.path("by-script")
@@ -118,7 +118,7 @@ import Testing
     }
     let target = box.joined(Bytes("it's \n*"))
     let output = try run(f, road, arguments + ["--to", Raw(target)], store: store, as: user)
-    #expect(output.status == status, "\(road): \(output)", sourceLocation: location)
+    #expect(status == nil || output.status == status, "\(road): \(output)", sourceLocation: location)
     return (target, output)
   }
 
@@ -335,11 +335,19 @@ import Testing
       #expect(try Bytes.read(target.joined(f.inside.bytes).joined(Bytes("a"))) == Bytes("3\n"))
     }
     // (A flipped bit may lie where the file does not: then the file comes back, and its own digest vouches for it.)
-    for at in size / 3..<size { archive[at] = 0 }
-    try Descriptor.open(path, [.write, .truncate]).write(archive)
-    for road in Road.installed {
-      let (_, output) = try restore(f, road, ["--no-check", "--at", Raw(f.points[1].set)], status: 4)
-      #expect(output.errorText.contains("but there is damage"), "\(output)")
+    // Zeros, too: gzip passes over those that begin where a member could.
+    let whole = archive
+    let members = (1..<size - 2).filter { archive[$0] == 0x1f && archive[$0 + 1] == 0x8b && archive[$0 + 2] == 8 }
+    try #require(members.count > 1)
+    for start in members + [size / 3] {
+      archive = whole
+      for at in start..<size { archive[at] = 0 }
+      try Descriptor.open(path, [.write, .truncate]).write(archive)
+      for road in Road.installed {
+        let (_, output) = try restore(f, road, ["--no-check", "--at", Raw(f.points[1].set)], status: nil)
+        #expect(output.status == 4 || (output.succeeded && start > size / 3), "\(start): \(output)")
+        #expect(output.succeeded || output.errorText.contains("but there is damage"), "\(start): \(output)")
+      }
     }
     try Descriptor.open(path, [.write, .truncate]).write(archive + [1, 2, 3])
     try expectRefused(f, status: 4, "\(f.points[1].set).tar.gz is damaged: it has \(size + 3) bytes")
