@@ -11,7 +11,8 @@ BUILD_PACKAGES = libarchive-dev zlib1g-dev libisal-dev libdeflate-dev libssl-dev
 TEST_PACKAGES = $(BUILD_PACKAGES) tar gzip libarchive-tools busybox python3 p7zip-full mtree-netbsd rsync acl attr \
   libcap2-bin strace util-linux mount e2fsprogs fuse2fs xfsprogs btrfs-progs dosfstools exfatprogs exfat-fuse ntfs-3g \
   age openssh-client openssh-server openssh-sftp-server sqlite3 procps postgresql tmux \
-  ceph-mon ceph-osd radosgw ceph-common python3-swift s3cmd rclone openssl curl libcurl4
+  ceph-mon ceph-osd radosgw ceph-common python3-swift s3cmd rclone openssl curl libcurl4 \
+  libnotify-bin dbus python3-dbus python3-gi
 LINT_PACKAGES = shellcheck python3
 DEB_PACKAGES = $(BUILD_PACKAGES) dpkg-dev lintian patchelf
 BENCH_PACKAGES = $(BUILD_PACKAGES) isal openssl python3 xz-utils

@@ -102,6 +102,8 @@ public struct PlanTelling: Sendable {
   public var command: Setting?
   public var mail: Setting?
   public var url: Setting?
+  /// By a message on the desktop, where there is one.
+  public var usesDesktop = false
   /// Of each, in seconds.
   public var timeLimit = 60
 }

@@ -169,12 +169,14 @@ public struct PlanFile: Sendable {
     telling.command = tell.text("command")
     telling.mail = tell.line("mail")
     telling.url = tell.line("url")
+    telling.usesDesktop = tell.flag("desktop")?.isSet ?? false
     telling.timeLimit = tell.seconds("time-limit") ?? telling.timeLimit
     if let url = telling.url, !["http://", "https://"].contains(where: { url.word.starts(with: Bytes($0.utf8)) }) {
       tell.mistakes.all.append(PlanMistake(at: url.at, "'url' begins with http:// or https://"))
     }
-    if telling.command == nil, telling.mail == nil, telling.url == nil {
-      tell.mistakes.add(tell.offset, "\(tell.name) names nobody", hint: "it takes 'command', 'mail' or 'url'")
+    if telling.command == nil, telling.mail == nil, telling.url == nil, !telling.usesDesktop {
+      tell.mistakes.add(
+        tell.offset, "\(tell.name) names nobody", hint: "it takes 'command', 'mail', 'url' or 'desktop'")
     }
     return telling
   }

@@ -153,7 +153,7 @@ struct BackupCommand: ParsableCommand {
       Console.shared.warning("--gone \(Show.word([47] + paths[0])) has no effect: the point before has nothing there")
     }
     if output.json {
-      printJSON(summary, report, uuid: store.uuid)
+      printJSON(summary, report, store)
     } else if !output.quiet {
       printWords(summary, report)
     }
@@ -237,9 +237,10 @@ struct BackupCommand: ParsableCommand {
     return try Sources.read(filesFrom0.bytes, atMost: Sources.listLimit).split(separator: 0).map { Bytes($0) }
   }
 
-  private func printJSON(_ s: BackupSummary, _ report: RunReport, uuid: String) {
+  private func printJSON(_ s: BackupSummary, _ report: RunReport, _ store: Store) {
     var json = JSON("summary")
-    json.add("uuid", uuid)
+    json.add("uuid", store.uuid)
+    json.add("can_read_contents", store.canReadContents)
     json.add("set", s.set?.text)
     json.add("kind", s.kind.rawValue)
     json.add("parent", s.parent)

@@ -113,7 +113,9 @@ struct ConfigShowCommand: ParsableCommand {
     }
     rows += plan.options.map { row($0) } + plan.exclusions.map { row($0) }
     rows += plan.keep.map { row($0, prefix: "keep.") }
-    if !plan.keep.isEmpty { rows.append(("keep.spike", "\(plan.spike) %", nil)) }
+    if !plan.keep.isEmpty {
+      rows += [("keep.fold", plan.folds ? "true" : "false", nil), ("keep.spike", "\(plan.spike) %", nil)]
+    }
     if let check = plan.check {
       rows.append(
         ("check", "\(check.isQuick ? "quick" : "full"), every \(Words.duration(check.every * 1_000_000_000))", nil))
@@ -132,6 +134,7 @@ struct ConfigShowCommand: ParsableCommand {
     }
     if let telling = plan.telling {
       rows.append(("tell.on", telling.isAlways ? "always" : "failure", nil))
+      if telling.usesDesktop { rows.append(("tell.desktop", "true", nil)) }
       rows += [telling.command, telling.mail, telling.url].compactMap { $0 }.map { row($0, prefix: "tell.") }
     }
     return rows

@@ -61,10 +61,11 @@ struct PlanLine {
     return line + ["--"] + plan.sources.map { Arguments.escape(Self.expanded($0.word)) }
   }
 
-  /// nil: nothing is pruned.
-  func prune(dryRun: Bool = false) -> [String]? {
+  /// nil: nothing is pruned. `canFold`: the key can read what would be merged.
+  func prune(canFold: Bool = true, dryRun: Bool = false) -> [String]? {
     guard !plan.keep.isEmpty else { return nil }
-    return ["prune", "--json"] + opening + Self.words(plan.keep, prefix: "keep-") + (plan.folds ? ["--fold"] : [])
+    let fold = plan.folds && canFold ? ["--fold"] : []
+    return ["prune", "--json"] + opening + Self.words(plan.keep, prefix: "keep-") + fold
       + (dryRun ? ["--dry-run"] : [])
   }
 

@@ -3,12 +3,14 @@ import Posix
 import SheafCore
 
 struct PlanRecord {
-  /// When the first run began, and the last one.
+  /// When the first run began, and the last one that was not skipped.
   var first: Timestamp?
   var began: Timestamp?
   var ended: Timestamp?
-  /// The exit code of the last run.
+  /// Its exit code.
   var exit: Int32?
+  /// When the last run began, where its store was not there.
+  var skipped: Timestamp?
   /// When a run last ended well.
   var good: Timestamp?
   /// When a check of the store last found no damage.
@@ -19,8 +21,8 @@ struct PlanRecord {
   var toldOfSilence: Timestamp?
 
   private static let times: [(String, WritableKeyPath<PlanRecord, Timestamp?> & Sendable)] = [
-    ("first", \.first), ("began", \.began), ("ended", \.ended), ("good", \.good), ("checked", \.checked),
-    ("told-of-silence", \.toldOfSilence),
+    ("first", \.first), ("began", \.began), ("ended", \.ended), ("skipped", \.skipped), ("good", \.good),
+    ("checked", \.checked), ("told-of-silence", \.toldOfSilence),
   ]
 
   /// Where the records are; nil: there is no home directory.

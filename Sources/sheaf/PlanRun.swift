@@ -45,6 +45,7 @@ struct PlanRun {
   mutating func run() throws -> Status {
     let lock = try PlanRecord.lock(plan.name)
     defer { withExtendedLifetime(lock) {} }
+    let before = record
     if !isDryRun {
       record.first = record.first ?? began
       record.began = began
@@ -59,8 +60,13 @@ struct PlanRun {
     if status != .success { _ = hooks("on-failure", plan.hooks.onFailure, isLast: true) }
     if !isDryRun {
       tell()
-      record.ended = .now()
-      record.exit = status.rawValue
+      if status == .success, wasSkipped {
+        // How the last run that saved something ended is still to be seen.
+        (record.began, record.ended, record.exit) = (before.began, before.ended, before.exit)
+        record.skipped = began
+      } else {
+        (record.ended, record.exit, record.skipped) = (.now(), status.rawValue, nil)
+      }
       if status == .success, !wasSkipped { record.good = began }
       do { try record.write(plan.name) } catch let failure as Failure {
         Console.shared.warning("plan '\(plan.name)': this run cannot be remembered: \(failure.message)")
@@ -95,15 +101,22 @@ struct PlanRun {
     guard [.success, .incomplete].contains(backup.status), let summary = backup.summary else { return }
     // Before the first point there is nothing to ask the rules about.
     let isFirst = isDryRun && summary.word("kind") == "full"
-    let mayPrune = mindSpike(summary) && !isFirst
-    if mayPrune, !skipped.contains(.prune), goesOn, let words = line.prune(dryRun: isDryRun) {
-      var prune = runner.command("prune", words)
-      if prune.words.isEmpty, let summary = prune.summary { prune.words = PlanReport.prune(summary, isDryRun) }
-      add(prune)
-    }
+    if mindSpike(summary), !isFirst, !skipped.contains(.prune), goesOn { prune(line, summary) }
     guard !isDryRun else { return }
     if !skipped.contains(.check), goesOn { check(line) }
     if !skipped.contains(.copy) { for copy in plan.copies where goesOn { self.copy(copy, line) } }
+  }
+
+  private mutating func prune(_ line: PlanLine, _ backup: SummaryLine) {
+    // A host that cannot read its own backups thins them out all the same.
+    let canFold = !backup.isFalse("can_read_contents")
+    guard let words = line.prune(canFold: canFold, dryRun: isDryRun) else { return }
+    var prune = runner.command("prune", words)
+    if prune.words.isEmpty, let summary = prune.summary {
+      prune.words = PlanReport.prune(summary, isDryRun)
+      if plan.folds, !canFold { prune.words += "; nothing is folded: the key here cannot read contents" }
+    }
+    add(prune)
   }
 
   /// False where it is not there.
@@ -140,14 +153,18 @@ struct PlanRun {
   /// Whether points may be removed. What deletes or rewrites half of everything may be an accident or an attack, which
   /// must not push out the points from before it; so it has to be accepted once.
   private mutating func mindSpike(_ summary: SummaryLine) -> Bool {
-    guard !plan.keep.isEmpty, plan.spike > 0, !isDryRun else { return true }
+    guard !plan.keep.isEmpty, plan.spike > 0 else { return true }
     // Each drive of a plan has points of its own, and what was accepted of one is not so of another.
     guard let uuid = summary.word("uuid") else { return true }
     if acceptsSpike { record.spikes[uuid] = nil }
+    if isDryRun, !acceptsSpike, let spike = record.spikes[uuid] {
+      add("prune", .success, "would remove nothing since \(spike), before that is accepted")
+      return false
+    }
     let gone = summary.number("files_deleted") + summary.number("files_changed")
     let before = gone + summary.number("files_unchanged") + summary.number("files_moved")
     let isSpike = before >= Self.fewEntries && gone * 100 >= before * plan.spike
-    if !acceptsSpike, isSpike, record.spikes[uuid] == nil, let point { record.spikes[uuid] = point }
+    if !acceptsSpike, isSpike, !isDryRun, record.spikes[uuid] == nil, let point { record.spikes[uuid] = point }
     guard let spike = record.spikes[uuid] else { return true }
     let words =
       "nothing is pruned since \(spike), in which \(plan.spike) % or more of all entries were changed or gone"

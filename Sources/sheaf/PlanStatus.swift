@@ -33,9 +33,10 @@ struct PlanStatus {
         }
       parts.append("last run \(Words.ago(began)): \(words)")
       if end != .success, let good = record.good { parts.append("the last good one \(Words.ago(good))") }
-    } else {
+    } else if record.skipped == nil {
       parts.append("never run")
     }
+    if let skipped = record.skipped { parts.append("skipped \(Words.ago(skipped)): its store was not there") }
     for one in schedules { parts.append(one.next.map { "next at \(Words.time($0))" } ?? "runs \(one.when)") }
     for (store, point) in record.spikes.sorted(by: { $0.key < $1.key }) {
       let label = Memory.stores?.find(uuid: store)?.label ?? []
@@ -49,6 +50,7 @@ struct PlanStatus {
     json.add("plan", name)
     if let began = record.began { json.add("last_run", began) } else { json.addNull("last_run") }
     if let exit = record.exit { json.add("exit", exit) } else { json.addNull("exit") }
+    if let skipped = record.skipped { json.add("skipped", skipped) } else { json.addNull("skipped") }
     if let good = record.good { json.add("last_good", good) } else { json.addNull("last_good") }
     if let next { json.add("next_run", next) } else { json.addNull("next_run") }
     json.add("when", schedules.map { Bytes($0.when.utf8) })

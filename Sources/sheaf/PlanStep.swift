@@ -35,6 +35,8 @@ struct SummaryLine {
     value(key).flatMap { Int64(Bytes($0.prefix { (48...57).contains($0) }).shown) } ?? 0
   }
 
+  func isFalse(_ key: String) -> Bool { value(key)?.starts(with: Bytes("false")) ?? false }
+
   /// nil: it is null, or not there.
   func word(_ key: String) -> String? {
     guard let value = value(key), value.first == UInt8(ascii: "\"") else { return nil }

@@ -83,6 +83,7 @@ struct Starter {
       \(mail == nil ? "#" : "")[plans.home.tell]
       \(mail == nil ? "#" : "")silence = "7d"
       \(told)
+      #desktop = true                       # a message on the desktop
       #url = "https://hc-ping.com/your-uuid"  # fetched after each run; with /fail where it failed
 
       """.utf8)

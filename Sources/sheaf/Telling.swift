@@ -1,4 +1,4 @@
-/// Tells people and monitors how a run ended: by a command, a mail, an address that is fetched.
+/// Tells people and monitors how a run ended: by a command, a mail, a message on the desktop, an address that is fetched.
 import Plan
 import Posix
 import SheafCore
@@ -18,7 +18,39 @@ struct Teller {
           input: Bytes(message.text.utf8)))
     }
     if let mail = telling.mail { results.append(send(message, to: mail.word)) }
+    if telling.usesDesktop, let bus = Self.sessionBus { results.append(show(message, on: bus)) }
     return results
+  }
+
+  /// The address of this user's session bus; nil: nobody is logged in who could see a message. What cron starts has no
+  /// variables, but the socket is where pam_systemd(8) and dbus-user-session put it.
+  private static var sessionBus: Bytes? {
+    if let address = Host.environment("DBUS_SESSION_BUS_ADDRESS"), !address.isEmpty { return address }
+    let folder = Host.environment("XDG_RUNTIME_DIR") ?? Bytes("/run/user/\(Host.userID)".utf8)
+    let socket = folder.joined(Bytes("bus"))
+    return folder.first == 47 && Sources.isThere(Bytes(socket.dropFirst())) ? Bytes("unix:path=") + socket : nil
+  }
+
+  /// By notify-send(1) of libnotify, which every desktop has.
+  private func show(_ message: PlanMessage, on bus: Bytes) -> StepResult {
+    let lines = message.silences + message.steps.map(PlanReport.line)
+    // The text is markup: Desktop Notifications Specification, "Markup".
+    let text = lines.joined(separator: "\n").flatMap { (character) -> String in
+      switch character {
+      case "&": "&amp;"
+      case "<": "&lt;"
+      case ">": "&gt;"
+      default: String(character)
+      }
+    }
+    let urgency = message.status == .success && message.silences.isEmpty ? "normal" : "critical"
+    let words = [
+      "notify-send", "--app-name=Sheaf", "--urgency=\(urgency)", "--category=transfer", "--", message.subject,
+      String(text.prefix(4000)),
+    ]
+    return runner.program(
+      "notify-send", words.map { Bytes($0.utf8) }, atMost: telling.timeLimit,
+      [(name: Bytes("DBUS_SESSION_BUS_ADDRESS"), value: bus)], isLast: true)
   }
 
   /// As sendmail(8) of every mail server takes it.

@@ -357,6 +357,42 @@ struct PlanTests {
     #expect(try f.points().count == 1)
   }
 
+  /// What was skipped does not hide how the last run ended.
+  @Test func aSkippedRunInStatus() throws {
+    let f = try PlanFixture()
+    let plan = "[plans.home]\nstore = \"@T\"\nif-missing = \"skip\"\nsources = [\"@S\"]\n"
+    let status = { try f.sheaf(["status"]).text }
+    try f.write(plan)
+    try f.sh("mkdir -p c/sheaf; ln -s ../../sheaf.toml c/sheaf; mv store away")
+    try f.run()
+    #expect(try status().contains("plan home  skipped just now: its store was not there\n"))
+    try f.sh("mv away store")
+    try f.write(plan + "hooks.before = \"exit 1\"\n")
+    try f.run(status: 1)
+    try f.write(plan)
+    try f.sh("mv store away")
+    try f.run()
+    #expect(try status().contains("failed (exit code 1); skipped just now: its store was not there"))
+    try f.sh("mv away store")
+    try f.run()
+    #expect(try status().contains("plan home  last run just now: done\n"))
+  }
+
+  /// A host that can only write thins out its points all the same.
+  @Test(.enabled(if: Command.find("age") != nil, "age is not installed")) func aWriteOnlyKeyFoldsNothing() throws {
+    let f = try PlanFixture()
+    try f.sheaf(["init", "-q", "--encrypt", "-s", f.other])
+    try f.sheaf(["key", "export", "-q", "-s", f.other, "--write-only", Raw(f.scratch.path("host.key"))])
+    try f.sh("rm -r c")
+    let store = "[stores.far]\npath = \"@O\"\nkey = \"\(f.scratch.path("host.key").shown)\"\n"
+    try f.write(store + "[plans.home]\nstore = \"far\"\nsources = [\"@S\"]\nkeep = { last = 1, fold = true }\n")
+    try f.run()
+    try f.sh("echo more >>source/a")
+    let output = try f.run()
+    #expect(output.text.contains("1 point kept; removed 0 sets"), "\(output)")
+    #expect(output.text.contains("nothing is folded: the key here cannot read contents"), "\(output)")
+  }
+
   @Test func storesByLabel() throws {
     let f = try PlanFixture()
     try f.sheaf(["init", "-q", "-s", f.other, "--label", "blue"])
@@ -515,6 +551,8 @@ struct PlanTests {
     try f.sh("echo more >>source/a")
     try f.run(status: 3)
     #expect(try f.points().count == 3)
+    #expect(try f.run(["-n"]).text.contains("would remove nothing since "))
+    #expect(try f.run(["-n", "--accept-spike"]).text.contains("would keep 1 point"))
     try f.run(["--accept-spike"])
     #expect(try f.points().count == 1)
     try f.run()

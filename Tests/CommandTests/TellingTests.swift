@@ -55,6 +55,46 @@ struct TellingTests {
     }
   }
 
+  /// A real bus and the real notify-send; only the desktop is ours. Without a bus nobody is there to be told.
+  @Test(.enabled(if: Command.find("dbus-run-session") != nil && Command.find("notify-send") != nil))
+  func theDesktop() throws {
+    let f = try PlanFixture()
+    try f.write(
+      Self.head + "hooks.before = \"echo '<b>&' >&2; exit $(cat code)\"\n[plans.home.tell]\ndesktop = true\n")
+    let desktop = Bytes(#filePath.utf8).splitAtName.parent.joined(Bytes("../../fixtures/desktop.py"))
+    let program = Raw(try Command.sheafBinary())
+    func run(_ code: Int, inSession: Bool) throws -> Output {
+      let script: Raw = """
+        echo \(Raw(Bytes("\(code)".utf8))) >code
+        if [ \(inSession ? "yes" : "no") = yes ]; then
+          mkfifo ready; /usr/bin/python3 '\(Raw(desktop))' notes >ready & desktop=$!
+          read -r line <ready; rm ready
+        fi
+        code=0; '\(program)' run -q --config sheaf.toml || code=$?
+        [ -z "$desktop" ] || kill $desktop
+        exit $code
+        """
+      return try Command(
+        inSession ? "dbus-run-session" : "sh", (inSession ? ["--", "sh"] : []) + ["-c", script],
+        environment: [
+          "HOME": Raw(f.scratch.path), "XDG_STATE_HOME": Raw(f.state), "DBUS_SESSION_BUS_ADDRESS": nil,
+          "XDG_RUNTIME_DIR": Raw(f.scratch.path("none")),
+        ], in: f.scratch.path
+      ).run()
+    }
+    var output = try run(0, inSession: true)
+    #expect(output.status == 0 && f.text("notes").isEmpty, "\(output)")
+    output = try run(2, inSession: true)
+    #expect(output.status == 1, "\(output)")
+    let note = f.text("notes").split(separator: "\t")
+    try #require(note.count == 4, "\(note) \(output)")
+    #expect(note[0] == "Sheaf" && note[1] == "2" && note[2].hasPrefix("sheaf: home on "), "\(note)")
+    #expect(note[3].contains("before  failed: ended with 2"), "\(note)")
+    try f.sh("rm notes")
+    output = try run(2, inSession: false)
+    #expect(output.status == 1 && !output.errorText.contains("cannot tell"), "\(output)")
+  }
+
   @Test func aMailAndAnAddress() throws {
     let f = try PlanFixture()
     let environment = try Self.programs(f)

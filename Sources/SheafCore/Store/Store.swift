@@ -10,6 +10,8 @@ public final class Store: Sendable {
   public let isEncrypted: Bool
   /// nil: it is not encrypted, or its key is not here.
   let key: StoreKey?
+  /// Not of an encrypted store with a key that can only write.
+  public var canReadContents: Bool { key?.canReadContents ?? true }
   /// Where this machine keeps what it has to remember of files that it cannot read again.
   private let memory: Bytes?
   /// Of a far store: the series' folders that were opened, what of one is on its way, and the same of texts.
