@@ -27,6 +27,7 @@ extension Child {
     while code == nil || !open.isEmpty && quiet < 5 {
       if code == nil {
         code = ended()
+        if code != nil, open.isEmpty { break }
         if let seconds, (Timestamp.monotonicNanoseconds() - start) / 1_000_000_000 >= Int64(seconds), code == nil {
           endGroup()
           return .tooLate
