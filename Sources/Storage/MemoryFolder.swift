@@ -72,7 +72,7 @@ public final class MemoryFolder: StoreFolder {
 
   public func begin(_ name: Bytes) throws(StoreError) -> any StoreOutput {
     let file = MemoryFile(modified: clock())
-    // One that is replaced goes on being what its readers opened.
+    // Whoever reads the file that is replaced here keeps reading that one.
     let isFolder = nodes.look { nodes in
       if case .folder = nodes[name] { return true }
       nodes[name] = .file(file)

@@ -18,12 +18,12 @@ final class Comparison {
   let reporter: any Reporter
   private let progress: Progress
 
-  /// Of what stays as it was; the packers count the rest.
+  /// Counts of all but what goes to the packers, which count that themselves.
   var counts = SetFoot.Counts()
   private(set) var unchanged: Int64 = 0
   private(set) var moved: Int64 = 0
   private(set) var excluded = 0
-  /// Of what counts as deleted: it is still there, and the exclusions leave it out now.
+  /// How many of those that count as deleted are still there: the exclusions leave them out now.
   private(set) var newlyLeftOut: Int64 = 0
   /// Mount points whose file systems were left out.
   private(set) var fileSystemsLeftOut = 0
@@ -111,8 +111,8 @@ final class Comparison {
     hasOld = try old.next()
   }
 
-  /// At the first name that is gone or new: from here on the old point is as if what was moved had been moved already.
-  /// Whether that is so: the old line at hand may be another one then.
+  /// Called at the first name that is gone or new: from here on the old point has what was moved at its new place. True:
+  /// something was moved, and the old line at hand may be another one now.
   private func beginMoves() throws(Failure) -> Bool {
     guard let finder = self.finder, let old else { return false }
     self.finder = nil
@@ -399,7 +399,7 @@ final class Comparison {
     if hasDiverged { sink.keep(old.line.canonical) }
   }
 
-  /// What the old line tells holds, but it gets another line.
+  /// What the old line tells still holds, but the new set has another line for it: `text`.
   func keep(_ entry: PackEntry, _ kind: FileKind, as text: Bytes, canonical: Int) {
     diverge()
     sink.add(.line(text: text, canonical: canonical, isNote: entry.before.isUnseen), estimate: 0)

@@ -38,7 +38,8 @@ struct EntryCheck {
     return line.inode != s.inode && hasStableInodes(s.device, directory) ? .look : .same
   }
 
-  /// Of what the file system does not have: contents are compared when a stream has been read.
+  /// Whether something that is made of a stream, and is not in the file system, is what the line says. Where the stream
+  /// has been read, contents are compared.
   func isSame(_ index: Int, _ item: Listing.Item, _ listing: Listing, _ line: Line) -> Bool {
     guard line.kind == item.status.kind else { return false }
     guard let stream = listing.streams[index] else { return true }

@@ -157,11 +157,11 @@ final class LiveTree {
     }
   }
 
-  /// They may lie outside of what is looked at.
+  /// Whether the first names of all inodes are known. Of a part of the tree they are not: they may lie outside of it.
   var hasFirstNames: Bool { top.isEmpty }
 
-  /// Whether the entry at hand is, by all that its status tells, what the line says: a look into it can be spared. So it
-  /// is, too, where it could not be looked at.
+  /// Whether the entry at hand is what the line says, as far as its status tells, so that a look into it can be spared.
+  /// True as well where the entry could not be looked at.
   func isAs(_ line: Line) -> Bool {
     if isUnseen || item.isMade && line.kind == .directory { return true }
     let s = status

@@ -1,5 +1,5 @@
-/// The point before, as a run compares with it: as it was, until it is known what was moved; from there on as if
-/// everything had been moved already. So a comparison need not know of moves: what came along is where it is looked for.
+/// The point before, as a run compares with it: first as it was; once it is known what was moved, as if all of that had
+/// been moved in it already. So a comparison need not know of moves: it finds the old line where the thing is now.
 import Posix
 import Tar
 
@@ -37,7 +37,7 @@ final class OldTree {
   /// Nothing is there: what the line at hand tells of was moved away or gave way, and nothing that was moved took its
   /// place.
   var isVacated: Bool { !isMoved && base == .vacated }
-  /// The move that the line at hand was moved by itself, not with a directory.
+  /// The move of the line at hand; nil: it was not moved, or came along with a directory.
   var move: Move? { isMoved ? reader!.ownMove : nil }
 
   /// Goes to the next; false at the end.
@@ -82,7 +82,7 @@ final class OldTree {
     if try nextOfPoint() { try judge() }
   }
 
-  /// What became of the point's line at hand; passes those that are elsewhere now.
+  /// Finds out what the moves make of the point's line at hand, and passes lines that have another place now.
   private func judge() throws(Failure) {
     let moves = moved!.moves
     while true {

@@ -1,16 +1,18 @@
-/// The full set that a chain begins with. Most of it goes into the new archive as it is: where its entries follow each
-/// other as they did, whole gzip members are copied, and nobody looks what is in them.
+/// The full set that a chain begins with. Most of its archive goes into the new one as it is: as long as entries follow
+/// each other there as they do here, whole gzip members are copied, most of them without being inflated.
 import Posix
 import Tar
 
-/// Gliding: from the beginning of a gzip member on, entries are taken by their lines alone, and the gzip members copied
-/// unread. It ends where something else comes between. Not for use from several threads.
+/// Gliding: from the beginning of a gzip member on, entries are taken by their lines in the manifest alone, and the
+/// gzip members that hold them are copied as they are. Gliding ends where the next entry comes from elsewhere, or where
+/// one of this archive is left out. Not for use from several threads.
 final class FoldBase {
   let source: FoldSource
   private let writer: FoldWriter
-  /// Gliding since the beginning of the next gzip member.
+  /// Entries are being taken by their lines alone.
   private var isGliding = false
-  /// The entry that was taken last since then; it lies in that member or in one that follows.
+  /// The last entry that was taken by its line alone: a gzip member that is still to be copied holds it. nil: there is
+  /// none.
   private var last: (path: Bytes, isDirectory: Bool)?
   /// Something that was taken is known to lie in the next member.
   private var isExpected = false
@@ -79,8 +81,8 @@ final class FoldBase {
     return true
   }
 
-  /// Copies the next member, all of which was taken. One that nothing is known to lie in may hold the set's notes, which
-  /// the new set does not tell.
+  /// Copies the next gzip member, every entry of which was taken. Where no data is known to lie in that member it is
+  /// inflated first: it may hold nothing but notes of the old set, and then it is left out.
   private func copyNext() throws(Failure) {
     if isExpected {
       guard let (bytes, count) = try source.nextMember() else { throw source.damaged(source.offset, "is missing") }

@@ -1,5 +1,5 @@
-/// One way through a point's tree, beside the tree of the point that the folded set builds on: what the new set tells,
-/// and where each tar entry comes from.
+/// Goes through the tree of the newest point and, beside it, through that of the point which the new set will build on.
+/// Finds out for each path what the new set tells, and which archive the tar entry comes from.
 import Posix
 import Tar
 
@@ -11,7 +11,7 @@ final class FoldPass {
   private let oldDigest = PointDigest()
   private let parent: Digest?
   private let isFull: Bool
-  /// By age.
+  /// The archives that are folded, the newest first.
   private let sources: [FoldSource]
   /// The last of them, where that is a full set.
   private let base: FoldBase?
@@ -36,12 +36,13 @@ final class FoldPass {
     /// The point has no directory here, but the full set has an entry for one, which is left out.
     var isGone = false
   }
-  /// The next in order is the last.
+  /// Directories whose names are still to come; the last of the array comes next.
   private var waiting: [Directory] = []
   private var children: [Directory] = []
   private var directory: Directory?
   private var parentPath: Bytes?
-  /// The names of the directory at hand wait for its own entry, which stands before them: it tells what it lost.
+  /// What the names of the directory at hand bring into a new set that is not full. It waits for the directory's own
+  /// entry, which stands before the names and tells which of them went away.
   private var block: [Step] = []
   private var stores = false
   /// The archive that the first entry of the directory at hand may come from.
@@ -65,7 +66,7 @@ final class FoldPass {
     var sources: [FoldSource]
     /// The point that is built on has the same bytes at this path: they need not be stored.
     var isStoredBelow: Bool
-    /// It has the very same canonical line.
+    /// That point has the very same canonical line at this path.
     var isSameBelow: Bool
   }
 
@@ -185,7 +186,8 @@ final class FoldPass {
       }
     }
     let path = directory.path
-    // Where its first name comes out of an archive that has the same entry before it, the two stay together.
+    // Where the first of the directory's names comes out of an archive that has the directory's entry before that name,
+    // byte for byte the same, the two stay together.
     if let neighbour, neighbour !== base?.source, let slice = try neighbour.find(path, isDirectory: true),
       try slice.isEntry(header)
     {
@@ -350,7 +352,7 @@ final class FoldPass {
     return try base.take(path, isDirectory: isDirectory, extent, line: line)
   }
 
-  /// Those that may have the tar entry of the line: where it stands in the manifest, too, the newest first.
+  /// The archives that may have the line's tar entry, the newest first: their manifests have the same canonical line.
   private func archives(with line: Line) -> [FoldSource] {
     var found: [FoldSource] = []
     for (age, source) in sources.enumerated() {
@@ -395,7 +397,7 @@ final class FoldPass {
     }
     let place: FoldWriter.Place = first?.place.map { .shared($0) } ?? .asEntrySays
     if try take(found, nil, line: { writer.add(entry, place) }) { return true }
-    // Where its first name is not stored, it may be there as it is.
+    // Where the inode's first name is not stored anew and the older sets have this name as it is, no entry is needed.
     if first?.isStored == true || !found.isSameBelow { _ = try writer.add(TarHeader(entry, linkTo: path)) }
     writer.add(entry, place)
     return true

@@ -40,7 +40,7 @@ struct FoldSlice {
   var data: Int
   var size: Int64
 
-  /// Whether it is this entry without data, byte for byte.
+  /// Whether this part is, byte for byte, the entry that `header` makes: one without data.
   func isEntry(_ header: TarHeader) throws(Failure) -> Bool {
     let (_, inflated) = try source.load(member)
     let wanted = Buffer()
@@ -271,15 +271,15 @@ final class FoldSource {
   /// Reads what is left.
   func finish() throws(Failure) { while try read() != nil {} }
 
-  /// Throws where a volume is not, byte for byte, what was written when its set was made: what was copied out of it has
-  /// not been looked at any closer than that. Only when the hasher has finished.
+  /// Throws where a volume is not, byte for byte, what was written when its set was made. Nothing else checks the gzip
+  /// members that were copied as they are. Only when the hasher has finished.
   func vouch() throws(Failure) {
     guard !skipsDamage else { return }
     let wrong = archive.isSealed ? try wrongStored() : volumes.wrong
     if let wrong { throw .damaged("\(wrong.fileName): its digest is not what its manifest says") }
   }
 
-  /// Of an encrypted archive what is stored is read once more, as that is what the digests are of.
+  /// The digests of an encrypted archive are those of its age files, so these are read once more.
   private func wrongStored() throws(Failure) -> SetFoot.Volume? {
     for volume in archive.volumes {
       let form = try stored { () throws(StoreError) in try forms(Bytes(volume.name.utf8)) }

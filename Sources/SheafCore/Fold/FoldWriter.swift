@@ -123,7 +123,7 @@ final class FoldWriter {
 
   // MARK: - Members that are copied without a look
 
-  /// What lines are added belongs to members that will be copied, in order.
+  /// From here on the lines that are added wait for the gzip members that are copied next, and go with them in order.
   func beginGlide() throws(Failure) {
     try closeRun()
     isGliding = true
@@ -139,7 +139,8 @@ final class FoldWriter {
     try submit()
   }
 
-  /// What still waits belongs to this part of a member.
+  /// Ends the gliding. The lines that still wait belong to entries in `slice`, a part of a gzip member; nil: none of
+  /// them belongs to an entry that is still to be copied.
   func endGlide(with slice: FoldSlice?) throws(Failure) {
     isGliding = false
     if let slice { run = slice } else { takeHeld(shift: 0) }
@@ -237,7 +238,8 @@ final class FoldWriter {
     }
   }
 
-  /// Hands the lines of a run on to the job that has it now, `shift` bytes further on than they say.
+  /// Hands the lines that were held on to the job that has their entries now. There the data begins `shift` bytes
+  /// further on than the lines say.
   private func takeHeld(shift: Int) {
     for var gap in held.gaps {
       gap.text += job.text.count

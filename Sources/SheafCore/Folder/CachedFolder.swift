@@ -6,7 +6,7 @@ import Storage
 final class CachedFolder: StoreFolder {
   private let inner: any StoreFolder
   private let copies: ManifestCopies?
-  /// What others ask the store meanwhile, each taken once.
+  /// Answers that other threads fetch from the store ahead of time; each is used once.
   private let ahead: Monitor<(listing: Ahead<Listed>?, space: Ahead<Space?>?)>
   private let listing = Monitor<Listing?>(nil)
   /// What encrypts and decrypts the files, where the store is an encrypted one.
@@ -154,8 +154,8 @@ final class CachedFolder: StoreFolder {
     return try inner.open(listed: item).contents(atMost: limit)
   }
 
-  /// As a far store's listing tells it; nil: it does not, or the store is near. Of a far one nothing is asked for that was
-  /// not listed.
+  /// The file as the listing of a far store tells of it; nil: the store is near, or this run wrote the file since.
+  /// Throws `missing` where a far store's listing does not have the name, so that the store is not asked in vain.
   private func listedFar(_ name: Bytes) throws(StoreError) -> StoreItem? {
     guard traits.isFar else { return nil }
     let listing = try listed()

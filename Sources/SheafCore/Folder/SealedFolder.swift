@@ -46,7 +46,7 @@ final class SealedFolder: StoreFolder {
   /// Plain files that are not taken for what their names say, since only encrypted ones count here.
   var ignoredFiles: [Bytes] { ignored.look { $0.sorted { $0.lexicographicallyPrecedes($1) } } }
 
-  /// As those see it who use this folder; nil: it is not for them.
+  /// The name under which users of this folder see a file of the store; nil: they do not see it.
   private func outer(_ name: Bytes) -> Bytes? {
     if let plain = SealedName.plain(name) { return plain }
     guard SealedName.isEncrypted(name), let (set, _) = SetName.parse(name) else { return name }

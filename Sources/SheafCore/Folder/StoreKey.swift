@@ -63,7 +63,7 @@ public struct StoreKey: Sendable {
       default: break
       }
     }
-    // Without titles: as they stand in a key that says nothing else.
+    // Identities without titles count by their order: the one for contents comes first, then the one for lists.
     if parsed.contents == nil, parsed.recipient == nil, rest.count > 1 { parsed.contents = rest.removeFirst() }
     if parsed.lists == nil, !rest.isEmpty { parsed.lists = rest.removeFirst() }
     guard let lists = parsed.lists, let recipient = parsed.contents?.recipient ?? parsed.recipient else {

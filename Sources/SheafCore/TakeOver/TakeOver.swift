@@ -182,7 +182,8 @@ struct TakeOver {
     }
   }
 
-  /// As above, where things were moved: all of it has been, whether the run had come to its place or not.
+  /// The same of a run that moved something. All moves stand together in the archive, so tar has made each of them, and
+  /// the manifest tells each, also where the run had not come to the new place.
   private func addMoved(
     _ moves: Moves, _ cut: KeptArchive.Cut, _ chain: [SetName], to writer: KeptSetWriter
   ) throws(Failure) {
@@ -229,14 +230,14 @@ struct TakeOver {
     }
   }
 
-  /// What was kept and what the older sets tell of the rest come to, to be gone on with.
+  /// The digest and the counts of the point that comes of what was kept and, behind it, of what the older sets tell.
   private struct Measure {
     let digest = PointDigest()
     var counts = SetFoot.Counts()
     var directories = OpenDirectories()
   }
 
-  /// nil: they do not come to a tree.
+  /// nil: what was kept and what the older sets tell do not make a tree together.
   private func measured(
     _ writer: KeptSetWriter, _ head: SetHead, upTo last: Bytes, _ chain: [SetName], _ moves: Moves
   ) throws(Failure) -> Measure? {
@@ -290,8 +291,8 @@ struct TakeOver {
   }
 }
 
-/// Directories of the point before that, by what was kept of a run, are gone or something else now. What was below them
-/// went with them. Asked in the order of the tree.
+/// Which of the older point's directories are gone or something else now, as the lines tell that were kept of a run. What
+/// was below such a directory went with it. Asked in the order of the tree.
 private struct GonePaths {
   private let told: ManifestReader
   private var hasLine = true

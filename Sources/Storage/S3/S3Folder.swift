@@ -126,7 +126,7 @@ public final class S3Folder: StoreFolder {
     request.limit = limit + 1
     let bytes: Bytes
     do throws(S3Failure) { bytes = try server.send(request).body } catch {
-      // Of what is empty there is no part.
+      // An empty object has no range of bytes that could be asked for.
       if case .refused(416, _, _, _) = error { return [] }
       throw error.error("open", path.joined(name), server)
     }

@@ -10,7 +10,8 @@ final class S3Output: StoreOutput {
   /// Nothing may have its name yet.
   private let isNew: Bool
   private let whenFinished: () -> Void
-  /// Sent along with the object: by it the object is known again as this one's.
+  /// A mark that is sent along with the object. Where an answer was lost, it tells whether the object there is this
+  /// one.
   private let token = Host.random(12).hex
   private var waiting = Bytes()
   /// Bytes that were sent before those that wait.
@@ -127,7 +128,7 @@ final class S3Output: StoreOutput {
     let end = request("POST", [("uploadId", upload)], Bytes((text + "</CompleteMultipartUpload>").utf8))
     do throws(S3Failure) {
       do throws(S3Failure) {
-        // It may answer before it knows how that ends.
+        // The server may answer 200 before it is done, and tell of an error in the body.
         let answer = try S3Element(document: server.send(end).body)
         guard let answer, answer.name != Bytes("Error") else {
           let code = answer?.text(of: "Code")?.shown ?? "an answer that cannot be read"

@@ -114,7 +114,7 @@ extension S3Server {
       page.files.append(StoreItem(name: name, kind: .file, size: size, modified: modified))
     }
     for folder in answer.all("CommonPrefixes") {
-      // Of keys with an empty part there is no folder.
+      // A key with two slashes in a row tells of a folder without a name, which is passed over.
       guard let name = try name(folder.text(of: "Prefix")), name.last == 47, name.count > 1 else { continue }
       page.folders.append(Bytes(name.dropLast()))
     }

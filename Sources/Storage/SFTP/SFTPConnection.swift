@@ -144,7 +144,7 @@ final class SFTPConnection: Sendable {
     do throws(SystemError) { try child.input.write(message) } catch { throw .lost(error.cause) }
   }
 
-  /// What waits to be taken the pipe holds back, and in the end the machine that sends it.
+  /// Takes answers off the pipe. Where that is slow, as with a limit, the pipe fills, and the machine that sends waits.
   private static func takeAnswers(
     _ incoming: Incoming, _ child: Child, _ state: Monitor<State>, _ said: Said, _ limit: RateLimit?
   ) {
