@@ -174,13 +174,14 @@ public final class OwnerNames: Sendable {
   private func look<Key, Value>(
     _ table: WritableKeyPath<Known, [Key: Value]>, _ key: Key, _ find: () -> Value
   ) -> Value {
-    // The C functions are not for several threads at once either.
     known.look { known in
       if let value = known[keyPath: table][key] { return value }
-      let value = find()
+      let value = Self.lookup.look { _ in find() }
       known[keyPath: table][key] = value
       return value
     }
   }
 
+  /// The C functions give all threads the same memory.
+  private static let lookup = Monitor(())
 }
