@@ -109,13 +109,13 @@ final class PlanTable {
     return setting(key, .flag(isSet), entry.node)
   }
 
-  func number(_ key: String, in range: ClosedRange<Int64>) -> Setting? {
+  func number(_ key: String, in range: ClosedRange<Int>) -> Setting? {
     guard let entry = entry(key) else { return nil }
     guard case .integer(let number) = entry.node.value else {
       wrong(entry.node, key, wanted: "a number from \(range.lowerBound) to \(range.upperBound)")
       return nil
     }
-    guard range.contains(number) else {
+    guard Int(exactly: number).map(range.contains) == true else {
       mistakes.add(entry.node.offset, "'\(key)' goes from \(range.lowerBound) to \(range.upperBound)")
       return nil
     }

@@ -98,11 +98,29 @@ public enum Host {
   }
 
   /// Where file systems are mounted, the newest first, as `/proc/self/mounts` (proc(5)) lists them.
-  public static func mountPoints() -> [Bytes] {
+  public static func mountPoints() -> [Bytes] { mounts { _, _ in true } }
+
+  /// Where a drive may be mounted. What another machine or another program serves is left out: it may be gone, and then
+  /// a mere look at it waits for ever.
+  public static func drives() -> [Bytes] {
+    mounts { source, type in
+      let isServed = type.starts(with: Bytes("fuse.")) && source.first != 47
+      return !isServed && !far.contains(type)
+    }
+  }
+
+  /// autofs is no file system of its own: a look mounts what it stands for.
+  private static let far: Set<Bytes> = Set(
+    ["nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "ceph", "afs", "coda", "ncpfs", "lustre", "autofs"].map {
+      Bytes($0.utf8)
+    })
+
+  private static func mounts(_ isWanted: (_ source: Bytes, _ type: Bytes) -> Bool) -> [Bytes] {
     guard let text = try? Descriptor.open(Bytes("/proc/self/mounts"), .read).readAll() else { return [] }
     return text.split(separator: 10).reversed().compactMap { line in
       let words = line.split(separator: 32)
-      return words.count > 1 ? unescaped(words[1]) : nil
+      guard words.count > 2, isWanted(Bytes(words[0]), Bytes(words[2])) else { return nil }
+      return unescaped(words[1])
     }
   }
 

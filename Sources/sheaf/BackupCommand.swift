@@ -183,7 +183,9 @@ struct BackupCommand: ParsableCommand {
     options.storesMetadata = fullEntries
     options.level = level
     options.compressAbove = compressAbove?.bytes ?? -1
-    guard modifyWindow >= 0 else { throw Failure(.usage, "--modify-window \(modifyWindow) is less than none") }
+    guard let window = Int(exactly: modifyWindow), BackupOptions.modifyWindows.contains(window) else {
+      throw Failure(.usage, "--modify-window \(modifyWindow) is out of range", hint: "seconds, from 0 to 86400")
+    }
     options.modifyWindow = modifyWindow
     options.comment = comment?.bytes ?? []
     options.skipsUnchanged = skipUnchanged

@@ -132,9 +132,15 @@ struct ConfigShowCommand: ParsableCommand {
     ] {
       rows += hooks.map { ("hooks.\(name)", Show.path($0.word), $0.at.line) }
     }
+    func seconds(_ count: Int64) -> String { Words.duration(count * 1_000_000_000) }
+    if !(plan.hooks.before + plan.hooks.after + plan.hooks.onFailure).isEmpty {
+      rows.append(("hooks.time-limit", seconds(Int64(plan.hooks.timeLimit)), nil))
+    }
     if let telling = plan.telling {
       rows.append(("tell.on", telling.isAlways ? "always" : "failure", nil))
       if telling.usesDesktop { rows.append(("tell.desktop", "true", nil)) }
+      if let silence = telling.silence { rows.append(("tell.silence", seconds(silence), nil)) }
+      rows.append(("tell.time-limit", seconds(Int64(telling.timeLimit)), nil))
       rows += [telling.command, telling.mail, telling.url].compactMap { $0 }.map { row($0, prefix: "tell.") }
     }
     return rows
@@ -246,7 +252,7 @@ struct ConfigInitCommand: ParsableCommand {
       starter.sources = try absolute(answer.split(separator: 32).map { Bytes($0) })
     }
     if starter.store == nil {
-      let seen = Memory.stores?.all().first { $0.whereabouts(mountPoints: [], asking: nil).place != nil }?.path
+      let seen = Memory.stores?.all().first { $0.whereabouts(drives: [], asking: nil).place != nil }?.path
       let answer = try Self.answer(
         "Where is the store, or is it to be? [\(Show.path(seen ?? Starter.someStore))] ", terminal)
       starter.store = answer.isEmpty ? seen : try Self.whole(answer)

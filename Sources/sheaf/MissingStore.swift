@@ -16,13 +16,13 @@ extension StoreLocation {
     if let last = known.first {
       let seen = known.prefix(3).map { "'\($0.shownName)' was here \(Words.ago($0.seen))" }.joined(separator: ", ")
       if isRemote { return "\(seen): is its drive mounted on that machine?" }
-      if let place = last.whereabouts(mountPoints: Host.mountPoints(), asking: nil).place {
+      if let place = last.whereabouts(drives: Host.drives(), asking: nil).place {
         return "'\(last.shownName)' is elsewhere now: -s \(Show.word(place))"
       }
       return "\(seen): plug \(known.count == 1 ? "it" : "one of them") in"
     }
     if let named = Memory.stores?.all().first(where: { !$0.label.isEmpty && $0.label == text }) {
-      let place = named.whereabouts(mountPoints: Host.mountPoints(), asking: nil).place
+      let place = named.whereabouts(drives: Host.drives(), asking: nil).place
       return place.map { "'\(named.shownName)' is a store's label: -s \(Show.word($0))" }
         ?? "'\(named.shownName)' is a store's label: plug its drive in, and name the folder"
     }

@@ -162,7 +162,7 @@ struct WorkOptions: ParsableArguments {
 
   func apply() throws {
     guard let jobs else { return }
-    guard (1...1024).contains(jobs) else {
+    guard BackupOptions.jobs.contains(jobs) else {
       throw Failure(.usage, "--jobs \(jobs) is out of range", hint: "from 1 to 1024")
     }
     limitProcessors(to: jobs)
@@ -261,15 +261,15 @@ extension Host {
 
 /// How hard a set is compressed. Throws a failure of kind `usage` where there is no such level.
 func checkLevel(_ level: Int) throws(Failure) {
-  guard (0...12).contains(level) else {
+  guard BackupOptions.levels.contains(level) else {
     throw Failure(.usage, "level \(level) is out of range", hint: "levels go from 0 to 12")
   }
 }
 
 extension Size {
-  /// Bytes of a volume. Throws a failure of kind `usage` where it is too small: no piece that must stay whole is longer.
+  /// Bytes of a volume. Throws a failure of kind `usage` where it is too small.
   func checkedAsVolume() throws(Failure) -> Int64 {
-    guard bytes >= 2 << 20 else {
+    guard bytes >= BackupOptions.leastVolume else {
       throw Failure(.usage, "volumes of \(Words.size(bytes)) are too small", hint: "at least 2M")
     }
     return bytes

@@ -148,7 +148,7 @@ struct FoundStores {
         hint: "name one by its UUID; see 'sheaf status --json'")
     }
     if found.isRemote { return .at(found.path) }
-    return found.whereabouts(mountPoints: Host.mountPoints(), asking: nil).place.map { .at($0) } ?? .away(found.path)
+    return found.whereabouts(drives: Host.drives(), asking: nil).place.map { .at($0) } ?? .away(found.path)
   }
 
   private func matching(_ word: Bytes) -> [KnownStore] {

@@ -37,7 +37,7 @@ struct StatusCommand: ParsableCommand {
     }
     let stores = memory.all()
     if let forget { return try self.forget(forget.bytes, stores, memory) }
-    let mountPoints = Host.mountPoints()
+    let drives = Host.drives()
     if let series, !stores.contains(where: { !wanted($0).isEmpty }) {
       throw Failure(
         .failed, "no store that this machine knows has a series '\(Show.path(series.bytes))'",
@@ -45,7 +45,7 @@ struct StatusCommand: ParsableCommand {
     }
     let access = check ? remote.access : nil
     let known = stores.filter { series == nil || !wanted($0).isEmpty }.map {
-      (store: $0, place: $0.whereabouts(mountPoints: mountPoints, asking: access))
+      (store: $0, place: $0.whereabouts(drives: drives, asking: access))
     }
     if let at { return try tell(at.bytes, known) }
     let plans = series == nil ? PlanStatus.all() : []

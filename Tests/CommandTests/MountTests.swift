@@ -40,11 +40,32 @@ final class MountedStore {
     return output!
   }
 
+  func signal(_ signal: Int32) { running.signal(signal) }
+
   deinit { _ = end() }
 }
 
 @Suite(.enabled(if: MountedStore.isPossible, "\(MountedStore.needs)")) struct MountTests {
   enum Kind: String, CaseIterable { case plain, encrypted, sftp }
+
+  /// A file system whose server hangs is none of their business.
+  @Test func anotherMountHangs() throws {
+    let f = try Fixture()
+    try f.save()
+    let mounted = try MountedStore(f)
+    let home: [String: Raw?] = ["HOME": Raw(f.scratch.path), "XDG_STATE_HOME": Raw(f.scratch.path("state"))]
+    let away = Raw(f.scratch.path("away"))
+    try Command.sheaf(["init", "-q", "--label", "blue", "-s", away], environment: home).run().checked()
+    Scratch.remove(away.bytes)
+    mounted.signal(SIGSTOP)
+    defer { mounted.signal(SIGCONT) }
+    for (line, status) in [
+      (["status"], 0), (["points", "-s", away], 10), (["backup", "-s", "blue", Raw(f.source)], 10),
+    ] as [([Raw], Int32)] {
+      let output = try Command.sheaf(line, environment: home, timeout: 20).run()
+      #expect(output.status == status && !output.timedOut, "\(output)")
+    }
+  }
 
   private func fixture(_ kind: Kind, _ tree: TestTree = TestTree([:])) throws -> Fixture {
     try Fixture(tree, encrypted: kind == .encrypted, remote: kind == .sftp ? Remote() : nil)

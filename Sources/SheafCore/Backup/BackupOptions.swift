@@ -50,6 +50,15 @@ public struct BackupOptions: Sendable {
   public var discardsInterrupted = false
 
   public init() {}
+
+  /// What may be asked for, on the command line and in plans. Levels go from not at all to the hardest.
+  public static let levels = Compressor.levels
+  /// Threads.
+  public static let jobs = 1...1024
+  /// Bytes of a volume: no piece that must stay whole is longer.
+  public static let leastVolume: Int64 = 2 << 20
+  /// Seconds: two file systems' times differ by a day at most.
+  public static let modifyWindows = 0...86400
 }
 
 public struct BackupSummary: Sendable {

@@ -282,7 +282,7 @@ final class Comparison {
   /// Whether the name is another inode's.
   private func isReplaced(_ item: Listing.Item, _ listing: Listing) -> Bool {
     item.failure == 0 && item.status.inode != old!.line.inode
-      && check.hasStableInodes(item.status.device, listing.path)
+      && check.inodes.areStable(item.status.device, listing.path)
   }
 
   private func endDirectory(_ listing: Listing, _ status: Status?, _ attributes: [Attribute]?) throws(Failure) {

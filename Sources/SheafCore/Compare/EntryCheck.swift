@@ -7,13 +7,11 @@ struct EntryCheck {
   enum Verdict { case same, look, different }
 
   let options: ComparisonOptions
-  let root: SourceRoot
-  /// By device: whether files keep their inode numbers.
-  private var stableInodes: [UInt64: Bool] = [:]
+  var inodes: StableInodes
 
   init(_ options: ComparisonOptions, _ root: SourceRoot) {
     self.options = options
-    self.root = root
+    inodes = StableInodes(root)
   }
 
   @inline(__always)
@@ -35,7 +33,7 @@ struct EntryCheck {
       return .look
     }
     if line.isUnlisted { return .look }
-    return line.inode != s.inode && hasStableInodes(s.device, directory) ? .look : .same
+    return line.inode != s.inode && inodes.areStable(s.device, directory) ? .look : .same
   }
 
   /// Whether something that is made of a stream, and is not in the file system, is what the line says. Where the stream
@@ -44,17 +42,5 @@ struct EntryCheck {
     guard line.kind == item.status.kind else { return false }
     guard let stream = listing.streams[index] else { return true }
     return line.entry()?.isSame(as: stream) ?? false
-  }
-
-  /// Whether another inode number means another file there.
-  mutating func hasStableInodes(_ device: UInt64, _ directory: Bytes) -> Bool {
-    // Each snapshot may have others.
-    if root.isMapped(directory) { return false }
-    if let known = stableInodes[device] { return known }
-    guard let here = try? root.openBeneath(directory, [.pathOnly, .directory]), (try? here.status().device) == device
-    else { return false }
-    let stable = here.isUnixFileSystem
-    stableInodes[device] = stable
-    return stable
   }
 }

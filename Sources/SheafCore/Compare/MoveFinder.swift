@@ -90,7 +90,7 @@ struct MoveFinder {
     /// Directories that stay where they are, the first ones: one of them may carry the records.
     var carriers: [Bytes] = []
     private var unseen: [Bytes] = []
-    private var stableInodes: [UInt64: Bool] = [:]
+    private var inodes: StableInodes
     /// A directory that leads to one is not moved: what is known of the stream stays at its path.
     private let streams: StreamTable
     private let root: SourceRoot
@@ -102,6 +102,7 @@ struct MoveFinder {
 
     init(_ root: SourceRoot, _ old: PointReader, _ places: AbsentPlaces, _ streams: StreamTable) {
       (self.root, self.old, self.places, self.streams) = (root, old, places, streams)
+      inodes = StableInodes(root)
     }
 
     func run(_ walk: Walk, _ progress: Progress) throws(Failure) {
@@ -193,19 +194,8 @@ struct MoveFinder {
       let status = item.status
       if status.kind != line.kind { return false }
       if status.inode == line.inode { return true }
-      if !isStable(status.device, listing.path) { return true }
+      if !inodes.areStable(status.device, listing.path) { return true }
       return line.inode == 0 || item.isAbove
-    }
-
-    private func isStable(_ device: UInt64, _ directory: Bytes) -> Bool {
-      if root.isMapped(directory) { return false }
-      if let known = stableInodes[device] { return known }
-      guard let here = try? root.openBeneath(directory, [.pathOnly, .directory]),
-        (try? here.status().device) == device
-      else { return false }
-      let stable = here.isUnixFileSystem
-      stableInodes[device] = stable
-      return stable
     }
 
     private func add(gone line: Line) {
@@ -231,7 +221,7 @@ struct MoveFinder {
       guard isDirectory || (status.kind == .file && status.size > 0 && status.links == 1), !listing.isAboveSource,
         !item.isAbove, !item.isMade
       else { return }
-      let isStable = isStable(status.device, listing.path)
+      let isStable = inodes.areStable(status.device, listing.path)
       if isDirectory, !isStable { return }
       listing.path.withUnsafeBufferPointer { path in
         new.add(

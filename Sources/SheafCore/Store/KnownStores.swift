@@ -454,11 +454,11 @@ public enum Whereabouts: Sendable {
 extension KnownStore {
   public var isRemote: Bool { StoreLocation.isRemote(path) }
 
-  /// At the path it had, or at the same place below another mount point. `access`: how other machines are asked; nil: they
+  /// At the path it had, or at the same place below another of `drives`, mount points. `access`: how other machines are asked; nil: they
   /// are not.
-  public func whereabouts(mountPoints: [Bytes], asking access: RemoteAccess?) -> Whereabouts {
+  public func whereabouts(drives: [Bytes], asking access: RemoteAccess?) -> Whereabouts {
     if isRemote { return access.map(asked) ?? .remote }
-    for candidate in [path] + mountPoints.map({ $0 == Bytes("/") ? $0 + pathOnDrive : $0.joined(pathOnDrive) }) {
+    for candidate in [path] + drives.map({ $0 == Bytes("/") ? $0 + pathOnDrive : $0.joined(pathOnDrive) }) {
       if let there = try? Store.open(candidate), there.uuid == uuid { return .at(candidate) }
     }
     return .notHere
