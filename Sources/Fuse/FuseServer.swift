@@ -6,13 +6,11 @@
 import CLinux
 import Glibc
 import Posix
-import Synchronization
 
 public final class FuseServer: Sendable {
   private let mount: FuseMount
   private let files: any ServedFiles
   private let forOthers: Bool
-  private let stopped = Atomic<Bool>(false)
   private let left = Monitor(0)
 
   /// Bytes of the largest request: the kernel hands out none to who offers less than 8192.
@@ -29,7 +27,7 @@ public final class FuseServer: Sendable {
     left.look { $0 = threads }
     for _ in 0..<threads {
       _ = Thread { [self] in
-        FuseWorker(files, forOthers: forOthers).serve(mount.device, while: { !stopped.load(ordering: .relaxed) })
+        FuseWorker(files, forOthers: forOthers).serve(mount.device)
         left.change { $0 -= 1 }
       }
     }
@@ -40,12 +38,6 @@ public final class FuseServer: Sendable {
 
   /// Sleeps for a moment, less where it is unmounted.
   public func rest() { if !isUnmounted { left.sleep(milliseconds: 100) } }
-
-  /// Has the threads end.
-  public func stop() {
-    stopped.store(true, ordering: .relaxed)
-    left.wait(changes: false) { $0 == 0 ? () : nil }
-  }
 
   static let bufferSize = requestLimit
 }
@@ -67,19 +59,15 @@ private final class FuseWorker {
     request = FuseMessage(capacity: FuseServer.bufferSize)
   }
 
-  func serve(_ device: Descriptor, while goesOn: () -> Bool) {
-    while goesOn() {
+  /// Until it is unmounted, or this process ends.
+  func serve(_ device: Descriptor) {
+    while true {
+      // One thread alone is woken for a request.
       let count = read(device.raw, request.start, request.capacity)
       if count < 0 {
-        switch errno {
-        case EAGAIN:
-          var one = pollfd(fd: device.raw, events: Int16(POLLIN), revents: 0)
-          _ = poll(&one, 1, 250)
         // The one who asked was interrupted.
-        case EINTR, ENOENT: break
-        default: return
-        }
-        continue
+        if errno == EINTR || errno == ENOENT || errno == EAGAIN { continue }
+        return
       }
       guard request.begin(count) else { continue }
       answer.begin()

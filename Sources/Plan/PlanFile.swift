@@ -88,10 +88,11 @@ public struct PlanFile: Sendable {
   private func readOptions(_ table: PlanTable, _ plan: inout Plan) {
     plan.options = [
       table.flag("one-file-system"), table.number("level", in: BackupOptions.levels),
-      table.size("volume-size", atLeast: BackupOptions.leastVolume), table.age("full-every"), table.flag("skip-unchanged"),
-      table.flag("checksum"), table.flag("full-entries"), table.size("keep-free"), table.text("comment"),
-      table.flag("allow-missing"), table.flag("no-reread"), table.flag("reread"), table.time("command-time-limit"),
-      table.size("compress-above"), table.number("modify-window", in: BackupOptions.modifyWindows), table.number("jobs", in: BackupOptions.jobs),
+      table.size("volume-size", atLeast: BackupOptions.leastVolume), table.age("full-every"),
+      table.flag("skip-unchanged"), table.flag("checksum"), table.flag("full-entries"), table.size("keep-free"),
+      table.text("comment"), table.flag("allow-missing"), table.flag("no-reread"), table.flag("reread"),
+      table.time("command-time-limit"), table.size("compress-above"),
+      table.number("modify-window", in: BackupOptions.modifyWindows), table.number("jobs", in: BackupOptions.jobs),
     ].compactMap { $0 }
     plan.exclusions =
       table.texts("exclude") + table.paths("exclude-from") + table.texts("exclude-if-present")

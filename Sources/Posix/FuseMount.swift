@@ -42,7 +42,7 @@ public final class FuseMount: Sendable {
   }
 
   private static func mounted(on path: Bytes, _ forOthers: Bool) throws(SystemError) -> FuseMount {
-    let device = try Descriptor.open(devicePath, [.readWrite, .nonBlocking])
+    let device = try Descriptor.open(devicePath, .readWrite)
     var options = "fd=\(device.raw),rootmode=40000,user_id=\(geteuid()),group_id=\(getegid())"
     if forOthers { options += ",allow_other,default_permissions" }
     let code = path.withCString { target in
@@ -76,7 +76,7 @@ public final class FuseMount: Sendable {
     child.wait()
     guard raw >= 0 else { return .failure(.refused(Bytes(words.prefix { $0 != 10 }))) }
     let device = Descriptor.adopting(raw, path: devicePath)
-    _ = fcntl(raw, F_SETFL, fcntl(raw, F_GETFL) | O_NONBLOCK)
+    _ = fcntl(raw, F_SETFL, fcntl(raw, F_GETFL) & ~O_NONBLOCK)
     return .success(FuseMount(device, path, isByHelper: true))
   }
 

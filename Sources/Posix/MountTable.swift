@@ -54,6 +54,9 @@ public struct MountTable: Sendable {
       path = path.splitAtName.parent
     }
   }
+  public func devices(ofType type: Bytes) -> Set<UInt64> {
+    Set(mounts.values.lazy.filter { $0.type == type }.map(\.device))
+  }
   /// Whether anything is mounted on a name directly in this directory.
   public func hasMounts(in directory: Bytes) -> Bool { parents.contains(directory) }
 

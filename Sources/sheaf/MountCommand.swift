@@ -37,11 +37,12 @@ struct MountCommand: ParsableCommand {
     let server = FuseServer(mount, view, forOthers: allowOther)
     server.start(threads: Self.threads)
     tell(mount, series)
-    while Interruption.progress.goesOn, view.ended == nil, !server.isUnmounted { server.rest() }
-    if !server.isUnmounted {
-      mount.unmount()
-      server.stop()
+    while Interruption.progress.goesOn, view.ended == nil, !server.isUnmounted {
+      server.rest()
+      view.rest()
     }
+    // A thread that waits for a store which hangs is not waited for.
+    if !server.isUnmounted { mount.unmount() }
     if let failure = view.ended { throw failure }
   }
 
@@ -50,6 +51,13 @@ struct MountCommand: ParsableCommand {
     do throws(SystemError) {
       names = try Descriptor.open(directory, [.read, .directory]).sortedNames()
     } catch { throw Failure(error, hint: Self.hint(error, directory)) }
+    if MountTable.current()?.mount(at: Bytes(((try? Host.resolved(directory)) ?? directory).drop { $0 == 47 })) != nil,
+      !names.isEmpty
+    {
+      throw Failure(
+        .failed, "something is mounted at \(Show.path(directory)) already",
+        hint: "'fusermount3 -u \(Show.word(directory))' takes away what sheaf has mounted")
+    }
     guard names.isEmpty else {
       throw Failure(
         .failed, "the folder \(Show.path(directory)) is not empty: what is in it would not be seen",

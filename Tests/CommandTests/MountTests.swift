@@ -18,9 +18,10 @@ final class MountedStore {
   private let running: Running
   private var output: Output?
 
-  init(_ f: Fixture, _ more: [Raw] = [], as user: Command.User? = nil) throws {
-    path = f.scratch.path("mounted-\(Raw("\(UInt32.random(in: 0 ... .max))"))")
-    try Descriptor.workingDirectory.makeDirectory(path)
+  /// On a new directory, unless one is given.
+  init(_ f: Fixture, _ more: [Raw] = [], on given: Bytes? = nil, as user: Command.User? = nil) throws {
+    path = given ?? f.scratch.path("mounted-\(Raw("\(UInt32.random(in: 0 ... .max))"))")
+    if given == nil { try Descriptor.workingDirectory.makeDirectory(path) }
     if let user {
       try Descriptor.open(f.scratch.path, [.read, .directory])
         .setOwner(path.splitAtName.name, uid: user.uid, gid: user.gid)
@@ -41,6 +42,7 @@ final class MountedStore {
   }
 
   func signal(_ signal: Int32) { running.signal(signal) }
+  var isRunning: Bool { running.signal(0) }
 
   deinit { _ = end() }
 }
@@ -197,6 +199,61 @@ final class MountedStore {
     #expect(names.map(\.shown) == [String(f.points[1].set.prefix(18))])
   }
 
+  /// The kernel keeps where a link leads to.
+  @Test func theLatestMovesOn() throws {
+    let f = try Fixture(TestTree(["a": .file("one\n")]))
+    try f.save()
+    let mounted = try MountedStore(f)
+    let latest = mounted.path.joined(Bytes("latest"))
+    func target() throws -> Raw { Raw(try Descriptor.workingDirectory.readLink(latest)) }
+    #expect(try target() == Raw(Bytes("points/\(f.points[0].set.prefix(18))".utf8)))
+    try f.edit("echo more >>a")
+    try f.save()
+    sleep(2)
+    #expect(try target() == Raw(Bytes("points/\(f.points[1].set.prefix(18))".utf8)))
+    let text = try Bytes.read(latest.joined(f.inside.bytes).joined(Bytes("a")))
+    #expect(text == Bytes("one\nmore\n"))
+  }
+
+  /// With it, each point would hold all points.
+  @Test func aMountInsideASource() throws {
+    let f = try Fixture(TestTree(["a": .file("one\n"), "m": .directory(["b": .file("two\n")])]))
+    try f.save()
+    try f.edit("rm m/b")
+    let inside = f.source.joined(Bytes("m"))
+    let mounted = try MountedStore(f, on: inside)
+    let output = try f.sheaf(["backup", "-s", f.named, Raw(f.source)])
+    #expect(output.errorText.contains("/m: what is mounted there is left out"), "\(output)")
+    #expect(output.text.contains("1 file system left out"), "\(output)")
+    let list = try f.sheaf(["ls", "-R", "-s", f.named]).text
+    #expect(!list.contains("m/latest") && list.contains("source/m"), "\(list)")
+    // Where it is asked for, it is saved.
+    let last = inside.joined(Bytes("latest")).joined(f.inside.bytes)
+    try f.sheaf(["backup", "-q", "-s", f.named, "--series", "asked", Raw(last)])
+    #expect(try f.sheaf(["ls", "-R", "-s", f.named, "--series", "asked"]).text.contains("source/a"))
+    #expect(mounted.end().status == 0)
+  }
+
+  /// A store that hangs keeps who reads waiting, and not who wants to end it.
+  @Test(.enabled(if: Command.find("fuse2fs") != nil, "fuse2fs is not installed")) func aStoreThatHangs() throws {
+    let volume = try Volume(.fuse2fs, megabytes: 64)
+    let f = try Fixture(TestTree(["a": .file(size: 3_000_000, seed: 1)]), store: volume.path.joined(Bytes("store")))
+    try f.save()
+    let mounted = try MountedStore(f)
+    let file = mounted.path.joined(Bytes("latest")).joined(f.inside.bytes).joined(Bytes("a"))
+    let reader = try Command("sh", ["-c", "exec <'\(Raw(file))'; echo open; sleep 1; exec cat >/dev/null"]).start()
+    #expect(reader.waitForOutput("open"))
+    volume.signalServer(SIGSTOP)
+    defer { volume.signalServer(SIGCONT) }
+    sleep(2)
+    mounted.signal(SIGINT)
+    for _ in 0..<100 where mounted.isRunning { usleep(50_000) }
+    #expect(!mounted.isRunning)
+    volume.signalServer(SIGCONT)
+    #expect(mounted.end(nil).status == 0)
+    _ = reader.wait()
+  }
+
   /// Wherever a byte of an archive is not what it was: what is given is what was saved, or an error.
   @Test(arguments: [false, true]) func damageIsAnErrorAndNeverAWrongByte(encrypted: Bool) throws {
     let f = try Fixture(
@@ -281,6 +338,8 @@ final class MountedStore {
     }
     try expect("is not empty", on: f.source)
     try expect("make it first: mkdir", on: f.scratch.path("none"))
+    let mounted = try MountedStore(f)
+    try expect("something is mounted", on: mounted.path)
     try expect("Not a directory", on: f.source.joined(Bytes("a")))
     let empty = f.scratch.path("empty")
     try Descriptor.workingDirectory.makeDirectory(empty)

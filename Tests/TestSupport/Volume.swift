@@ -123,6 +123,9 @@ public final class Volume {
     throw Command.Failure(description: "\(kind.rawValue) was not mounted: \(running.wait())")
   }
 
+  /// Signals the program that serves it; false where there is none.
+  @discardableResult public func signalServer(_ signal: Int32) -> Bool { server?.signal(signal) ?? false }
+
   public func unmount() {
     // What another test starts at this moment may hold a copy of a descriptor.
     for attempt in 0..<50 where isMounted {

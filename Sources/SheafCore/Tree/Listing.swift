@@ -87,6 +87,12 @@ struct Lister: Sendable {
   /// The clock; without it nobody knows whether a directory was changed just now.
   var clock: (@Sendable () -> Timestamp)?
 
+  /// Where `sheaf mount` shows points: with those a source would grow by all that was ever saved of it.
+  private let shownPoints = MountTable.current()?.devices(ofType: Bytes("fuse.sheaf")) ?? []
+
+  /// Whether a file system below a source is left out, unless it is named as a source itself.
+  func leavesOut(device: UInt64) -> Bool { rules.exclusions.oneFileSystem || shownPoints.contains(device) }
+
   /// How a directory is listed.
   enum Extent {
     case whole

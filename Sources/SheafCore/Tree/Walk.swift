@@ -146,7 +146,7 @@ final class Walk {
     for item in listing.items where item.failure == 0 && item.status.kind == .directory {
       let path = node.path.joined(listing.name(item))
       let isBoundary =
-        lister.rules.exclusions.oneFileSystem && !listing.isAboveSource && item.status.device != listing.device
+        item.status.device != listing.device && lister.leavesOut(device: item.status.device) && !listing.isAboveSource
         && !lister.sources.isSource(path)
       children.append(Node(path, item.status, item.isWay ? .way : isBoundary ? .boundary : .whole))
     }

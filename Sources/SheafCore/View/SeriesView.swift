@@ -47,11 +47,17 @@ public final class SeriesView: ServedFiles {
   /// Why nothing can be read any more; nil: it can.
   public var ended: Failure? { points.ended }
 
+  /// To be called now and then: what nobody has asked for in a while is not kept open, so that the room of what others
+  /// prune comes free.
+  public func rest() { points.rest() }
+
   // MARK: - Nodes
 
   private enum Place {
-    case top, points, days, latest
-    /// The link of the day that a point is the last one of.
+    case top, points, days
+    /// The link to a point that is the newest, and that of the day that a point is the last one of. Each point has its
+    /// own: the kernel keeps where a link of one number leads to.
+    case latest(Int)
     case day(Int)
     case point(Int)
     case entry(point: Int, Int)
@@ -59,13 +65,13 @@ public final class SeriesView: ServedFiles {
 
     private static let pointShift: UInt64 = 36
     private static let dayBit: UInt64 = 1 << 62
+    private static let latestBit: UInt64 = 1 << 61
 
     init?(_ node: Node) {
       switch node {
       case 1: self = .top
       case 2: self = .points
       case 3: self = .days
-      case 4: self = .latest
       default:
         if let place = VersionsView.Place(node) {
           self = .versions(place)
@@ -73,6 +79,10 @@ public final class SeriesView: ServedFiles {
         }
         if node & Self.dayBit != 0 {
           self = .day(Int(node & ~Self.dayBit))
+          return
+        }
+        if node & Self.latestBit != 0 {
+          self = .latest(Int(node & ~Self.latestBit))
           return
         }
         let point = Int(node >> Self.pointShift) - 1
@@ -87,7 +97,7 @@ public final class SeriesView: ServedFiles {
       case .top: 1
       case .points: 2
       case .days: 3
-      case .latest: 4
+      case .latest(let point): Self.latestBit | UInt64(point)
       case .day(let point): Self.dayBit | UInt64(point)
       case .point(let point): UInt64(point + 1) << Self.pointShift
       case .entry(let point, let row): UInt64(point + 1) << Self.pointShift | UInt64(row + 1)
@@ -173,7 +183,8 @@ public final class SeriesView: ServedFiles {
       case Bytes("points"): return try status(.points)
       case Bytes("by-day"): return try status(.days)
       case Bytes("versions"): return try status(.versions(.top))
-      case Bytes("latest"): return try points.current().isEmpty ? nil : status(.latest)
+      case Bytes("latest"):
+        return try points.current().last.map { (point) throws(ServedError) in try status(.latest(point.number)) }
       default: return nil
       }
     case .points:
@@ -215,11 +226,9 @@ public final class SeriesView: ServedFiles {
     let first = Int(clamping: start < 2 ? 0 : start - 2)
     switch place {
     case .top:
-      let hasPoints = try !points.current().isEmpty
-      let all: [(StaticString, Place)] = [
-        ("by-day", .days), ("points", .points), ("versions", .versions(.top)), ("latest", .latest),
-      ]
-      for (index, (name, place)) in all.enumerated() where index >= first && (hasPoints || index < 3) {
+      var all: [(StaticString, Place)] = [("by-day", .days), ("points", .points), ("versions", .versions(.top))]
+      if let newest = try points.current().last { all.append(("latest", .latest(newest.number))) }
+      for (index, (name, place)) in all.enumerated() where index >= first {
         guard body(Bytes(name), try status(place), UInt64(index + 3)) else { return }
       }
     case .points:
@@ -261,11 +270,9 @@ public final class SeriesView: ServedFiles {
   private func target(_ place: Place) throws(ServedError) -> Bytes {
     let all = try points.current()
     switch place {
-    case .latest:
-      guard let last = all.last else { throw .noEntry }
-      return Bytes("points").joined(last.name)
-    case .day(let number):
+    case .latest(let number), .day(let number):
       guard let point = all.first(where: { $0.number == number }) else { throw .noEntry }
+      if case .latest = place { return Bytes("points").joined(point.name) }
       return Bytes("../points").joined(point.name)
     default: throw .invalid
     }

@@ -31,6 +31,8 @@ final class ViewedPoints: Sendable {
     var current: [Point] = []
     /// On the monotonic clock, in nanoseconds.
     var listed = Int64.min
+    /// Likewise: when a file of the store was asked for last.
+    var used = Int64.min
     var trees: [Int: (tree: PointTree, used: Int64)] = [:]
     var manifests: [SetName: MemberSource] = [:]
     var archives: [SetID: (set: SetName, source: MemberSource)] = [:]
@@ -40,6 +42,8 @@ final class ViewedPoints: Sendable {
 
   /// Nanoseconds for which a list of the points is taken for true.
   private static let freshness: Int64 = 1_000_000_000
+  /// Nanoseconds after which files of the store are closed that nobody asks for.
+  private static let patience: Int64 = 20_000_000_000
   /// Points whose tables are kept: another one takes a look at its whole list once more.
   private static let treesLimit = 16
   /// Trees of all versions that are kept: who is in an older one may go on there.
@@ -201,8 +205,20 @@ final class ViewedPoints: Sendable {
 
   // MARK: - Files of the store
 
+  /// Closes what has not been asked for in a while. Who has a file of a point open keeps what it lies in.
+  func rest() {
+    state.look { state in
+      guard !state.manifests.isEmpty || !state.archives.isEmpty,
+        Timestamp.monotonicNanoseconds() - state.used > Self.patience
+      else { return }
+      state.manifests = [:]
+      state.archives = [:]
+    }
+  }
+
   private func manifest(_ set: SetName) throws(Failure) -> MemberSource {
     try state.look { (state) throws(Failure) in
+      state.used = Timestamp.monotonicNanoseconds()
       if let known = state.manifests[set] { return known }
       let file = try state.series.manifestFile(set)
       // As many as sets: small ones are held, so that they take no open file.
@@ -218,6 +234,7 @@ final class ViewedPoints: Sendable {
   /// The archive of the set that has this identity.
   func archive(_ id: SetID) throws(Failure) -> MemberSource {
     try state.look { (state) throws(Failure) in
+      state.used = Timestamp.monotonicNanoseconds()
       if let known = state.archives[id] { return known.source }
       guard let set = try state.series.set(id) else {
         throw .damaged("the set with the identity \(id.text) is not in the store")
