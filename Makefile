@@ -10,7 +10,7 @@ SOURCE ?=
 BUILD_PACKAGES = libarchive-dev zlib1g-dev libisal-dev libdeflate-dev libssl-dev pkg-config
 TEST_PACKAGES = $(BUILD_PACKAGES) tar gzip libarchive-tools busybox python3 p7zip-full mtree-netbsd rsync acl attr \
   libcap2-bin strace util-linux mount e2fsprogs fuse2fs xfsprogs btrfs-progs dosfstools exfatprogs exfat-fuse ntfs-3g \
-  age openssh-client openssh-server openssh-sftp-server sqlite3 procps postgresql tmux \
+  age openssh-client openssh-server openssh-sftp-server sqlite3 procps postgresql tmux zsh fish \
   ceph-mon ceph-osd radosgw ceph-common python3-swift s3cmd rclone openssl curl libcurl4 \
   libnotify-bin dbus python3-dbus python3-gi
 LINT_PACKAGES = shellcheck python3

@@ -102,6 +102,18 @@ struct RawText: ExpressibleByArgument {
     try candidates.count > 1 ? candidates.first(where: exists) ?? candidates[0] : candidates[0]
   }
 
+  /// The folders that what is typed of a path up to its last slash may mean, in the order of `storePath(below:where:)`.
+  static func places(_ folder: Bytes, below sources: [Bytes]) -> [Bytes] {
+    var texts = [folder]
+    if let shown = Show.bytes(shown: folder), shown != folder { texts.append(shown) }
+    if folder.first == 47 { return texts.map(storePath) }
+    let here = (try? Host.resolved(Bytes("."))).map { [$0] } ?? []
+    let isFromHere = [Bytes("."), Bytes("..")].contains(Bytes(folder.prefix { $0 != 47 }))
+    let asStored = isFromHere ? [] : texts.map(storePath)
+    let places = isFromHere ? here : here + sources
+    return asStored + places.flatMap { place in texts.map { storePath(place.joined($0)) } }
+  }
+
   private static func storePath(_ bytes: Bytes) -> Bytes {
     var parts: [Bytes.SubSequence] = []
     for part in bytes.split(separator: 47) where part != [46] {

@@ -63,7 +63,7 @@ struct ConfigShowCommand: ParsableCommand {
     usage: "sheaf config show [PLAN ...] [--config FILE]")
 
   @Argument(
-    help: ArgumentHelp("Only these plans.", valueName: "PLAN"), completion: .custom { _, _, _ in PlanNames.all })
+    help: ArgumentHelp("Only these plans.", valueName: "PLAN"))
   var plans: [RawText] = []
 
   @OptionGroup var planFile: PlanFileOptions

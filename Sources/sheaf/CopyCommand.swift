@@ -15,20 +15,18 @@ struct CopyCommand: ParsableCommand {
   @OptionGroup var store: StoreOptions
 
   @Option(
-    name: .customLong("to"), help: ArgumentHelp("The store that takes them.", valueName: "STORE"),
-    completion: .directory)
+    name: .customLong("to"), help: ArgumentHelp("The store that takes them.", valueName: "STORE"))
   var target: RawText
 
   @Option(help: ArgumentHelp("The key of that store, where it is not kept here.", valueName: "FILE"))
   var toKey: RawText?
 
   @Option(
-    help: ArgumentHelp("One point: latest, a set's name, a date, a time, or an age like 3d.", valueName: "POINT"),
-    completion: .custom(Completions.points))
+    help: ArgumentHelp("One point: latest, a set's name, a date, a time, or an age like 3d.", valueName: "POINT"))
   var at: RawText?
 
   @Option(
-    help: ArgumentHelp("The points from this one on.", valueName: "POINT"), completion: .custom(Completions.points))
+    help: ArgumentHelp("The points from this one on.", valueName: "POINT"))
   var since: RawText?
 
   @Flag(name: [.customShort("n"), .long], help: "Say what would be copied, and copy nothing.")

@@ -16,13 +16,12 @@ struct ImportCommand: ParsableCommand {
 
   @OptionGroup var store: StoreOptions
 
-  @Argument(help: ArgumentHelp("The archives.", valueName: "ARCHIVE"), completion: .file())
+  @Argument(help: ArgumentHelp("The archives.", valueName: "ARCHIVE"))
   var archives: [RawText]
 
   @Option(
     name: .customLong("as"),
-    help: ArgumentHelp("The folder that relative names lay in. (default: /)", valueName: "DIR"),
-    completion: .directory)
+    help: ArgumentHelp("The folder that relative names lay in. (default: /)", valueName: "DIR"))
   var base: RawText?
 
   @Option(help: ArgumentHelp("When the archive was made: 2024-05-01, 2024-05-01T06:00.", valueName: "DATE"))

@@ -19,7 +19,7 @@ struct MountCommand: ParsableCommand {
   @Flag(help: "Let other users look, with the rights they had on the files.")
   var allowOther = false
 
-  @Argument(help: ArgumentHelp("An empty folder.", valueName: "DIR"), completion: .directory)
+  @Argument(help: ArgumentHelp("An empty folder.", valueName: "DIR"))
   var directory: RawText
 
   @OptionGroup var output: OutputOptions

@@ -9,12 +9,11 @@ struct StoreOptions: ParsableArguments {
     name: [.customShort("s", allowingJoined: true), .long],
     help: ArgumentHelp(
       "The store: the directory that holds the backups, sftp://[user@]host[:port]/path or s3://bucket/prefix.",
-      valueName: "STORE"),
-    completion: .directory)
+      valueName: "STORE"))
   var store: RawText?
 
   @Option(
-    help: ArgumentHelp("The series of backups in it.", valueName: "NAME"), completion: .custom(Completions.series))
+    help: ArgumentHelp("The series of backups in it.", valueName: "NAME"))
   var series: RawText?
 
   @OptionGroup var keys: KeyOptions
@@ -171,8 +170,7 @@ struct WorkOptions: ParsableArguments {
 
 struct PointOption: ParsableArguments {
   @Option(
-    help: ArgumentHelp("The point: latest, a set's name, a date, a time, or an age like 3d.", valueName: "POINT"),
-    completion: .custom(Completions.points))
+    help: ArgumentHelp("The point: latest, a set's name, a date, a time, or an age like 3d.", valueName: "POINT"))
   var at: RawText?
 
   func find(in series: Series) throws -> SetName {

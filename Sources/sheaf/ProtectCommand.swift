@@ -10,7 +10,7 @@ struct ProtectCommand: ParsableCommand {
 
   @OptionGroup var store: StoreOptions
 
-  @Argument(help: ArgumentHelp("The point.", valueName: "POINT"), completion: .custom(Completions.points))
+  @Argument(help: ArgumentHelp("The point.", valueName: "POINT"))
   var point: RawText
 
   @Flag(help: "Stop protecting it.")

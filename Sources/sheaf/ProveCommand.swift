@@ -22,8 +22,7 @@ struct ProveCommand: ParsableCommand {
   var all = false
 
   @Option(
-    help: ArgumentHelp("Restore into a folder below DIR, which is removed again.", valueName: "DIR"),
-    completion: .directory)
+    help: ArgumentHelp("Restore into a folder below DIR, which is removed again.", valueName: "DIR"))
   var scratch: RawText?
 
   @OptionGroup var volumes: VolumeOptions

@@ -41,8 +41,7 @@ struct PruneCommand: ParsableCommand {
   var keepTag: [RawText] = []
 
   @Option(
-    help: ArgumentHelp("Remove this point even if a rule would keep it; may be repeated.", valueName: "POINT"),
-    completion: .custom(Completions.points))
+    help: ArgumentHelp("Remove this point even if a rule would keep it; may be repeated.", valueName: "POINT"))
   var drop: [RawText] = []
 
   @Flag(help: "Merge sets that are only needed by others into those others.")

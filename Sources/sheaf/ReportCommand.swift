@@ -16,8 +16,7 @@ struct ReportCommand: ParsableCommand {
 
   @Option(
     name: [.customShort("o"), .customLong("output")],
-    help: ArgumentHelp("Write FILE instead of index.html on the store; - is standard output.", valueName: "FILE"),
-    completion: .file())
+    help: ArgumentHelp("Write FILE instead of index.html on the store; - is standard output.", valueName: "FILE"))
   var file: RawText?
 
   @Flag(help: "Of an encrypted store: with names of files and folders.")

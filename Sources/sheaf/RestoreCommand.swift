@@ -22,8 +22,7 @@ struct RestoreCommand: ParsableCommand {
   var paths: [RawText] = []
 
   @Option(
-    help: ArgumentHelp("The directory to restore into; made if it is missing.", valueName: "DIR"),
-    completion: .directory)
+    help: ArgumentHelp("The directory to restore into; made if it is missing.", valueName: "DIR"))
   var to: RawText?
 
   @Option(

@@ -16,8 +16,7 @@ struct RunCommand: ParsableCommand {
       """)
 
   @Argument(
-    help: ArgumentHelp("The plans to run, one after the other.", valueName: "PLAN"),
-    completion: .custom { _, _, _ in PlanNames.all })
+    help: ArgumentHelp("The plans to run, one after the other.", valueName: "PLAN"))
   var plans: [RawText] = []
 
   @Flag(help: "Run every plan of the file.")
@@ -139,17 +138,5 @@ struct RunCommand: ParsableCommand {
     json.add("dry_run", dryRun)
     json.add("seconds", seconds: elapsed)
     json.print()
-  }
-}
-
-/// For completion.
-enum PlanNames {
-  static var all: [String] {
-    let words = Array(CommandLine.arguments)
-    var place = PlanFilePlace()
-    if let index = words.firstIndex(of: "--config"), index + 1 < words.count {
-      place.given = Bytes(words[index + 1].utf8)
-    }
-    return (try? place.read().file.plans.map(\.name)) ?? []
   }
 }

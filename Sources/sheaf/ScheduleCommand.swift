@@ -14,7 +14,7 @@ struct ScheduleCommand: ParsableCommand {
       line of the crontab where there is no systemd.
       """)
 
-  @Argument(help: ArgumentHelp("The plan.", valueName: "PLAN"), completion: .custom { _, _, _ in PlanNames.all })
+  @Argument(help: ArgumentHelp("The plan.", valueName: "PLAN"))
   var plan: RawText?
 
   @Argument(help: ArgumentHelp("When it runs: daily, 'Mon..Fri 18:00', on-plug.", valueName: "WHEN"))
@@ -23,8 +23,7 @@ struct ScheduleCommand: ParsableCommand {
   @Flag(help: "Show what runs by itself, and when next.") var list = false
 
   @Option(
-    help: ArgumentHelp("Have this plan not run by itself any more.", valueName: "PLAN"),
-    completion: .custom { _, _, _ in PlanNames.all })
+    help: ArgumentHelp("Have this plan not run by itself any more.", valueName: "PLAN"))
   var remove: RawText?
 
   @Flag(help: "Run also on battery.") var onBattery = false

@@ -41,6 +41,7 @@ struct Sheaf: ParsableCommand {
       Console.shared.error("the command line cannot be read", hint: "is /proc mounted?")
       exit(.failed)
     }
+    if Completions.answer(arguments) { return }
     let status = perform(arguments)
     if status.rawValue != 0 { exit(status) }
   }
@@ -50,6 +51,11 @@ struct Sheaf: ParsableCommand {
     var status = Status.success
     GivenStore.note(arguments)
     do {
+      if let script = try CompletionScripts.wanted(by: arguments) {
+        Console.shared.write(Bytes(script.utf8))
+        Console.shared.close()
+        return status
+      }
       try checkCommand(arguments)
       var command = try parseAsRoot(arguments)
       try command.run()
@@ -92,9 +98,7 @@ struct Sheaf: ParsableCommand {
     guard let first = arguments.first else { return }
     if first.hasPrefix("-") {
       let own = ["-h", "--help", "--version"]
-      // What a shell that completes asks has three dashes.
-      let others = ["--generate-completion-script", "--experimental", "---completion"]
-      if own.contains(first) || others.contains(where: first.hasPrefix) { return }
+      if own.contains(first) || first.hasPrefix("--experimental") { return }
       throw UsageMistake.noCommand(before: first, arguments, known: known)
     }
     guard known.contains(first) else { throw UsageMistake.noCommand(first, known: known) }

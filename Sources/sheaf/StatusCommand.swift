@@ -12,15 +12,14 @@ struct StatusCommand: ParsableCommand {
       """)
 
   @Option(
-    help: ArgumentHelp("Say which drive has this point.", valueName: "POINT"), completion: .custom(Completions.points))
+    help: ArgumentHelp("Say which drive has this point.", valueName: "POINT"))
   var at: RawText?
 
-  @Option(help: ArgumentHelp("Only this series.", valueName: "NAME"), completion: .custom(Completions.series))
+  @Option(help: ArgumentHelp("Only this series.", valueName: "NAME"))
   var series: RawText?
 
   @Option(
-    help: ArgumentHelp("Forget the store with this UUID or label.", valueName: "STORE"),
-    completion: .custom(Completions.labels))
+    help: ArgumentHelp("Forget the store with this UUID or label.", valueName: "STORE"))
   var forget: RawText?
 
   @Flag(help: "Ask the machines on which stores lie whether they are there.")

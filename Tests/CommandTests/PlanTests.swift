@@ -479,7 +479,7 @@ struct PlanTests {
     #expect(
       try f.sheaf(["points", "--json", "-s", f.store, "--series", "a"]).json().filter { $0["set"] != nil }.count == 2)
     // As the completion of a shell asks.
-    let names = try f.sheaf(["---completion", "run", "--", "plans", "0", "0", "", "--config", Raw(f.config)]).text
+    let names = try f.sheaf(["---complete", "bash", "sheaf run --config \(f.config) "]).text
     #expect(names.contains("one") && names.contains("bad"), "\(names)")
   }
 
