@@ -77,7 +77,10 @@ struct BrowseRun {
       let together = left.filter { $0.point == first.point }
       left.removeAll { $0.point == first.point }
       do {
-        try restore(together.map(\.path), from: first.point)
+        guard try restore(together.map(\.path), from: first.point) else {
+          browser.message = "stopped: nothing was restored"
+          return ended
+        }
         browser.unmark(together)
       } catch let failure as Failure where failure.kind != .interrupted {
         Console.shared.error(failure.message, hint: failure.hint)
@@ -85,11 +88,20 @@ struct BrowseRun {
       } catch let status as Status { ended = status }
     }
     Console.shared.flush()
-    _ = try Destination.answer("Enter goes back to looking around: ")
+    _ = try unlessStopped { try Destination.answer("Enter goes back to looking around: ") }
     return ended
   }
 
-  private func restore(_ paths: [Bytes], from point: SetName) throws {
+  /// nil where the question was stopped.
+  private func unlessStopped<R>(_ ask: () throws -> R) throws -> R? {
+    do { return try ask() } catch let failure as Failure where failure.kind == .interrupted {
+      guard Interruption.isAnAnswer() else { throw failure }
+      return nil
+    }
+  }
+
+  /// False where the person stopped it when asked where to.
+  private func restore(_ paths: [Bytes], from point: SetName) throws -> Bool {
     // Another set may stand for the point by now.
     let set = try series.find(point: Bytes(point.point.utf8), now: .now())
     let what =
@@ -97,10 +109,14 @@ struct BrowseRun {
     Console.shared.say("restoring \(what) as of \(Words.time(set.time).dropLast(3))")
     var options = options
     options.paths = paths
-    if options.target.isEmpty { try Destination.ask(for: &options, of: set, Contents(series, set)) }
+    if options.target.isEmpty {
+      let contents = try Contents(series, set)
+      guard try unlessStopped({ try Destination.ask(for: &options, of: set, contents) }) != nil else { return false }
+    }
     let report = RunReport(output)
     Interruption.progress.begin()
     try RestoreRun(series: series, options: options, output: output, isAsked: true).run(set, report)
+    return true
   }
 }
 

@@ -15,6 +15,17 @@ enum Interruption {
   private static let says: StaticString = "\r\u{1B}[Ksheaf: interrupted, finishing; once more ends it at once\n"
   private static let wipes: StaticString = "\r\u{1B}[K"
 
+  /// The signal that came last.
+  private static let last = Atomic<Int32>(0)
+
+  /// Where a question was answered with ^C, or with the end of input: the answer is no, and the program goes on. False
+  /// where it is to end.
+  static func isAnAnswer() -> Bool {
+    guard progress.goesOn || last.load(ordering: .relaxed) == SIGINT else { return false }
+    progress.isCancelled.store(false, ordering: .relaxed)
+    return true
+  }
+
   /// In a process whose standard error is another than when it began.
   static func reopen() { terminal.store(isatty(STDERR_FILENO) == 1, ordering: .relaxed) }
 
@@ -26,9 +37,11 @@ enum Interruption {
     for number in [SIGPIPE, SIGXFSZ] { signal(number, SIG_IGN) }
     // Made and used once now: a handler must not allocate memory, since a signal may arrive in the middle of an allocation.
     _ = progress.isCancelled.exchange(false, ordering: .relaxed)
+    last.store(0, ordering: .relaxed)
     FullScreen.prepare()
     for number in [SIGINT, SIGTERM, SIGHUP] {
       signal(number) { number in
+        Interruption.last.store(number, ordering: .relaxed)
         // A second signal means it.
         let isSecond = Interruption.progress.isCancelled.exchange(true, ordering: .relaxed)
         if Interruption.terminal.load(ordering: .relaxed), !FullScreen.isShown {

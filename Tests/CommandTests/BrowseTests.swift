@@ -155,6 +155,39 @@ private struct Home {
     #expect(try session.isSetUpAsBefore())
   }
 
+  /// Whatever is asked, ^C and ^D say no, and what was marked stays so.
+  @Test func aRestoreThatIsStoppedLeadsBack() throws {
+    let home = try Home()
+    let session = try home.session(80, 24)
+    try session.wait(for: "notes.md")
+    try session.press("G", "Space")
+    for (answer, question) in [([], "1, 2 or 3"), (["3", "Enter"], "folder:"), (["1", "Enter"], "r or k:")]
+      as [([Raw], String)]
+    {
+      for stop in ["C-c", "C-d"] as [Raw] {
+        try session.press("r")
+        try session.wait(for: "1, 2 or 3")
+        for key in answer { try session.press(key) }
+        try session.wait(for: question)
+        try session.press(stop)
+        let screen = try session.wait(for: "q quit")
+        #expect(screen[22].contains("nothing was restored") && screen[22].hasSuffix("1 marked"), "\(screen)")
+      }
+    }
+    // So does the last question of one that was done.
+    try session.press("r")
+    try session.wait(for: "1, 2 or 3")
+    try session.press("Enter")
+    try session.wait(for: "Enter goes back")
+    try session.press("C-c")
+    let screen = try session.wait(for: "q quit")
+    #expect(!screen.contains { $0.contains("marked") }, "\(screen)")
+    // Where files are looked at, it is still the end.
+    try session.press("C-c")
+    #expect(try session.end() == 130)
+    #expect(try session.isSetUpAsBefore())
+  }
+
   @Test func restoreWithPickTakesItsOptions() throws {
     let home = try Home()
     let command = try Command.sheaf(
