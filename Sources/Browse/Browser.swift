@@ -40,8 +40,8 @@ public final class Browser {
   var height = 10
   private var excerpts: [(mark: Mark, excerpt: Excerpt)] = []
 
-  /// Begins in the point's folder of that path; in the newest point where none is named. `path` is nil: where the first
-  /// folder with several things in it is.
+  /// Begins in the point's folder of that path; in the newest point where none is named. `path` is nil: in the source, and
+  /// where there are several, in the first folder with several things in it.
   public init(_ source: SeriesBrowser, title: String, at point: SetName?, path: Bytes?) throws(Failure) {
     self.source = source
     self.title = title
@@ -59,6 +59,8 @@ public final class Browser {
   }
 
   private func outset(_ point: SetName) throws(Failure) -> SeriesBrowser.Folder? {
+    let sources = source.sources(of: point)
+    if sources.count == 1, let only = try source.folder(sources[0], in: point) { return only }
     var folder = try source.folder([], in: point)
     while let here = folder, here.count == 1, let only = try source.entries(of: here, 0..<1).first,
       only.kind == .directory, let next = try source.folder(only.path, in: point)
@@ -95,6 +97,7 @@ public final class Browser {
     case .character("?"): if !isText { pages.append(.text(Self.help)) }
     case .tab: try choosePoint()
     case .character("p"): try preview()
+    case .character("d"): try compare()
     case .character("["): try step(by: 1)
     case .character("]"): try step(by: -1)
     case .character("u"): marks = []
@@ -164,6 +167,28 @@ public final class Browser {
   }
 
   func isMarked(_ mark: Mark) -> Bool { marks.contains(mark) }
+
+  /// Marks what is chosen in a search as it was last, or takes each mark of that path away.
+  private func toggleFound() throws(Failure) {
+    guard let entry = awaitFound() else { return }
+    if marks.contains(where: { $0.path == entry.path }) {
+      marks.removeAll { $0.path == entry.path }
+    } else if let point = try newestPoint(with: entry) {
+      marks.append(Mark(point: point, path: entry.path))
+    }
+    _ = move(.down)
+  }
+
+  /// Of a file the first point that has its newest version, as where versions are marked.
+  private func newestPoint(with entry: Entry) throws(Failure) -> SetName? {
+    guard let newest = points.first else { return nil }
+    let isFolder = entry.kind == .directory
+    if isFolder, try source.folder(entry.path, in: newest) != nil { return newest }
+    willWait("reading the versions of \(Show.path(entry.path.splitAtName.name))")
+    let versions = try source.versions(of: entry.path)
+    if isFolder, let last = versions.first { return points.first { $0 < last.point } }
+    return versions.first { $0.entry != nil }?.point
+  }
 
   /// What was marked has come back.
   public func unmark(_ done: [Mark]) { marks.removeAll { done.contains($0) } }
@@ -269,6 +294,9 @@ public final class Browser {
     case .backspace:
       guard !text.isEmpty else { return false }
       text.unicodeScalars.removeLast()
+    case .tab:
+      try toggleFound()
+      return true
     case .left, .right, .home, .end: return true
     default: return false
     }
@@ -324,6 +352,35 @@ public final class Browser {
       pages.append(.text(TextPage(title: Show.path([47] + mark.path), excerpt: try excerpt(mark, entry))))
     default: break
     }
+  }
+
+  /// What the chosen version changed, or where two are marked, what lies between them.
+  private func compare() throws(Failure) {
+    guard case .versions(let page)? = pages.last else { return }
+    let all = page.versions.indices.filter { page.versions[$0].entry != nil }
+    let marked = all.filter { isMarked(Mark(point: page.versions[$0].point, path: page.path)) }
+    let pair = marked.count == 2 ? marked : Array(all.drop { $0 < page.cursor.at }.prefix(2))
+    guard pair.count == 2, marked.count == 2 || pair[0] == page.cursor.at else {
+      message = "there is no older version to compare it with"
+      return
+    }
+    let (new, old) = (page.versions[pair[0]], page.versions[pair[1]])
+    guard let newEntry = new.entry, let oldEntry = old.entry, newEntry.kind == .file, oldEntry.kind == .file else {
+      message = "only files can be compared"
+      return
+    }
+    let before = try excerpt(Mark(point: old.point, path: page.path), oldEntry)
+    let after = try excerpt(Mark(point: new.point, path: page.path), newEntry)
+    guard let lines = TextDifference(from: before.bytes, to: after.bytes)?.text else {
+      message = "these are no texts: only their sizes and times can be compared"
+      return
+    }
+    let isAll = before.isWhole && after.isWhole
+    let head =
+      "--- \(Text.time(old.point.time, seconds: true))\n+++ \(Text.time(new.point.time, seconds: true))\n"
+      + (isAll ? "" : "(the first \(Show.size(Excerpt.limit)) of each)\n")
+    let text = Bytes(head.utf8) + (lines.isEmpty ? Bytes("(the same contents)") : lines)
+    pages.append(.text(TextPage(title: Show.path([47] + page.path), excerpt: Excerpt(bytes: text, isWhole: true))))
   }
 
   /// The first part of a file; those looked at last are kept.

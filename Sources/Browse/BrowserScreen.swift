@@ -95,11 +95,18 @@ extension Browser {
     }
     if page.folder.count == 0 { lines = [Screen.Line("  (empty)", .dim)] }
     let chosen = page.cursor.at - window.lowerBound
+    let isNewest = point.point == points.first?.point
     return Drawn(
       left: Show.path([47] + page.folder.path),
-      right: Text.minute(point.time) + (point.point == points.first?.point ? " (newest)" : ""), lines: lines,
+      right: Text.time(point.time, seconds: isCrowded(point)) + (isNewest ? " (newest)" : ""), lines: lines,
       chosen: entries.indices.contains(chosen) ? Show.path([47] + entries[chosen].path) : "",
       keys: ["Enter open", "Space mark", "r restore", "/ search", "Tab points", "p preview"])
+  }
+
+  /// Whether a point next to it lies in the same minute.
+  private func isCrowded(_ point: SetName) -> Bool {
+    guard let place = points.firstIndex(where: { $0.point == point.point }) else { return true }
+    return Text.needsSeconds(points[max(0, place - 1)..<min(points.count, place + 2)].map(\.time))
   }
 
   /// What a folder's line says of an entry.
@@ -114,16 +121,18 @@ extension Browser {
 
   private static func facts(_ entry: Entry, _ columns: Int) -> String {
     let size = Text.right(entry.kind == .file ? Show.size(entry.size) : "", 7)
-    return columns < 40 ? size : "\(size)  \(Text.minute(entry.modified))"
+    return columns < 40 ? size : "\(size)  \(Text.time(entry.modified))"
   }
 
   private func drawPoints(_ page: inout PointsPage, _ columns: Int) -> Drawn {
     let window = page.cursor.window(height, of: points.count)
+    let seconds = Text.needsSeconds(points.map(\.time))
     let lines = window.map { place in
       let counts = source.counts(of: points[place])
       let facts = counts.map { "\(Text.right("\($0.files) files", 14))  \(Text.right(Show.size($0.bytes), 7))" } ?? "?"
       let here = folder?.folder.point.point == points[place].point ? ">" : " "
-      return Self.row("\(here) \(Text.minute(points[place].time))", facts, columns, isChosen: place == page.cursor.at)
+      let time = Text.time(points[place].time, seconds: seconds)
+      return Self.row("\(here) \(time)", facts, columns, isChosen: place == page.cursor.at)
     }
     return Drawn(
       left: title, right: points.count == 1 ? "1 point" : "\(points.count) points", lines: lines,
@@ -134,15 +143,20 @@ extension Browser {
   private func drawVersions(_ page: inout VersionsPage, _ columns: Int) throws(Failure) -> Drawn {
     let room = max(1, min(page.versions.count, (height - 2) / 2))
     let window = page.cursor.window(room, of: page.versions.count)
-    let heading = "  \(Text.left("point", 16))  \(Text.left("what", 8))  \(Text.right("size", 7))  modified"
+    let seconds = Text.needsSeconds(page.versions.map(\.point.time))
+    // Where there is room for both.
+    let modifiedSeconds = columns >= 72 && Text.needsSeconds(page.versions.compactMap { $0.entry?.modified })
+    let point = Text.left("point", seconds ? 19 : 16)
+    let heading = "  \(point)  \(Text.left("what", 8))  \(Text.right("size", 7))  modified"
     var lines = [Screen.Line(Text.cut(heading, to: columns), .dim)]
     for place in window {
       let version = page.versions[place]
       let mark = isMarked(Mark(point: version.point, path: page.path)) ? "*" : " "
-      var cells = "\(mark) \(Text.minute(version.point.time))  \(Text.left(version.event.rawValue, 8))"
+      let time = Text.time(version.point.time, seconds: seconds)
+      var cells = "\(mark) \(time)  \(Text.left(version.event.rawValue, 8))"
       if let entry = version.entry {
         let size = entry.kind == .file ? Show.size(entry.size) : ""
-        cells += "  \(Text.right(size, 7))  \(Text.minute(entry.modified))"
+        cells += "  \(Text.right(size, 7))  \(Text.time(entry.modified, seconds: modifiedSeconds))"
       }
       let what = version.aspects.words.joined(separator: ", ")
       if !what.isEmpty { cells += "  \(what)" }
@@ -155,7 +169,7 @@ extension Browser {
     return Drawn(
       left: Show.path([47] + page.path), right: count == 1 ? "1 version" : "\(count) versions", lines: lines,
       chosen: page.versions.indices.contains(page.cursor.at) ? page.versions[page.cursor.at].point.text : "",
-      keys: ["Space mark", "r restore", "p preview", "Esc back"])
+      keys: ["Space mark", "r restore", "d diff", "p preview", "Esc back"])
   }
 
   private func excerpt(_ page: VersionsPage, _ columns: Int) throws(Failure) -> [String] {
@@ -174,11 +188,13 @@ extension Browser {
 
   private func drawSearch(_ page: inout SearchPage, _ columns: Int) -> Drawn {
     let window = page.cursor.window(height, of: page.found.count)
+    let marked = Set(marks.map(\.path))
     let lines = window.map { place in
       let entry = page.found[place]
       let path = Show.path(entry.path) + (entry.kind == .directory ? "/" : "")
+      let mark = marked.contains(entry.path) ? "*" : " "
       return Self.row(
-        "  " + path, Self.facts(entry, columns), columns, isChosen: place == page.cursor.at, keepsEnd: true)
+        "\(mark) \(path)", Self.facts(entry, columns), columns, isChosen: place == page.cursor.at, keepsEnd: true)
     }
     let isFull = page.found.count >= SearchPage.limit
     let found = isFull ? "\(page.found.count) found and more" : "\(page.found.count) found"
@@ -186,7 +202,7 @@ extension Browser {
       left: "search: \(Show.path(Bytes(page.text.utf8)))_",
       right: page.text.isEmpty ? "in all points" : page.search.isDone ? found : found + " so far", lines: lines,
       chosen: page.found.indices.contains(page.cursor.at) ? Show.path([47] + page.found[page.cursor.at].path) : "",
-      keys: ["type a part of the name", "Enter open", "Esc back"])
+      keys: ["type a name", "Enter open", "Tab mark", "Esc back"])
   }
 
   // MARK: - Help
@@ -203,7 +219,9 @@ extension Browser {
         [ ]              the same folder one point older, newer
         /                look for names in all points as you type
         p                preview: the first part of a file
-        Space            mark, or take the mark away; u: all marks
+        d                of versions: what the chosen changed, or
+                         what lies between two that are marked
+        Space            mark or not (Tab in a search); u: no marks
         r                restore what is marked, or what is chosen:
                          you are asked where
         ^L               draw everything anew

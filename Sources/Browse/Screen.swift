@@ -78,10 +78,16 @@ public enum Text {
     return cutLeft + String(repeating: " ", count: gap) + right
   }
 
-  /// `2026-11-24 06:00` in the machine's time zone.
-  public static func minute(_ time: Timestamp) -> String {
+  /// `2026-11-24 06:00` in the machine's time zone, with seconds `2026-11-24 06:00:00`.
+  public static func time(_ time: Timestamp, seconds: Bool = false) -> String {
     let c = time.calendar(local: true)
     func two(_ n: Int) -> String { n < 10 ? "0\(n)" : "\(n)" }
-    return "\(c.year)-\(two(c.month))-\(two(c.day)) \(two(c.hour)):\(two(c.minute))"
+    let minute = "\(c.year)-\(two(c.month))-\(two(c.day)) \(two(c.hour)):\(two(c.minute))"
+    return seconds ? "\(minute):\(two(c.second))" : minute
+  }
+
+  /// Whether two times that follow each other lie in the same minute, and are not the same: minutes do not tell them apart.
+  public static func needsSeconds(_ times: [Timestamp]) -> Bool {
+    zip(times, times.dropFirst()).contains { $0 != $1 && $0.seconds / 60 == $1.seconds / 60 }
   }
 }

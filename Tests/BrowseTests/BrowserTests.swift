@@ -29,8 +29,8 @@ private final class Home {
     _ = try Store.create(in: memory, label: Bytes("blue"), now: Timestamp(seconds: time))
   }
 
-  func save() throws {
-    time += 86400
+  func save(after seconds: Int64 = 86400) throws {
+    time += seconds
     let now = Timestamp(seconds: time)
     var options = BackupOptions()
     options.sources = [Bytes("home/anna")]
@@ -81,7 +81,7 @@ extension Browser {
     let browser = try home.browser()
     let keys: [Key] =
       [.up, .down, .left, .right, .enter, .enter, .pageDown, .pageUp, .home, .end, .tab, .escape, .backspace]
-      + "jklhgG[]/pu ?aeio.\\日".unicodeScalars.map { .character($0) }
+      + "jklhgG[]/pdu ?aeio.\\日".unicodeScalars.map { .character($0) }
     var typed: [Key] = []
     for _ in 0..<500 {
       let key = random.pick(keys)
@@ -172,6 +172,107 @@ extension Browser {
 
   private func mark(_ browser: Browser, _ place: Int, _ path: String) -> Browser.Mark {
     Browser.Mark(point: browser.points[place], path: Bytes(path.utf8))
+  }
+
+  /// With one source it begins there, whatever is in it or beside it.
+  @Test func whereItBegins() throws {
+    let home = try Home()
+    try TestTree(["only": .directory(["one": .directory(["file": .file()])])]).make(at: home.source)
+    try home.save()
+    #expect(try home.browser().screen(after: [])[0].hasPrefix(" /home/anna "))
+    #expect(try home.browser(at: Bytes("home/anna/only/one")).screen(after: [])[0].hasPrefix(" /home/anna/only/one "))
+  }
+
+  @Test func secondsWhereMinutesDoNotTell() throws {
+    let home = try Home()
+    try TestTree(["a": .file("one\n")]).make(at: home.source)
+    try home.save()
+    try Command("sh", ["-ec", "echo two >>a"], in: home.source).run().checked()
+    try home.save()
+    let alone = try home.browser()
+    #expect(alone.screen(after: [])[0].hasSuffix(":00 (newest) "))
+    #expect(!alone.screen(after: [.enter], columns: 60).contains { $0.contains(/\d\d:\d\d:\d\d/) })
+    try Command("sh", ["-ec", "echo three >>a"], in: home.source).run().checked()
+    try home.save(after: 7)
+    let browser = try home.browser()
+    #expect(browser.screen(after: [])[0].hasSuffix(":07 (newest) "))
+    for (columns, isWide) in [(80, true), (60, false)] {
+      let versions = browser.screen(after: columns == 80 ? [.enter] : [], columns: columns)
+      let times = versions.dropFirst(2).prefix(3).map { $0.dropFirst(18).prefix(4) }
+      #expect(times == [":07 ", ":00 ", ":00 "], "\(versions)")
+      #expect(versions.allSatisfy { Show.columns($0) <= columns })
+      // What was modified within the minute shows it too, where there is room.
+      #expect(versions[2].contains(/:\d\d  content/) == isWide || !isWide, "\(versions)")
+    }
+    let points = browser.screen(after: [.escape, .tab])
+    #expect(points[1].contains(":07 ") && points[2].contains(":00 "), "\(points)")
+    // The oldest is a day away from all others.
+    #expect(browser.screen(after: [.end, .enter])[0].hasSuffix(":00 "))
+  }
+
+  @Test func marksInASearch() throws {
+    let home = try Home()
+    try TestTree([
+      "june": .file("one\n"), "july": .file("x\n"), "jungle": .directory(["tree": .file()]), "other": .file(),
+    ]).make(at: home.source)
+    try home.save()
+    try Command("sh", ["-ec", "echo two >>june; rm july"], in: home.source).run().checked()
+    try home.save()
+    let browser = try home.browser()
+    let search: [Key] = [.character("/"), .character("j"), .character("u")]
+    let found = browser.screen(after: search)
+    #expect(
+      found[1...3].map { $0.prefix(18) } == ["  home/anna/july  ", "  home/anna/june  ", "  home/anna/jungle"],
+      "\(found)")
+    let marked = browser.screen(after: [.tab, .tab, .tab])
+    #expect(marked[1...3].allSatisfy { $0.hasPrefix("* ") } && marked[22].hasSuffix("3 marked "), "\(marked)")
+    // They are there as long as it runs, in every list.
+    #expect(browser.screen(after: [.backspace, .backspace, .character("l")])[1].hasPrefix("* home/anna/july"))
+    _ = browser.screen(after: [.backspace] + search.dropFirst())
+    let versions = browser.screen(after: [.down, .enter])
+    #expect(versions[2].hasPrefix("* "), "\(versions)")
+    let folder = browser.screen(after: [.escape, .escape])
+    #expect(folder.contains { $0.hasPrefix("* june") } && folder.contains { $0.hasPrefix("* jungle/") }, "\(folder)")
+    #expect(
+      browser.handle(.character("r"))
+        == .restore([
+          mark(browser, 1, "home/anna/july"), mark(browser, 0, "home/anna/june"), mark(browser, 0, "home/anna/jungle"),
+        ]))
+    #expect(browser.screen(after: search + [.pageUp, .tab])[1].hasPrefix("  home/anna/july"))
+    #expect(browser.screen(after: [])[22].hasSuffix("2 marked "))
+  }
+
+  @Test func whatAVersionChanged() throws {
+    let home = try Home()
+    let long = (1...30).map { "line \($0)\n" }.joined()
+    try TestTree(["letter": .file(Raw(Bytes(long.utf8))), "photo": .file(size: 3000, seed: 1), "link": .symlink("a")])
+      .make(at: home.source)
+    try home.save()
+    try Command(
+      "sh", ["-ec", "sed -i 's/line 9$/line nine/' letter; echo more >>photo; ln -sfn b link"], in: home.source
+    ).run().checked()
+    try home.save()
+    try Command("sh", ["-ec", "echo end >>letter"], in: home.source).run().checked()
+    try home.save()
+    let browser = try home.browser(at: Bytes("home/anna"))
+    let newest = browser.screen(after: [.enter, .character("d")])
+    #expect(
+      newest[1...6].map { String($0.dropFirst()) }
+        == newest[1...2].map { String($0.dropFirst()) } + [
+          "@@ from line 28, now 28", "  line 28", "  line 29", "  line 30",
+        ], "\(newest)")
+    #expect(newest[1].hasPrefix(" --- 2023-11-16") && newest[2].hasPrefix(" +++ 2023-11-17"), "\(newest)")
+    #expect(newest[7] == " + end" && newest[8].isEmpty, "\(newest)")
+    let middle = browser.screen(after: [.escape, .down, .character("d")])
+    #expect(middle.contains(" - line 9") && middle.contains(" + line nine") && !middle.contains(" + end"), "\(middle)")
+    #expect(middle.contains(" @@ from line 6, now 6"), "\(middle)")
+    #expect(browser.screen(after: [.escape, .down, .character("d")])[22].contains("no older version"))
+    // Between two that are marked.
+    let both = browser.screen(after: [.character(" "), .home, .character(" "), .character("d")])
+    #expect(both.contains(" - line 9") && both.contains(" + end"), "\(both)")
+    _ = browser.screen(after: [.escape, .character("u"), .escape])
+    #expect(browser.screen(after: [.down, .enter, .character("d")])[22].contains("only files"))
+    #expect(browser.screen(after: [.escape, .down, .enter, .character("d")])[22].contains("no texts"))
   }
 
   /// A folder of very many names is shown from any place at once.

@@ -12,7 +12,8 @@ private struct Home {
   let store: Raw
   private let source: Bytes
 
-  init(encrypted: Bool = false, isEmpty: Bool = false) throws {
+  /// `inOneMinute`: so are both points, which shows in their times.
+  init(encrypted: Bool = false, isEmpty: Bool = false, inOneMinute: Bool = false) throws {
     scratch = try Scratch()
     store = Raw(scratch.path("store"))
     source = scratch.path("source")
@@ -27,6 +28,7 @@ private struct Home {
       "notes.md": .file("# Notes\n").modified(day.seconds), "link": .symlink("letters/june.txt"),
       "esc\u{1b}[31m": .file("\u{1b}[2Jescape\n").modified(day.seconds),
     ]
+    while inOneMinute, Timestamp.now().seconds % 60 > 30 { sleep(1) }
     try run(["init", "-q", "-s", store, "--label", "blue"] + (encrypted ? ["--encrypt"] : []))
     if isEmpty { return }
     try TestTree(tree).make(at: source)
@@ -55,7 +57,8 @@ private struct Home {
   /// Without what is another each time.
   private static func plain(_ screen: [String]) -> [String] {
     screen.map { line in
-      line.replacing(/202[5-9]-\d\d-\d\d \d\d:\d\d/, with: "DDDD-DD-DD HH:MM")
+      line.replacing(/202[5-9]-\d\d-\d\d \d\d:\d\d:\d\d/, with: "DDDD-DD-DD HH:MM:SS")
+        .replacing(/202[5-9]-\d\d-\d\d \d\d:\d\d/, with: "DDDD-DD-DD HH:MM")
         .replacing(/\d{4}-\d\d-\d\dT\d{6}Z/, with: "DDDD-DD-DDTHHMMSSZ")
     }
   }
@@ -78,7 +81,7 @@ private struct Home {
   }
 
   @Test(arguments: [(80, 24), (60, 20)]) func screens(columns: Int, rows: Int) throws {
-    let home = try Home()
+    let home = try Home(inOneMinute: true)
     let session = try home.session(columns, rows)
     var seen: [(String, [String])] = []
     func see(_ name: String, _ keys: [Raw], until texts: [String], without gone: String = "\0") throws {
@@ -93,12 +96,14 @@ private struct Home {
     try see("a folder", ["j", "Enter"], until: ["/home/anna/letters "])
     try see("the versions of a file", ["Enter"], until: ["2 versions", "The sun"])
     try see("the older one", ["Down"], until: ["it rains."], without: "The sun")
-    try see("marked", ["Space"], until: ["1 marked"])
+    try see("what a version changed", ["Up", "d"], until: ["+ The sun"])
+    try see("marked", ["Escape", "Down", "Space"], until: ["1 marked"])
     try see("back in the folder", ["Escape"], until: ["/ search"])
     try see("points", ["Tab"], until: ["2 points"])
     try see("the older point", ["Down", "Enter"], until: ["july.txt", "/ search"])
     try see("help", ["?"], until: ["draw everything anew"])
     try see("looking for a name", ["Escape", "/", "J", "u"], until: ["search: Ju_", "2 found"])
+    try see("marked there", ["Tab"], until: ["2 marked"])
     try see("escapes are shown and not sent", ["Escape", "h", "Home", "Enter"], until: ["\\033[2Jescape"])
     try Self.compare(seen, "browse-\(columns)x\(rows).txt")
     try session.press("q")
@@ -186,6 +191,20 @@ private struct Home {
     try session.press("C-c")
     #expect(try session.end() == 130)
     #expect(try session.isSetUpAsBefore())
+  }
+
+  /// What a command printed lies beside the source.
+  @Test func itBeginsInTheOnlySource() throws {
+    let home = try Home()
+    let output = try Command.sheaf([
+      "backup", "-q", "-s", home.store, "--series", "home", "--command", "/dumps/shop=echo shop",
+      "\(home.scratch.path("source"))=/home/anna",
+    ]).run()
+    #expect(output.status == 0, "\(output)")
+    let session = try home.session(80, 24)
+    #expect(try session.wait(for: "q quit")[0].hasPrefix(" /home/anna "))
+    try session.press("q")
+    #expect(try session.end() == 0)
   }
 
   @Test func restoreWithPickTakesItsOptions() throws {

@@ -59,6 +59,9 @@ public final class SeriesBrowser {
   /// What a point holds; nil where that cannot be read.
   public func counts(of point: SetName) -> SetFoot.Counts? { (try? series.foot(point))?.counts }
 
+  /// What was saved in a point; none where that cannot be read.
+  public func sources(of point: SetName) -> [Bytes] { (try? series.head(point))?.sources ?? [] }
+
   private func number(of point: SetName) throws(Failure) -> Int {
     guard let found = try points.now().first(where: { $0.set.point == point.point }) else {
       throw Failure(.failed, "the point \(point.text) is not in the store any more")
