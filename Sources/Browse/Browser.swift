@@ -41,7 +41,7 @@ public final class Browser {
   private var excerpts: [(mark: Mark, excerpt: Excerpt)] = []
 
   /// Begins in the point's folder of that path; in the newest point where none is named. `path` is nil: in the source, and
-  /// where there are several, in the first folder with several things in it.
+  /// where there are several, in the folder that they lie in.
   public init(_ source: SeriesBrowser, title: String, at point: SetName?, path: Bytes?) throws(Failure) {
     self.source = source
     self.title = title
@@ -60,7 +60,14 @@ public final class Browser {
 
   private func outset(_ point: SetName) throws(Failure) -> SeriesBrowser.Folder? {
     let sources = source.sources(of: point)
-    if sources.count == 1, let only = try source.folder(sources[0], in: point) { return only }
+    if var common = sources.first {
+      // Dumps may lie elsewhere.
+      while !sources.allSatisfy({ $0.isAtOrBelow(common) }) { common = common.splitAtName.parent }
+      while !common.isEmpty {
+        if let folder = try source.folder(common, in: point) { return folder }
+        common = common.splitAtName.parent
+      }
+    }
     var folder = try source.folder([], in: point)
     while let here = folder, here.count == 1, let only = try source.entries(of: here, 0..<1).first,
       only.kind == .directory, let next = try source.folder(only.path, in: point)

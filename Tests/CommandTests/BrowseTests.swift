@@ -193,18 +193,25 @@ private struct Home {
     #expect(try session.isSetUpAsBefore())
   }
 
-  /// What a command printed lies beside the source.
-  @Test func itBeginsInTheOnlySource() throws {
+  /// What a command printed lies beside the sources.
+  @Test func itBeginsWhereTheSourcesAre() throws {
     let home = try Home()
-    let output = try Command.sheaf([
-      "backup", "-q", "-s", home.store, "--series", "home", "--command", "/dumps/shop=echo shop",
-      "\(home.scratch.path("source"))=/home/anna",
-    ]).run()
-    #expect(output.status == 0, "\(output)")
-    let session = try home.session(80, 24)
-    #expect(try session.wait(for: "q quit")[0].hasPrefix(" /home/anna "))
-    try session.press("q")
-    #expect(try session.end() == 0)
+    let source = Raw(home.scratch.path("source"))
+    let series: [(name: Raw, sources: [Raw], begins: String)] = [
+      ("home", ["\(source)=/home/anna"], "/home/anna"),
+      ("two", ["\(source)/letters=/home/anna/letters", "\(source)/photos=/home/anna/photos"], "/home/anna"),
+      ("file", ["\(source)/notes.md"], home.scratch.path("source").shown),
+      ("apart", ["\(source)/letters=/home/anna/letters", "\(source)/photos=/srv/photos"], "/"),
+    ]
+    for (name, sources, begins) in series {
+      let backup: [Raw] = ["backup", "-q", "-s", home.store, "--series", name, "--command", "/dumps/shop=echo shop"]
+      let output = try Command.sheaf(backup + sources).run()
+      #expect(output.status == 0, "\(output)")
+      let session = try home.session(80, 24, ["--series", name])
+      #expect(try session.wait(for: "q quit")[0].hasPrefix(" \(begins) "), "\(name)")
+      try session.press("q")
+      #expect(try session.end() == 0)
+    }
   }
 
   @Test func restoreWithPickTakesItsOptions() throws {
