@@ -73,8 +73,12 @@ struct CompletionRequest {
       }
     }
     let places = lines.filter(\.names.isEmpty)
-    if arguments < places.count || !places.isEmpty {
-      wanted = wanted(places[min(arguments, places.count - 1)])
+    if arguments < places.count {
+      wanted = wanted(places[arguments])
+    } else if let last = places.last, let name = last.value,
+      command.configuration.usage?.contains("\(name) ...") == true
+    {
+      wanted = wanted(last)
     }
     if wanted == .nothing, typed.isEmpty, !isBehindDashes { wanted = .options }
   }
@@ -121,6 +125,7 @@ struct CompletionRequest {
     case "POINT", "FROM", "TO": return .points
     case "NAME": return line.names.contains("--series") ? .series : .nothing
     case "PLAN": return .plans
+    case "WHEN": return .values(["hourly", "daily", "weekly", "monthly", "on-plug"])
     case "STEP": return .values(PlanStep.allCases.map(\.rawValue))
     case "DIR": return .directories
     case "FILE", "ARCHIVE", "SOURCE": return .files

@@ -123,6 +123,8 @@ private struct Home {
     Row(typed: "sheaf run --config pl", becomes: "sheaf run --config plan.toml"),
     Row(typed: "sheaf run --config plan.toml n", becomes: "sheaf run --config plan.toml nightly"),
     Row(typed: "sheaf schedule --config plan.toml n", becomes: "sheaf schedule --config plan.toml nightly"),
+    Row(typed: "sheaf schedule nightly on", becomes: "sheaf schedule nightly on-plug"),
+    Row(typed: "sheaf cat -s drive zed two\\ w", becomes: "sheaf cat -s drive zed two\\ words/"),
     Row(typed: "true; sheaf ls -s drive z", becomes: "true; sheaf ls -s drive zed"),
   ]
 
@@ -198,6 +200,9 @@ private struct Home {
     #expect(try home.proposals("sheaf ls -s drive nowhere/") == [])
     #expect(try home.proposals("sheaf cat -s drive --archive x.tar ").allSatisfy { $0.hasPrefix("--") })
     #expect(try home.proposals("sheaf backup -s drive d") == [])
+    // It takes one alone.
+    #expect(try home.proposals("sheaf ls -s drive zed d") == [])
+    #expect(try home.proposals("sheaf ls -s drive zed ").allSatisfy { $0.hasPrefix("--") })
     #expect(try home.proposals("sheaf nothing ") == [])
     #expect(try home.proposals("sheaf ls -s drive --series nothing ").filter { !$0.hasPrefix("-") } == [])
     let wrong = try home.sheaf(["--generate-completion-script", "ksh"])
