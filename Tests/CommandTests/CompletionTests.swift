@@ -132,33 +132,26 @@ private struct Home {
   func aTableOfLines(shell: String) throws {
     let home = try Home()
     let points = try home.points()
-    let (start, script): ([Raw], Raw) =
+    // What it reads when it starts: what is typed meanwhile may be lost.
+    try TestTree([
+      ".bashrc": .file("PS1='> '; source <(sheaf --generate-completion-script bash); bind 'set bell-style none'\n"),
+      ".zshrc": .file(
+        "PS1='> '; autoload -U compinit; compinit -D -u; source <(sheaf --generate-completion-script zsh)\n"),
+    ]).make(at: home.scratch.path("rc"))
+    let fish: Raw = "function fish_prompt; echo '> '; end; sheaf --generate-completion-script fish | source"
+    let start: [Raw] =
       switch shell {
-      case "bash":
-        (
-          ["--norc", "--noprofile", "-i"],
-          "source <(sheaf --generate-completion-script bash); bind 'set bell-style none'"
-        )
-      case "zsh":
-        (
-          ["-f", "-i"],
-          "PS1='> '; autoload -U compinit; compinit -D -u; source <(sheaf --generate-completion-script zsh)"
-        )
-      default:
-        (
-          ["--no-config", "-i"],
-          "function fish_prompt; echo '> '; end; sheaf --generate-completion-script fish | source"
-        )
+      case "bash": ["--noprofile", "--rcfile", "rc/.bashrc", "-i"]
+      case "zsh": ["--no-globalrcs", "-i"]
+      default: ["--no-config", "-i", "-C", fish]
       }
     let command = Command(
-      Raw(Bytes(shell.utf8)), start, environment: home.environment.merging(["SHELL": Raw?.none]) { $1 },
+      Raw(Bytes(shell.utf8)), start,
+      environment: home.environment.merging(["SHELL": Raw?.none, "ZDOTDIR": Raw(home.scratch.path("rc"))]) { $1 },
       in: home.scratch.path)
     // So wide that nothing is cut.
     let session = try TerminalSession(command, columns: 200, rows: 30, in: home.scratch)
-    usleep(300_000)
-    try session.type(script)
-    try session.press("Enter")
-    usleep(500_000)
+    try session.wait(until: "a prompt") { $0.contains { $0.hasPrefix(">") } }
     for row in Self.rows {
       func filled(_ text: String) -> String {
         text.replacing("@1", with: points[0]).replacing("@2", with: points[1])
@@ -233,14 +226,19 @@ private struct Home {
     #expect(try list.run().checked().text == before)
   }
 
-  /// Seconds that an answer takes, at most; the program gives up after 0.3, and the machine may be busy.
-  private static let patience = 1.5
+  /// Seconds that an answer takes, at most: the program gives up after 0.3, and takes some time to start.
+  private static let patience = 0.6
 
   private func timed(_ home: Home, _ line: Raw) throws -> [String] {
-    let start = Timestamp.monotonicNanoseconds()
-    let found = try home.proposals(line, environment: ["SHEAF_COMPLETION_TIME": Raw?.none])
-    let seconds = Double(Timestamp.monotonicNanoseconds() - start) / 1e9
-    #expect(seconds < Self.patience, "\(line): \(seconds) s")
+    var found: [String] = []
+    var seconds: [Double] = []
+    // The machine may be busy.
+    while seconds.count < 20, seconds.last ?? .infinity >= Self.patience {
+      let start = Timestamp.monotonicNanoseconds()
+      found = try home.proposals(line, environment: ["SHEAF_COMPLETION_TIME": Raw?.none])
+      seconds.append(Double(Timestamp.monotonicNanoseconds() - start) / 1e9)
+    }
+    #expect(seconds.last ?? 0 < Self.patience, "\(line): \(seconds)")
     return found
   }
 
