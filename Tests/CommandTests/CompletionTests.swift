@@ -1,5 +1,5 @@
-/// What shells propose, in real ones: each types the same rows in a terminal and presses Tab. A store that hangs, is gone,
-/// or lies elsewhere is given up in time, and none is written to.
+/// What shells propose, in real ones: each gets the same rows typed in a terminal, and Tab. A store that hangs, is
+/// gone, or lies elsewhere is given up in time, and none is written to.
 import Foundation
 import Glibc
 import Posix
