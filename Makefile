@@ -23,7 +23,7 @@ SHEAF = .build/release/sheaf
 # Tests write a lot of small files: in memory where there is room for that.
 TEST_FOLDER = $${SHEAF_SCRATCH:-$$([ -w /dev/shm ] && echo /dev/shm || echo /tmp)}
 
-.PHONY: all build demo test bench days soak faults fuzz install deb lint clean packages
+.PHONY: all build demo test bench bench-remote days soak faults fuzz install deb portable lint clean packages
 
 all: build
 
@@ -118,9 +118,16 @@ deb:
 	sh packaging/deb.sh .build-deb/tree .build-deb
 	lintian --fail-on error,warning .build-deb/*.deb
 
+# An archive that holds all libraries, in .build-portable.
+portable:
+	@$(MAKE) --no-print-directory packages WANTED="$(BUILD_PACKAGES) libcurl4"
+	rm -rf .build-portable
+	@$(MAKE) --no-print-directory install DESTDIR=$(CURDIR)/.build-portable/tree PREFIX=/usr
+	sh packaging/portable.sh .build-portable/tree .build-portable
+
 lint:
 	@$(MAKE) --no-print-directory packages WANTED="$(LINT_PACKAGES)"
-	shellcheck -s sh Sources/StoreFiles/restore.sh packaging/deb.sh
+	shellcheck -s sh Sources/StoreFiles/restore.sh packaging/deb.sh packaging/portable.sh
 	python3 Tests/Lint/rooms.py
 	$(SWIFT) format lint --strict -r Package.swift Sources Tests
 

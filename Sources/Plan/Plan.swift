@@ -127,7 +127,11 @@ public struct Plan: Sendable {
   /// How many of a hundred entries may be new, changed or gone in one run before nothing is pruned any more; 0: any.
   public var spike: Int64 = 50
   public var check: PlanCheck?
+  /// How much of the newest point is restored for a trial after each run.
+  public var share: Setting?
   public var copies: [PlanCopy] = []
+  /// Whether the page of the store is made anew.
+  public var writesPage = false
   public var hooks = PlanHooks()
   public var telling: PlanTelling?
 

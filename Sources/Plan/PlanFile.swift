@@ -73,7 +73,9 @@ public struct PlanFile: Sendable {
     readOptions(table, &plan)
     readKeep(table, &plan)
     readCheck(table, &plan)
+    plan.share = table.share("prove")
     readCopies(table, &plan)
+    plan.writesPage = table.flag("report")?.isSet ?? false
     readHooks(table, &plan)
     plan.telling = telling(table)
     let isNamed = { (key: StaticString) in table.table[Bytes(key)] != nil }

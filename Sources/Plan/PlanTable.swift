@@ -146,6 +146,10 @@ final class PlanTable {
     return nil
   }
 
+  func share(_ key: String) -> Setting? {
+    quantity(key, "a part in percent like \"5%\"", takesNumbers: true) { Share($0) != nil }
+  }
+
   func size(_ key: String, atLeast least: Int64 = 0) -> Setting? {
     let found = quantity(key, "a size like \"500k\", \"10M\" or \"4.5G\"", takesNumbers: true) { Size($0) != nil }
     guard let found, let size = Size(found.word.shown), size.bytes < least else { return found }

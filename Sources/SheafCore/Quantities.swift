@@ -83,3 +83,20 @@ public struct Duration {
     seconds = isTooLarge ? Int.max / 2 : min(product, Int.max / 2)
   }
 }
+
+/// A part of something, in percent: `5%`, `0.5%` or `5`.
+public struct Share {
+  public let percent: Double
+  public var fraction: Double { percent / 100 }
+
+  public init(percent: Double) { self.percent = percent }
+
+  /// nil: it is no part, or none of anything.
+  public init?(_ text: String) {
+    let digits = text.hasSuffix("%") ? String(text.dropLast()) : text
+    guard digits.allSatisfy({ $0.isASCII && ($0.isNumber || $0 == ".") }), let value = Double(digits), value > 0,
+      value <= 100
+    else { return nil }
+    percent = value
+  }
+}

@@ -131,6 +131,10 @@ extension Age: ExpressibleByArgument {
   public init?(argument: String) { self.init(argument) }
 }
 
+extension Share: ExpressibleByArgument {
+  public init?(argument: String) { self.init(argument) }
+}
+
 extension KeepCount: ExpressibleByArgument {
   public init?(argument: String) { self.init(argument) }
 }

@@ -120,6 +120,8 @@ struct ConfigShowCommand: ParsableCommand {
       rows.append(
         ("check", "\(check.isQuick ? "quick" : "full"), every \(Words.duration(check.every * 1_000_000_000))", nil))
     }
+    if let share = plan.share { rows.append(row(share)) }
+    if plan.writesPage { rows.append(("report", "true", nil)) }
     rows += plan.copies.map { copy in
       (
         "copy to", Show.path(copy.store.setting.word) + (copy.skipsMissing ? ", if it is there" : ""),

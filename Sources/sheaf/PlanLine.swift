@@ -39,10 +39,11 @@ struct PlanLine {
     }
   }
 
+  private var storeOptions: [String] {
+    overrides.store ?? [Arguments.option("store", store)] + Self.words(plan.store.options) + overrides.opening
+  }
   private var opening: [String] {
-    let series = overrides.series ?? plan.series?.word
-    return (overrides.store ?? [Arguments.option("store", store)] + Self.words(plan.store.options) + overrides.opening)
-      + (series.map { [Arguments.option("series", $0)] } ?? [])
+    storeOptions + ((overrides.series ?? plan.series?.word).map { [Arguments.option("series", $0)] } ?? [])
   }
 
   var series: Bytes { overrides.series ?? plan.series?.word ?? Backup.seriesName(Host.name()) }
@@ -72,6 +73,13 @@ struct PlanLine {
   func verify(isQuick: Bool) -> [String] {
     ["verify", "--json"] + opening + [Arguments.option("series", series)] + (isQuick ? ["--quick"] : [])
   }
+
+  func prove(_ share: Setting) -> [String] {
+    ["prove", "--json"] + opening + [Arguments.option("series", series), Arguments.option("share", share.word)]
+  }
+
+  /// Of the whole store, whatever series it has.
+  func report() -> [String] { ["report", "--json"] + storeOptions }
 
   func copy(to target: Bytes, _ store: PlanStore) -> [String] {
     let key = store.options.first { $0.key == "key" }.map { [Arguments.option("to-key", Self.expanded($0.word))] } ?? []

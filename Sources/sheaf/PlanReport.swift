@@ -61,6 +61,14 @@ enum PlanReport {
     return s.number("damages") == 0 ? "no damage in \(points)" : "\(Words.count(s.number("damages"), "finding"))"
   }
 
+  static func prove(_ s: SummaryLine) -> String {
+    let what = "\(Words.count(s.number("files"), "file")), \(Words.size(s.number("bytes")))"
+    let other = s.number("different")
+    return other == 0 ? "\(what) came back as they were saved" : "\(Words.count(other)) of \(what) came back otherwise"
+  }
+
+  static func page(_ s: SummaryLine) -> String { "a page of \(Words.size(s.number("bytes")))" }
+
   static func copy(_ s: SummaryLine, _ target: Bytes) -> String {
     "\(Words.count(s.number("sets"), "set")), \(Words.size(s.number("bytes"))) to \(Show.path(target))"
   }

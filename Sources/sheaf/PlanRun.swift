@@ -1,11 +1,11 @@
-/// One run of a plan: before, backup, prune, check, copy, after, on-failure, tell.
+/// One run of a plan: before, backup, prune, check, prove, copy, report, after, on-failure, tell.
 import Plan
 import Posix
 import SheafCore
 
 /// What is left out of a run.
 enum PlanStep: String, CaseIterable {
-  case hooks, prune, check, copy, tell
+  case hooks, prune, check, prove, copy, report, tell
 }
 
 struct PlanRun {
@@ -104,7 +104,13 @@ struct PlanRun {
     if mindSpike(summary), !isFirst, !skipped.contains(.prune), goesOn { prune(line, summary) }
     guard !isDryRun else { return }
     if !skipped.contains(.check), goesOn { check(line) }
+    if !skipped.contains(.prove), goesOn { prove(line, summary) }
     if !skipped.contains(.copy) { for copy in plan.copies where goesOn { self.copy(copy, line) } }
+    if plan.writesPage, !skipped.contains(.report), goesOn {
+      var step = runner.command("report", line.report())
+      if step.words.isEmpty, let summary = step.summary { step.words = PlanReport.page(summary) }
+      add(step)
+    }
   }
 
   private mutating func prune(_ line: PlanLine, _ backup: SummaryLine) {
@@ -182,6 +188,16 @@ struct PlanRun {
     var step = runner.command("check", line.verify(isQuick: check.isQuick))
     if step.words.isEmpty, let summary = step.summary { step.words = PlanReport.verify(summary) }
     if step.status == .success { record.checked = began }
+    add(step)
+  }
+
+  private mutating func prove(_ line: PlanLine, _ backup: SummaryLine) {
+    guard let share = plan.share else { return }
+    guard !backup.isFalse("can_read_contents") else {
+      return add("prove", .success, "left out: the key here cannot read contents")
+    }
+    var step = runner.command("prove", line.prove(share))
+    if step.words.isEmpty, let summary = step.summary { step.words = PlanReport.prove(summary) }
     add(step)
   }
 

@@ -96,20 +96,3 @@ struct ProveCommand: ParsableCommand {
     json.print()
   }
 }
-
-/// A part of something, in percent.
-struct Share: ExpressibleByArgument {
-  let percent: Double
-  var fraction: Double { percent / 100 }
-
-  init(percent: Double) { self.percent = percent }
-
-  /// `5%`, `0.5%` or `5`.
-  init?(argument: String) {
-    let digits = argument.hasSuffix("%") ? String(argument.dropLast()) : argument
-    guard digits.allSatisfy({ $0.isASCII && ($0.isNumber || $0 == ".") }), let value = Double(digits), value > 0,
-      value <= 100
-    else { return nil }
-    percent = value
-  }
-}

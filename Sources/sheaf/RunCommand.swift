@@ -36,7 +36,8 @@ struct RunCommand: ParsableCommand {
 
   @Option(
     name: .long,
-    help: ArgumentHelp("Leave out a step: hooks, prune, check, copy or tell; may be repeated.", valueName: "STEP"))
+    help: ArgumentHelp(
+      "Leave out a step: hooks, prune, check, prove, copy, report or tell; may be repeated.", valueName: "STEP"))
   var skip: [PlanStep] = []
 
   @Flag(help: "Prune again after a run in which much was changed or gone.")

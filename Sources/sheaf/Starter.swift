@@ -53,6 +53,8 @@ struct Starter {
       #full-every = "90d"                     # a new chain now and then
       #volume-size = "4G"
       #level = 1                              # 0 to 12
+      #prove = "1%"                           # restored for a trial after each run, another part each time
+      #report = true                          # a page about the store, index.html on it
 
       # What commands print becomes files.
       #[plans.home.commands]

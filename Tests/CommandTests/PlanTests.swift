@@ -124,6 +124,8 @@ struct PlanTests {
     plan("keep = { daily = 0 }", "keep nothing"),
     plan("keep = 14", 8, "a table, and this is a number"),
     plan("keep = { daily = 1, spike = 101 }", 29, "from 0 to 100"),
+    plan("prove = \"0%\"", 9, "a part in percent"), plan("prove = true", 9, "a part in percent"),
+    plan("report = 1", 10, "true or false"),
     plan("check = { how = \"quick\" }", "how often"), plan("check = { every = \"x\" }", 19, "an age like"),
     plan("hooks = { befor = \"x\" }", 11, "unknown key", "before"),
     plan("hooks = { time-limit = \"x\" }", 24, "a time like"),
@@ -391,6 +393,26 @@ struct PlanTests {
     let output = try f.run()
     #expect(output.text.contains("1 point kept; removed 0 sets"), "\(output)")
     #expect(output.text.contains("nothing is folded: the key here cannot read contents"), "\(output)")
+  }
+
+  /// Part after part is restored for a trial, and the page tells of it.
+  @Test func aPlanProvesAndReports() throws {
+    let f = try PlanFixture()
+    try f.sh("cd source; seq 8 | while read i; do seq 5000 >f$i; done")
+    try f.write("[plans.home]\nstore = \"@T\"\nsources = [\"@S\"]\nprove = 60\nreport = true\n")
+    let first = try f.run()
+    #expect(first.text.contains("prove   ") && first.text.contains("came back as they were saved"), "\(first)")
+    #expect(first.text.contains("report  a page of "), "\(first)")
+    let page = f.scratch.path("store/index.html")
+    #expect(try !Bytes.read(page).shown.contains("All of it, since"))
+    try f.run()
+    #expect(try f.sheaf(["status"]).text.contains("all of it was really restored"))
+    #expect(try Bytes.read(page).shown.contains("All of it, since"))
+    #expect(try !f.run(["--skip", "prove", "--skip", "report"]).text.contains("came back"))
+    // What does not come back is damage.
+    try f.sh("a=$(ls store/*/*-full.tar.gz); printf XXXX | dd of=$a bs=1 seek=$(($(stat -c %s $a) / 2)) conv=notrunc")
+    let damaged = try f.run(["--skip", "report"], status: 4)
+    #expect(damaged.text.contains("damage found: "), "\(damaged)")
   }
 
   @Test func storesByLabel() throws {
