@@ -242,6 +242,7 @@ struct BackupCommand: ParsableCommand {
   private func printJSON(_ s: BackupSummary, _ report: RunReport, _ store: Store) {
     var json = JSON("summary")
     json.add("uuid", store.uuid)
+    json.add("encrypted", store.isEncrypted)
     json.add("can_read_contents", store.canReadContents)
     json.add("set", s.set?.text)
     json.add("kind", s.kind.rawValue)

@@ -74,8 +74,9 @@ struct PlanLine {
     ["verify", "--json"] + opening + [Arguments.option("series", series)] + (isQuick ? ["--quick"] : [])
   }
 
-  func prove(_ share: Setting) -> [String] {
+  func prove(_ share: Setting, byScript: Bool) -> [String] {
     ["prove", "--json"] + opening + [Arguments.option("series", series), Arguments.option("share", share.word)]
+      + (byScript ? ["--script"] : [])
   }
 
   /// Of the whole store, whatever series it has.

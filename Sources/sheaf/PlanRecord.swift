@@ -15,6 +15,8 @@ struct PlanRecord {
   var good: Timestamp?
   /// When a check of the store last found no damage.
   var checked: Timestamp?
+  /// When some files were last restored by the store's own script for a trial.
+  var scripted: Timestamp?
   /// By store, as its UUID names it: the point since which nothing is pruned there.
   var spikes: [String: String] = [:]
   /// When somebody was last told that nothing had been heard for long.
@@ -22,7 +24,7 @@ struct PlanRecord {
 
   private static let times: [(String, WritableKeyPath<PlanRecord, Timestamp?> & Sendable)] = [
     ("first", \.first), ("began", \.began), ("ended", \.ended), ("skipped", \.skipped), ("good", \.good),
-    ("checked", \.checked), ("told-of-silence", \.toldOfSilence),
+    ("checked", \.checked), ("scripted", \.scripted), ("told-of-silence", \.toldOfSilence),
   ]
 
   /// Where the records are; nil: there is no home directory.

@@ -64,7 +64,9 @@ enum PlanReport {
   static func prove(_ s: SummaryLine) -> String {
     let what = "\(Words.count(s.number("files"), "file")), \(Words.size(s.number("bytes")))"
     let other = s.number("different")
-    return other == 0 ? "\(what) came back as they were saved" : "\(Words.count(other)) of \(what) came back otherwise"
+    let script = s.number("files_by_script")
+    let also = script == 0 ? "" : ", \(Words.count(script)) of them by restore.sh as well"
+    return (other == 0 ? "\(what) came back as they were saved" : "\(Words.count(other)) of \(what) came back otherwise") + also
   }
 
   static func page(_ s: SummaryLine) -> String { "a page of \(Words.size(s.number("bytes")))" }

@@ -196,11 +196,16 @@ struct PlanRun {
     guard !backup.isFalse("can_read_contents") else {
       return add("prove", .success, "left out: the key here cannot read contents")
     }
-    var step = runner.command("prove", line.prove(share))
+    let isDue = record.scripted.map { began.seconds - $0.seconds >= Self.scriptAgain } ?? true
+    let byScript = isDue && backup.isFalse("encrypted") && !StoreLocation.isRemote(store)
+    var step = runner.command("prove", line.prove(share, byScript: byScript))
     if step.words.isEmpty, let summary = step.summary { step.words = PlanReport.prove(summary) }
+    if byScript, step.status == .success { record.scripted = began }
     add(step)
   }
 
+  /// Seconds after which the store's own script is tried once more.
+  private static let scriptAgain: Int64 = 30 * 86400 - slack
   /// Seconds by which a run may begin earlier than the one before it did, and still count as a day or a week later.
   private static let slack: Int64 = 3600
 

@@ -6,7 +6,7 @@ import SheafCore
 struct ProveCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "prove", abstract: "Really restore a share of a point, and compare it.",
-    usage: "sheaf prove -s STORE [--share PERCENT | --all]\n    [--at POINT] [--scratch DIR]",
+    usage: "sheaf prove -s STORE [--share PERCENT | --all] [--script]\n    [--at POINT] [--scratch DIR]",
     discussion: """
       Each run takes what was restored longest ago, so that all of it comes round. What it restores lies in memory or in \
       TMPDIR for a moment. The store and this machine remember what was proved: see 'sheaf points' and 'sheaf status'.
@@ -20,6 +20,9 @@ struct ProveCommand: ParsableCommand {
 
   @Flag(help: "All of the point.")
   var all = false
+
+  @Flag(help: "Restore some of it by the store's restore.sh as well.")
+  var script = false
 
   @Option(
     help: ArgumentHelp("Restore into a folder below DIR, which is removed again.", valueName: "DIR"))
@@ -41,6 +44,7 @@ struct ProveCommand: ParsableCommand {
     let set = try point.find(in: series)
     var options = ProveOptions()
     options.share = all ? 1 : (share ?? Share(percent: 5)).fraction
+    options.triesScript = script
     options.version = Sheaf.version
     if let scratch {
       options.places = [(scratch.bytes, .max)]
@@ -75,6 +79,7 @@ struct ProveCommand: ParsableCommand {
         "\(console.styled("as it was saved", .green)): \(what) of \(s.set.text), restored and compared in \(Words.duration(report.elapsed))"
       )
     }
+    if s.byScript > 0 { console.print("  by restore.sh as well: \(Words.count(s.byScript, "file"))") }
     for (what, count) in s.uncompared.sorted(by: { $0.what < $1.what }) {
       console.print("  not compared, as it cannot be here: \(Words.count(count, what))")
     }
@@ -87,6 +92,7 @@ struct ProveCommand: ParsableCommand {
     json.add("files", s.files)
     json.add("directories", s.directories)
     json.add("bytes", s.bytes)
+    json.add("files_by_script", s.byScript)
     json.add("different", s.different)
     json.add("damaged", s.isDamaged)
     json.add("problems", report.problemCount)

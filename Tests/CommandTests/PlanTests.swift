@@ -402,7 +402,7 @@ struct PlanTests {
     try f.write("[plans.home]\nstore = \"@T\"\nsources = [\"@S\"]\nprove = 60\nreport = true\n")
     let first = try f.run()
     #expect(first.text.contains("prove   ") && first.text.contains("came back as they were saved"), "\(first)")
-    #expect(first.text.contains("report  a page of "), "\(first)")
+    #expect(first.text.contains("report  a page of ") && first.text.contains("by restore.sh as well"), "\(first)")
     let page = f.scratch.path("store/index.html")
     #expect(try !Bytes.read(page).shown.contains("All of it, since"))
     try f.run()

@@ -41,6 +41,43 @@ import Testing
     try f.expectEveryPoint()
   }
 
+  /// As somebody restores who has no Sheaf: whatever that somebody, or the script, does wrong shows.
+  @Test func byTheStoresScriptAsWell() throws {
+    let f = try Fixture(encrypted: false)
+    Scratch.remove(f.source)
+    var history = History(label: "prove by script")
+    try history.make(at: f.source)
+    try f.save()
+    for _ in 0..<2 {
+      _ = try history.step()
+      try f.save()
+    }
+    let line: [Raw] = ["prove", "--script", "-s", f.named]
+    let good = try f.sheaf(line + ["--json"])
+    let tried = try #require(good.json().last?["files_by_script"] as? Int)
+    #expect(tried > 20, "\(good)")
+    #expect(try f.sheaf(line).text.contains("  by restore.sh as well: "))
+    let script = f.store.joined(Bytes("restore.sh"))
+    let text = try Bytes.read(script)
+    func replace(_ end: String) throws {
+      try Descriptor.open(script, [.write, .truncate]).write(text + Bytes(end.utf8))
+    }
+    for (end, words) in [
+      ("\nexit 3\n", "restore.sh ended with 3"), ("\nfind \"$to\" -type f -exec chmod 751 {} +\n", "mode 751"),
+      ("\nfind \"$to\" -type f -exec sh -c 'echo more >>\"$1\"' x {} \\;\n", "other contents"),
+      ("\nrm -r \"$to\"\n", "No such file"),
+    ] {
+      try replace(end)
+      let output = try f.sheaf(line, status: words == "No such file" ? 1 : 4)
+      #expect(output.errorText.contains(words), "\(output)")
+    }
+    try f.sheaf(["prove", "-q", "-s", f.named])
+    let sealed = try Fixture(encrypted: true)
+    try sealed.save()
+    let refused = try sealed.sheaf(["prove", "--script", "-s", sealed.named], status: 64)
+    #expect(refused.errorText.contains("not encrypted"), "\(refused)")
+  }
+
   @Test func damageIsFoundAndNotCounted() throws {
     let f = try Fixture(
       TestTree(["a": .file(size: 3_000_000, seed: 1), "b": .file("text\n"), "c": .symlink("b")]), encrypted: false)

@@ -9,6 +9,8 @@ public struct ProveOptions: Sendable {
   public var share = 0.05
   /// Where it is restored into: the first that has twice the room. `most`: bytes at a time.
   public var places: [(directory: Bytes, most: Int64)] = []
+  /// The first of them by the store's own `restore.sh` as well.
+  public var triesScript = false
   /// Of the program, for the note.
   public var version = ""
 
@@ -20,6 +22,8 @@ public struct ProveSummary: Sendable {
   public var files: Int64 = 0
   public var directories: Int64 = 0
   public var bytes: Int64 = 0
+  /// Restored by `restore.sh` as well.
+  public var byScript: Int64 = 0
   /// Entries that did not come back as they were saved.
   public var different: Int64 = 0
   public var isDamaged = false
@@ -53,6 +57,7 @@ public struct Prove {
     try series.checkReadsContents(of: set)
     series.holdSets()
     let chain = try series.chain(of: set)
+    let trial = options.triesScript ? try ScriptTrial(series, set) : nil
     var summary = ProveSummary(set: set)
     for message in try series.shortfalls(in: chain) {
       reporter.problem(message, path: nil)
@@ -65,6 +70,7 @@ public struct Prove {
       return MemberSource(file, name: set.manifest, size: file.size)
     }
     let note = series.proofNote(known)
+    if let trial { try self.try(trial, tree, from: note.last?.through ?? [], &summary) }
     var proofs: [ProofNote.Proof] = []
     do throws(Failure) {
       let now = Timestamp(seconds: now.seconds)
@@ -77,6 +83,31 @@ public struct Prove {
     summary.note = note.adding(proofs)
     summary.isNoted = series.write(summary.note)
     return summary
+  }
+
+  /// What is to be proved next, as far as that is files.
+  private func `try`(
+    _ trial: ScriptTrial, _ tree: PointTree, from start: Bytes, _ summary: inout ProveSummary
+  ) throws(Failure) {
+    var entries: [Entry] = []
+    var bytes: Int64 = 0
+    var first = start.isEmpty ? 0 : try tree.firstNumber(after: start)
+    if first == tree.count { first = 0 }
+    for number in first..<tree.count where entries.count < ScriptTrial.most {
+      let entry = try tree.entry(number)
+      guard ScriptTrial.takes(entry) else { continue }
+      if !entries.isEmpty, bytes.adding(saturating: entry.size) > Self.batchBytes { break }
+      bytes.add(saturating: entry.size)
+      entries.append(entry)
+    }
+    guard !entries.isEmpty else { return }
+    let (above, name, target) = try makeTarget(bytes)
+    defer { ProofTarget().remove(name, in: above) }
+    for (path, words) in try trial.run(entries, into: above.path.joined(name), target) {
+      reporter.problem(words, path: path)
+      summary.different += 1
+    }
+    summary.byScript = Int64(entries.count)
   }
 
   private func spill() throws(Failure) -> Descriptor {
