@@ -66,7 +66,8 @@ enum PlanReport {
     let other = s.number("different")
     let script = s.number("files_by_script")
     let also = script == 0 ? "" : ", \(Words.count(script)) of them by restore.sh as well"
-    return (other == 0 ? "\(what) came back as they were saved" : "\(Words.count(other)) of \(what) came back otherwise") + also
+    let end = other == 0 ? "came back as they were saved" : "were tried, \(Words.count(other)) came back otherwise"
+    return "\(what) \(end)\(also)"
   }
 
   static func page(_ s: SummaryLine) -> String { "a page of \(Words.size(s.number("bytes")))" }
