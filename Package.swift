@@ -18,13 +18,14 @@ let package = Package(
   ],
   targets: [
     .systemLibrary(name: "CLinux"),
+    .target(name: "CArguments"),
     .systemLibrary(name: "CArchive", pkgConfig: "libarchive", providers: [.apt(["libarchive-dev"])]),
     .systemLibrary(name: "CISAL", pkgConfig: "libisal", providers: [.apt(["libisal-dev"])]),
     .systemLibrary(name: "CDeflate", pkgConfig: "libdeflate", providers: [.apt(["libdeflate-dev"])]),
     .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
     .systemLibrary(name: "CCrypto", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
     .systemLibrary(name: "CCurl"),
-    .target(name: "Posix", dependencies: ["CLinux"], swiftSettings: strict),
+    .target(name: "Posix", dependencies: ["CLinux", "CArguments"], swiftSettings: strict),
     .target(
       name: "Tar", dependencies: ["Storage", "Posix", "CArchive", "CISAL", "CDeflate", "CZlib", "CCrypto"],
       swiftSettings: strict),

@@ -1,14 +1,14 @@
 /// Facts about this machine and this process: names, identities, limits.
+import CArguments
 import CLinux
 import Glibc
 
 public enum Host {
-  /// The words of the command line, the program's name first; nil where there is no /proc.
-  public static func commandLine() -> [Bytes]? {
-    guard let text = try? Descriptor.open(Bytes("/proc/self/cmdline"), .read).readAll(), text.last == 0 else {
-      return nil
-    }
-    return text.dropLast().split(separator: 0, omittingEmptySubsequences: false).map { Bytes($0) }
+  /// The words of the command line, the program's name first.
+  public static func commandLine() -> [Bytes] {
+    var count: Int32 = 0
+    guard let words = sheaf_arguments(&count) else { return [] }
+    return (0..<Int(count)).compactMap { index in words[index].map { Bytes(cString: $0) } }
   }
 
   public static func name() -> Bytes {

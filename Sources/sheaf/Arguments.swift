@@ -7,18 +7,9 @@ import SheafCore
 enum Arguments {
   private static let mark: Unicode.Scalar = "\u{F8FF}"
 
-  /// The words after the program's name; nil if they cannot be read. They are taken from /proc: Swift looks for them in
-  /// memory beside the environment, and finds nothing if a preloaded library made that move.
-  private static func words() -> [Bytes]? {
-    if let all = Host.commandLine() { return Array(all.dropFirst()) }
-    guard CommandLine.argc > 0 else { return nil }
-    return (1..<max(1, Int(CommandLine.argc))).compactMap { CommandLine.unsafeArgv[$0].map { Bytes(cString: $0) } }
-  }
-
   /// What the parser is given: escaped, and with `-s STORE` moved behind the command's name where it stood before it.
-  /// nil where the command line cannot be read.
-  static func prepared() -> [String]? {
-    guard var words = words()?.map(escape) else { return nil }
+  static func prepared() -> [String] {
+    var words = Host.commandLine().dropFirst().map(escape)
     var moved: [String] = []
     while let first = words.first {
       if first == "-s" || first == "--store", words.count >= 2 {

@@ -37,10 +37,7 @@ struct Sheaf: ParsableCommand {
   static func main() {
     Host.raiseFileLimit()
     Interruption.install()
-    guard let arguments = Arguments.prepared() else {
-      Console.shared.error("the command line cannot be read", hint: "is /proc mounted?")
-      exit(.failed)
-    }
+    let arguments = Arguments.prepared()
     if Completions.answer(arguments) { return }
     let status = perform(arguments)
     if status.rawValue != 0 { exit(status) }

@@ -72,7 +72,7 @@ struct ObjectStoreTests {
   /// An unchanged run over a year of sets, which the listing shows as names that are none of a set's, and what reads.
   @Test func fewRequestsWhereNothingChanged() throws {
     let (f, store) = try fixture(
-      environment: ["XDG_CACHE_HOME": "/nonexistent", "XDG_STATE_HOME": "/nonexistent"])
+      environment: ["XDG_CACHE_HOME": "/dev/null/none", "XDG_STATE_HOME": "/dev/null/none"])
     for name in ["CACHE", "STATE"] {
       f.remote?.environment["XDG_\(name)_HOME"] = Raw(f.scratch.path(Raw(name)))
     }
