@@ -28,7 +28,7 @@ extension Browser {
     screen.lines.append(
       Screen.Line(
         Text.sides(" " + said, marked, columns, keepsEnd: message == nil), message == nil ? .plain : .bold))
-    screen.lines.append(Screen.Line(Self.keys(page.keys, columns), .dim))
+    screen.lines.append(Screen.Line(Self.keys(page.keys, page.last, columns), .dim))
     return screen
   }
 
@@ -39,11 +39,12 @@ extension Browser {
     /// The whole of what the chosen line may show a part of.
     var chosen = ""
     var keys: [String]
+    /// Those that are shown in any case.
+    var last = "? help  q quit"
   }
 
-  /// As many as there is room for; the last two always.
-  private static func keys(_ keys: [String], _ columns: Int) -> String {
-    let last = "? help  q quit"
+  /// As many as there is room for; `last` always.
+  private static func keys(_ keys: [String], _ last: String, _ columns: Int) -> String {
     var line = ""
     for key in keys where 1 + Show.columns(line + key) + 2 + last.count <= columns { line += key + "  " }
     return Text.cut(" " + line + last, to: columns)
@@ -202,7 +203,7 @@ extension Browser {
       left: "search: \(Show.path(Bytes(page.text.utf8)))_",
       right: page.text.isEmpty ? "in all points" : page.search.isDone ? found : found + " so far", lines: lines,
       chosen: page.found.indices.contains(page.cursor.at) ? Show.path([47] + page.found[page.cursor.at].path) : "",
-      keys: ["type a name", "Enter open", "Tab mark", "Esc back"])
+      keys: ["type a name", "Enter open", "Tab mark"], last: "Esc back")
   }
 
   // MARK: - Help

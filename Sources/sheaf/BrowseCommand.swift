@@ -25,7 +25,7 @@ struct BrowseCommand: ParsableCommand {
     try BrowseRun.checkTerminal()
     let (store, series) = try store.openStoreAndSeries()
     try volumes.add(to: series)
-    let browse = BrowseRun(store: store, series: series, options: RestoreOptions(), output: try OutputOptions.parse([]))
+    var browse = BrowseRun(store: store, series: series, options: RestoreOptions(), output: try OutputOptions.parse([]))
     try browse.run(at: point, path: path)
   }
 }

@@ -9,6 +9,11 @@ struct BrowseRun {
   /// Of a restore. Where no target is in them the person is asked.
   let options: RestoreOptions
   let output: OutputOptions
+  private var hasRestored = false
+
+  init(store: Store, series: Series, options: RestoreOptions, output: OutputOptions) {
+    (self.store, self.series, self.options, self.output) = (store, series, options, output)
+  }
 
   /// Throws `usage` where nothing can be drawn or no key be pressed.
   static func checkTerminal() throws(Failure) {
@@ -23,7 +28,7 @@ struct BrowseRun {
   }
 
   /// Ends with the exit code of what could not be restored.
-  func run(at point: PointOption, path: RawText?) throws {
+  mutating func run(at point: PointOption, path: RawText?) throws {
     let told = Told()
     let source = try SeriesBrowser(
       series, spilling: Host.spillDirectory, reporter: told, progress: Interruption.progress,
@@ -44,7 +49,7 @@ struct BrowseRun {
     if status != .success { throw status }
   }
 
-  private func loop(_ browser: Browser, _ screen: TerminalScreen, _ told: Told) throws -> Status {
+  private mutating func loop(_ browser: Browser, _ screen: TerminalScreen, _ told: Told) throws -> Status {
     var ended = Status.success
     while Interruption.progress.goesOn {
       if FullScreen.takeContinued() { try screen.enter() }
@@ -69,7 +74,7 @@ struct BrowseRun {
 
   // MARK: - Restoring
 
-  private func restore(_ marks: [Browser.Mark], _ browser: Browser) throws -> Status {
+  private mutating func restore(_ marks: [Browser.Mark], _ browser: Browser) throws -> Status {
     FullScreen.leave()
     var ended = Status.success
     var left = marks
@@ -101,7 +106,7 @@ struct BrowseRun {
   }
 
   /// False where the person stopped it when asked where to.
-  private func restore(_ paths: [Bytes], from point: SetName) throws -> Bool {
+  private mutating func restore(_ paths: [Bytes], from point: SetName) throws -> Bool {
     // Another set may stand for the point by now.
     let set = try series.find(point: Bytes(point.point.utf8), now: .now())
     let what =
@@ -115,7 +120,10 @@ struct BrowseRun {
     }
     let report = RunReport(output)
     Interruption.progress.begin()
+    // The target that was given is not empty any more once something has been restored into it.
+    if hasRestored, options.overwrite == nil { options.overwrite = .never }
     try RestoreRun(series: series, options: options, output: output, isAsked: true).run(set, report)
+    hasRestored = hasRestored || !self.options.target.isEmpty
     return true
   }
 }

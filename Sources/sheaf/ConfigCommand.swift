@@ -232,6 +232,9 @@ struct ConfigInitCommand: ParsableCommand {
       Console.shared.list(Bytes("wrote"), Show.path(place), between: " ")
       if starter.store == nil { Console.shared.print("name your store in it, where it says so") }
       let file = GivenStore.config
+      if let store = starter.store, !StoreLocation.isRemote(store), store.first == 47, !FoundStores.isStore(store) {
+        Console.shared.print("there is no store yet: 'sheaf init -s \(Show.word(store))' makes it")
+      }
       Console.shared.print("then: 'sheaf config check\(file)', 'sheaf run\(file) -n', 'sheaf run\(file)'")
     }
   }
@@ -251,13 +254,16 @@ struct ConfigInitCommand: ParsableCommand {
     if starter.sources.isEmpty {
       let usual = Starter.usualSources.map { Show.word($0) }.joined(separator: " ")
       let answer = try Self.answer("Which folders are to be saved? [\(usual)] ", terminal)
-      starter.sources = try absolute(answer.split(separator: 32).map { Bytes($0) })
+      starter.sources = try absolute(Self.words(answer))
+      for source in starter.sources where !Sources.isThere(Bytes(source.dropFirst())) {
+        Console.shared.say("\(Show.path(source)) is not there")
+      }
     }
     if starter.store == nil {
       let seen = Memory.stores?.all().first { $0.whereabouts(drives: [], asking: nil).place != nil }?.path
       let answer = try Self.answer(
         "Where is the store, or is it to be? [\(Show.path(seen ?? Starter.someStore))] ", terminal)
-      starter.store = answer.isEmpty ? seen : try Self.whole(answer)
+      starter.store = try Self.words(answer).first.map(Self.whole) ?? seen
     }
     if starter.mail == nil {
       let answer = try Self.answer("Who gets a mail when something fails? [nobody] ", terminal)
@@ -273,6 +279,43 @@ struct ConfigInitCommand: ParsableCommand {
       line = try terminal.waitForInput(unless: isCancelled) ? try terminal.readSome(atMost: 4096) : nil
     } catch { throw Failure(error) }
     guard let line else { throw Failure(.interrupted, "interrupted") }
+    // The end of input, ^D, which Enter is not.
+    guard !line.isEmpty else {
+      Console.shared.say("")
+      throw Failure(.interrupted, "stopped: nothing was written")
+    }
     return Bytes(line.prefix { $0 != 10 && $0 != 13 })
+  }
+
+  /// The words of an answer as a shell takes them, as far as people expect it: blanks part them unless they stand in quotes or
+  /// behind a backslash, and `~` is the home folder.
+  static func words(_ text: Bytes) -> [Bytes] {
+    var words: [Bytes] = []
+    var word: Bytes?
+    var quote: UInt8?
+    var isPlain = true
+    var rest = text[...]
+    func expanded(_ word: Bytes) -> Bytes {
+      isPlain ? PlanLine.expanded(word == Bytes("~") ? Bytes("~/") : word) : word
+    }
+    while let byte = rest.popFirst() {
+      switch byte {
+      case quote: quote = nil
+      case UInt8(ascii: "'") where quote == nil, UInt8(ascii: "\"") where quote == nil:
+        if word == nil { isPlain = false }
+        (quote, word) = (byte, word ?? [])
+      case UInt8(ascii: "\\") where quote != UInt8(ascii: "'"):
+        word = (word ?? []) + (rest.popFirst().map { [$0] } ?? [byte])
+      case 32, 9:
+        guard quote == nil else {
+          word = (word ?? []) + [byte]
+          continue
+        }
+        if let word { words.append(expanded(word)) }
+        (word, isPlain) = (nil, true)
+      default: word = (word ?? []) + [byte]
+      }
+    }
+    return word.map { words + [expanded($0)] } ?? words
   }
 }

@@ -29,9 +29,10 @@ struct JSON {
 
   /// What was really restored of a series.
   mutating func add(_ note: ProofNote) {
-    guard let (share, since) = note.coverage else { return }
+    guard let (share, since, oldest) = note.coverage else { return }
     add("proved_percent", Int(share * 100))
     add("proved_since", since)
+    add("proved_of", oldest.point)
   }
 
   /// What is JSON already.

@@ -49,7 +49,9 @@ enum PlanReport {
   }
 
   static func prune(_ s: SummaryLine, _ isDryRun: Bool) -> String {
-    let kept = Words.count(s.number("points_kept"), "point")
+    let needed = s.number("sets_needed")
+    let more = needed == 0 ? "" : " and \(Words.count(needed)) that others build on"
+    let kept = Words.count(s.number("points_kept"), "point") + more
     if isDryRun { return "would keep \(kept)" }
     let removed = "\(Words.count(s.count("removed"), "set")), \(Words.size(s.number("bytes_freed")))"
     let made = s.count("made")

@@ -142,12 +142,15 @@ struct PlanRun {
     store = place.text
     guard case .away(let path) = place else { return true }
     let words = "there is no store at \(Show.path(path))"
-    // What somebody names is meant to be there.
-    if plan.skipsMissing, !isGiven {
+    // What somebody names is meant to be there, and what never was may be a slip of the pen.
+    let isNew = !isGiven && stores.seen(place) == nil
+    if plan.skipsMissing, !isGiven, !isNew {
       wasSkipped = true
       add("store", .success, "\(words): skipped")
     } else {
-      Console.shared.error("plan '\(plan.name)': \(words)", hint: "is the drive plugged in and mounted?")
+      let hint = "is the drive plugged in and mounted?"
+      let make = "this machine has never seen it: 'sheaf init -s \(Show.word(path))' makes a store"
+      Console.shared.error("plan '\(plan.name)': \(words)", hint: isNew ? make : hint)
       add("store", .noStore, words)
     }
     return false

@@ -29,7 +29,10 @@ struct PointsCommand: ParsableCommand {
         points.printJSON()
       } else if !output.quiet {
         points.printTable(opened, alone: names.count == 1)
-        if let proved = Words.proved(series.proofNote(Memory.stores)) { Console.shared.print("  \(proved)") }
+        let newest = try series.sets().last?.point
+        if let proved = Words.proved(series.proofNote(Memory.stores), newest: newest) {
+          Console.shared.print("  \(proved)")
+        }
       }
       var told: Set<String> = []
       for failure in points.rows.compactMap(\.failure) where told.insert(failure.message).inserted {

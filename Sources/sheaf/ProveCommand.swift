@@ -83,7 +83,7 @@ struct ProveCommand: ParsableCommand {
     for (what, count) in s.uncompared.sorted(by: { $0.what < $1.what }) {
       console.print("  not compared, as it cannot be here: \(Words.count(count, what))")
     }
-    if let proved = Words.proved(s.note) { console.print("  \(proved)") }
+    if let proved = Words.proved(s.note, newest: s.set.point) { console.print("  \(proved)") }
   }
 
   private func printJSON(_ s: ProveSummary, _ report: RunReport) {

@@ -105,7 +105,8 @@ struct RestoreCommand: ParsableCommand {
     try volumes.add(to: series)
     var options = options
     options.target = to?.bytes ?? []
-    try BrowseRun(store: store, series: series, options: options, output: output).run(at: point, path: paths.first)
+    var browse = BrowseRun(store: store, series: series, options: options, output: output)
+    try browse.run(at: point, path: paths.first)
   }
 
   /// But for the paths and the target.

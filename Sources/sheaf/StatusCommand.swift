@@ -103,7 +103,7 @@ struct StatusCommand: ParsableCommand {
         Words.size(s.storedBytes),
       ]
       console.line(table.line(cells, Self.verified(s)))
-      if let proved = Words.proved(s.proofs) { console.print("  \(proved)") }
+      if let proved = Words.proved(s.proofs, newest: s.points.last?.point) { console.print("  \(proved)") }
     }
     if wanted(store).isEmpty { console.print("  no points yet") }
   }

@@ -46,12 +46,14 @@ enum Words {
   }
 
   /// What was really restored, in words.
-  static func proved(_ note: ProofNote) -> String? {
-    guard let (share, since) = note.coverage else { return nil }
+  /// `newest`: the name of the newest point.
+  static func proved(_ note: ProofNote, newest: String?) -> String? {
+    guard let (share, since, oldest) = note.coverage else { return nil }
     let part =
       share == 1 ? "all of it was" : share < 0.01 ? "less than 1 % of it was" : "\(Int(share * 100)) % of it was"
     let age = age(since)
-    return "\(part) really restored \(age == "now" ? "just now" : "within the last \(age)")"
+    let then = newest.map { $0 > oldest.point } == true ? ", as it was then" : ""
+    return "\(part) really restored \(age == "now" ? "just now" : "within the last \(age)")\(then)"
   }
 
   static func ago(_ time: Timestamp) -> String {

@@ -391,7 +391,7 @@ struct PlanTests {
     try f.run()
     try f.sh("echo more >>source/a")
     let output = try f.run()
-    #expect(output.text.contains("1 point kept; removed 0 sets"), "\(output)")
+    #expect(output.text.contains("1 point kept and 1 that others build on; removed 0 sets"), "\(output)")
     #expect(output.text.contains("nothing is folded: the key here cannot read contents"), "\(output)")
   }
 
@@ -413,6 +413,17 @@ struct PlanTests {
     try f.sh("a=$(ls store/*/*-full.tar.gz); printf XXXX | dd of=$a bs=1 seek=$(($(stat -c %s $a) / 2)) conv=notrunc")
     let damaged = try f.run(["--skip", "report"], status: 4)
     #expect(damaged.text.contains("damage found: "), "\(damaged)")
+  }
+
+  /// A slip in the store's path is no drive that comes back.
+  @Test func aStoreThatNeverWas() throws {
+    let f = try PlanFixture()
+    try f.write("[plans.home]\nstore = \"@O\"\nif-missing = \"skip\"\nsources = [\"@S\"]\n")
+    let output = try f.run(status: 10)
+    #expect(output.errorText.contains("has never seen it: 'sheaf init -s \(f.other.bytes.shown)' makes"), "\(output)")
+    try f.sheaf(["init", "-q", "-s", f.other])
+    try f.sh("mv other elsewhere")
+    #expect(try f.run().text.contains("skipped"))
   }
 
   @Test func storesByLabel() throws {

@@ -115,6 +115,31 @@ import Testing
     try far.sheaf(["verify", "-q", "-s", far.named])
   }
 
+  /// What it tells to be typed, typed.
+  @Test(arguments: [false, true]) func theWayByHand(encrypted: Bool) throws {
+    let f = try Fixture(TestTree(["a": .file(size: 3_000_000, seed: 1), "b": .file("text\n")]), encrypted: encrypted)
+    try f.save(["--volume-size", "2M"])
+    for text in ["one", "two", "three"] as [Raw] {
+      try f.edit("echo \(text) >>b; rm -f a; echo \(text) >c-\(text)")
+      try f.save()
+    }
+    // The list has another name than the archive then.
+    try f.sheaf(["prune", "-q", "-s", f.named, "--keep-last", "2", "--fold"])
+    try f.sheaf(["report", "-q", "-s", f.named])
+    let text = try page(f).shown
+    let block = try #require(text.components(separatedBy: "<pre><code>").last?.components(separatedBy: "</code>").first)
+    let out = Raw(f.scratch.path("by-hand"))
+    let key = encrypted ? try Raw(Command.key(of: f.store)) : ""
+    let script = block.replacingOccurrences(of: "&#39;", with: "'").replacingOccurrences(
+      of: "/tmp/restored", with: out.bytes.shown
+    )
+    .replacingOccurrences(of: "KEYFILE", with: key.bytes.shown)
+    #expect(!script.contains("&") && script.hasPrefix("mkdir "), "\(script)")
+    try Command("sh", ["-ec", Raw(script)], in: f.series()).run().checked()
+    let lines = f.newest.tree.differences(to: try Snapshot(of: out.bytes.joined(f.inside.bytes)), .ignoring(.holes))
+    #expect(lines == [], "\(script)")
+  }
+
   @Test func damageAndProofsAreShown() throws {
     let f = try Fixture(TestTree(["a": .file(size: 3_000_000, seed: 1), "b": .file("text\n")]), encrypted: false)
     try f.save()

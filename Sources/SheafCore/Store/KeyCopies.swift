@@ -91,7 +91,7 @@ extension Store {
     if let there = keyFile(keys) {
       throw Failure(
         .failed, "there is a key for this store already: \(Show.path(there))",
-        hint: "remove that file first where the other one is to take its place")
+        hint: "where another one is to take its place, move that file to a safe place first: contents may need it")
     }
     let key = try keys.key(in: file)
     if let other = key.store, other != uuid {

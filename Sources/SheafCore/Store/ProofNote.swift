@@ -33,10 +33,12 @@ public struct ProofNote: Equatable, Sendable {
   public var isEmpty: Bool { proofs.isEmpty }
   public var last: Proof? { proofs.last }
 
-  /// How much of it was restored, from 0 to 1, and since when that was done.
-  public var coverage: (share: Double, since: Timestamp)? {
+  /// How much of it was restored, from 0 to 1, since when that was done, and which of the points that it was done with is
+  /// the oldest: what changed after that may not have been restored yet.
+  public var coverage: (share: Double, since: Timestamp, oldest: SetName)? {
     var share = 0.0
     var since: Timestamp?
+    var oldest: SetName?
     var sound: [Proof] = []
     var failed: [Proof] = []
     for proof in proofs.reversed() {
@@ -45,11 +47,13 @@ public struct ProofNote: Equatable, Sendable {
       if failed.contains(where: { $0.overlaps(proof) }) { continue }
       sound.append(proof)
       since = proof.time
+      oldest = min(oldest ?? proof.set, proof.set)
       share += Double(proof.entries) / Double(max(1, proof.of))
-      if Self.isWhole(sound) { return (1, proof.time) }
+      if Self.isWhole(sound), let oldest { return (1, proof.time, oldest) }
     }
     // Shares of points of other sizes may add up to more.
-    return since.map { (min(share, 0.99), $0) }
+    guard let since, let oldest else { return nil }
+    return (min(share, 0.99), since, oldest)
   }
 
   /// Whether they leave nothing out.
@@ -69,7 +73,7 @@ public struct ProofNote: Equatable, Sendable {
   func adding(_ more: [Proof]) -> ProofNote {
     var note = self
     note.proofs += more
-    if let (share, since) = note.coverage, share == 1 { note.proofs.removeAll { $0.time < since } }
+    if let (share, since, _) = note.coverage, share == 1 { note.proofs.removeAll { $0.time < since } }
     note.proofs.removeFirst(max(0, note.proofs.count - Self.limit))
     return note
   }

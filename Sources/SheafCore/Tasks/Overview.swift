@@ -23,6 +23,8 @@ public struct Overview: Sendable {
   public let points: [Point]
   /// Sets whose manifests cannot be read.
   public let unreadable: [SetName]
+  /// The files that the newest point's chain lies in, in the order in which tar unpacks them: of each set all volumes.
+  public private(set) var archives: [[Bytes]] = []
   public let damage: DamageNote
   public let proofs: ProofNote
   /// What the newest point could not look at, the first of them.
@@ -59,6 +61,9 @@ public struct Overview: Sendable {
     self.unreadable = unreadable
     host = newest?.host ?? []
     sources = newest?.sources ?? []
+    if let last = points.last, let chain = try? series.chain(of: last.set) {
+      archives = chain.reversed().compactMap { set in (try? series.foot(set))?.volumes.map { Bytes($0.fileName.utf8) } }
+    }
     if names, let last = points.last { try look(series, last.set, progress) }
   }
 

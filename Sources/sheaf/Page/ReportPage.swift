@@ -89,9 +89,10 @@ struct ReportPage {
         ("In the newest point", "\(Words.count(last.counts.files, "file")), \(Words.size(last.counts.bytes))"))
       facts.append(("All archives take", Words.size(o.points.map(\.added).saturatedSum)))
     }
-    if let (share, since) = o.proofs.coverage {
+    if let (share, since, oldest) = o.proofs.coverage {
       let part = share == 1 ? "All of it" : share < 0.01 ? "Less than 1 % of it" : "\(Int(share * 100)) % of it"
-      facts.append(("Really restored", "\(part), since \(Self.time(since))"))
+      let then = o.points.last.map { $0.set.point > oldest.point } == true ? ", as it was then" : ""
+      facts.append(("Really restored", "\(part), since \(Self.time(since))\(then)"))
     } else {
       facts.append(("Really restored", "Nothing yet: <code>sheaf prove</code> does it"))
     }
@@ -187,6 +188,9 @@ struct ReportPage {
 
   // MARK: - How to get it back
 
+  /// Of a longer chain, the first and the last ones are named.
+  private static let fewArchives = 12
+
   private var restoring: String {
     func code(_ lines: [String]) -> String { "<pre><code>\(HTML.text(lines.joined(separator: "\n")))</code></pre>\n" }
     // Whoever reads it is in any folder.
@@ -205,11 +209,23 @@ struct ReportPage {
     text +=
       "<h3>By hand</h3>\n<p>The newest full set that is not after the moment you want, then each incremental one after it up "
     text += "to that moment, in this order, into an <strong>empty</strong> folder, as root:</p>\n"
-    let tar = "tar --xattrs --xattrs-include='*' --acls --numeric-owner -p -g /dev/null -xz"
-    let last = all.first?.points.last?.set.text ?? "2026-11-24T060000Z-full"
-    text += code(
-      store.isEncrypted
-        ? ["age -d -i KEYFILE \(last).tar.gz.age | \(tar)f -"] : ["\(tar)f \(last).tar.gz"])
+    let tar = "tar -C /tmp/restored --xattrs --xattrs-include='*' --acls --numeric-owner -p -g /dev/null -xz"
+    let archives = all.first?.archives ?? []
+    let shown = archives.count <= Self.fewArchives ? archives : archives.prefix(2) + archives.suffix(2)
+    var lines = shown.map { volumes in
+      let names = volumes.map { Show.word($0) }
+      if store.isEncrypted {
+        let opened = names.map { "age -d -i KEYFILE \($0)" }
+        return "\(opened.count == 1 ? opened[0] : "{ \(opened.joined(separator: "; ")); }") | \(tar)f -"
+      }
+      return names.count == 1 ? "\(tar)f \(names[0])" : "cat \(names.joined(separator: " ")) | \(tar)f -"
+    }
+    if shown.count < archives.count {
+      lines.insert("# and so on: \(Words.count(archives.count - shown.count, "archive")) more", at: 2)
+    }
+    if !lines.isEmpty {
+      text += "<p>For the newest point, in the series' folder:</p>\n" + code(["mkdir /tmp/restored"] + lines)
+    }
     return text + "<p>README.txt on the store says more.</p>\n</section>\n"
   }
 }
