@@ -75,7 +75,9 @@ import Testing
     try f.save()
     try f.edit("head -c 60000000 /dev/urandom > large")
     let environment: [String: Raw?] = ["SHEAF_SSH": server.command]
-    let first = try Command.sheaf(["backup", "-s", f.named, Raw(f.source)], environment: environment).start()
+    // On a busy machine the other one takes a while to get there.
+    let slowly: [Raw] = ["backup", "--limit-upload", "10M", "-s", f.named, Raw(f.source)]
+    let first = try Command.sheaf(slowly, environment: environment).start()
     for _ in 0..<1_000 {
       if try !Command("find", [Raw(f.store), "-name", "*.tar.gz.partial"]).run().stdout.isEmpty { break }
       usleep(5_000)
