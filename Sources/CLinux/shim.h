@@ -39,6 +39,11 @@ static inline long sheaf_getdents64(int dir, void *buffer, size_t size) {
 // Swift marks fork as unavailable: here it is for a process of one thread.
 static inline int sheaf_fork(void) { return fork(); }
 static inline int sheaf_flock(int fd, int operation) { return flock(fd, operation); }
+// Bytes that a pipe holds; 0 where that is not known.
+static inline int sheaf_readable(int fd) {
+  int count = 0;
+  return ioctl(fd, FIONREAD, &count) == 0 ? count : 0;
+}
 static inline int sheaf_pipe(int ends[2]) { return (int)syscall(SYS_pipe2, ends, O_CLOEXEC); }
 static inline int sheaf_syncfs(int fd) { return (int)syscall(SYS_syncfs, fd); }
 // Whether the kernel tells mounts apart (5.8 and later) is in `has_id`.

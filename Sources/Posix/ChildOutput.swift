@@ -1,4 +1,5 @@
 /// Reading what another program writes, until it has ended.
+import CLinux
 import Glibc
 
 extension Child {
@@ -22,12 +23,17 @@ extension Child {
     let start = Timestamp.monotonicNanoseconds()
     var open: [(source: Source, end: Descriptor)] = [(.output, output), (.errors, errors)]
     var isTold = false
-    var quiet = 0
     var code: Int32?
-    while code == nil || !open.isEmpty && quiet < 5 {
+    // Once it has ended: what its pipes held then is its own, and comes in any case.
+    var (limit, left) = (Int64.max, 0)
+    while code == nil || !open.isEmpty && (left > 0 || Timestamp.monotonicNanoseconds() < limit) {
       if code == nil {
         code = ended()
-        if code != nil, open.isEmpty { break }
+        if code != nil {
+          limit = Timestamp.monotonicNanoseconds() + Self.patience
+          left = open.reduce(0) { $0 + Int(sheaf_readable($1.end.raw)) }
+          if open.isEmpty { break }
+        }
         if let seconds, (Timestamp.monotonicNanoseconds() - start) / 1_000_000_000 >= Int64(seconds), code == nil {
           endGroup()
           return .tooLate
@@ -38,19 +44,21 @@ extension Child {
         }
       }
       var ends = open.map { pollfd(fd: $0.end.raw, events: Int16(POLLIN), revents: 0) }
-      let isReady = poll(&ends, nfds_t(ends.count), code == nil ? (open.isEmpty ? 1 : 20) : 20) > 0
-      quiet = isReady ? 0 : quiet + (code == nil ? 0 : 1)
-      guard isReady else { continue }
+      guard poll(&ends, nfds_t(ends.count), code == nil && open.isEmpty ? 1 : 20) > 0 else { continue }
       for (index, end) in ends.enumerated().reversed() where end.revents != 0 {
         guard let more = try? open[index].end.readSome(atMost: 1 << 16), !more.isEmpty else {
           open.remove(at: index)
           continue
         }
+        left -= more.count
         take(open[index].source, more)
       }
     }
     return .code(code ?? 0)
   }
+
+  /// Nanoseconds for which what a program that has ended left behind is listened to.
+  private static let patience: Int64 = 100_000_000
 
   /// Ends one that is unattended and all that it has started.
   public func endGroup() {

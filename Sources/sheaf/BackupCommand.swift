@@ -247,6 +247,7 @@ struct BackupCommand: ParsableCommand {
     json.add("set", s.set?.text)
     json.add("kind", s.kind.rawValue)
     json.add("parent", s.parent)
+    json.add("compared_with", s.previous)
     json.add("series", s.series)
     json.add("files_new", s.counts.new)
     json.add("files_changed", s.counts.changed)

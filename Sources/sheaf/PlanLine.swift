@@ -74,6 +74,11 @@ struct PlanLine {
     ["verify", "--json"] + opening + [Arguments.option("series", series)] + (isQuick ? ["--quick"] : [])
   }
 
+  /// What is different between a point and the newest.
+  func diff(since point: String) -> [String] {
+    ["diff", "--json"] + opening + [Arguments.option("series", series), "--", point, "latest"]
+  }
+
   func prove(_ share: Setting, byScript: Bool) -> [String] {
     ["prove", "--json"] + opening + [Arguments.option("series", series), Arguments.option("share", share.word)]
       + (byScript ? ["--script"] : [])

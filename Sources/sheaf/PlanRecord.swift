@@ -13,18 +13,14 @@ struct PlanRecord {
   var skipped: Timestamp?
   /// When a run last ended well.
   var good: Timestamp?
-  /// When a check of the store last found no damage.
-  var checked: Timestamp?
-  /// When some files were last restored by the store's own script for a trial.
-  var scripted: Timestamp?
-  /// By store, as its UUID names it: the point since which nothing is pruned there.
-  var spikes: [String: String] = [:]
+  /// The series that it was saved into, by the stores' UUIDs.
+  var series: [String: Bytes] = [:]
   /// When somebody was last told that nothing had been heard for long.
   var toldOfSilence: Timestamp?
 
   private static let times: [(String, WritableKeyPath<PlanRecord, Timestamp?> & Sendable)] = [
     ("first", \.first), ("began", \.began), ("ended", \.ended), ("skipped", \.skipped), ("good", \.good),
-    ("checked", \.checked), ("scripted", \.scripted), ("told-of-silence", \.toldOfSilence),
+    ("told-of-silence", \.toldOfSilence),
   ]
 
   /// Where the records are; nil: there is no home directory.
@@ -34,37 +30,56 @@ struct PlanRecord {
   /// Empty where there is none, or none that can be read.
   static func read(_ plan: String) -> PlanRecord {
     var record = PlanRecord()
-    guard let directory, let folder = try? Descriptor.open(directory, [.read, .directory]),
-      let text = try? folder.open(name(plan), [.read, .noFollow, .nonBlocking]).readAll(atMost: 1 << 16)
-    else { return record }
-    for line in text.split(separator: 10) {
-      let parts = line.split(separator: UInt8(ascii: "="), maxSplits: 1).map { Bytes($0).shown }
-      guard parts.count == 2 else { continue }
-      if let (_, path) = times.first(where: { $0.0 == parts[0] }) {
-        record[keyPath: path] = Int64(parts[1]).map { Timestamp(seconds: $0) }
-      } else if parts[0] == "exit" {
-        record.exit = Int32(parts[1])
-      } else if parts[0] == "spike" {
-        let words = parts[1].split(separator: " ").map(String.init)
-        if words.count == 2, let set = SetName(words[1]) { record.spikes[words[0]] = set.text }
+    for (key, value) in lines(of: name(plan)) ?? [] {
+      if let (_, path) = times.first(where: { $0.0 == key }) {
+        record[keyPath: path] = Int64(value).map { Timestamp(seconds: $0) }
+      } else if key == "exit" {
+        record.exit = Int32(value)
+      } else if key == "series" {
+        let words = value.split(separator: " ", maxSplits: 1).map(String.init)
+        if words.count == 2 { record.series[words[0]] = Bytes(words[1].utf8) }
       }
     }
     return record
   }
 
-  func write(_ plan: String) throws {
-    guard let directory = Self.directory else { return }
+  func write(_ plan: String) throws(Failure) {
     var lines = Self.times.compactMap { name, path in self[keyPath: path].map { "\(name)=\($0.seconds)" } }
     if let exit { lines.append("exit=\(exit)") }
-    for (store, point) in spikes.sorted(by: { $0.key < $1.key }) { lines.append("spike=\(store) \(point)") }
+    for (store, name) in series.sorted(by: { $0.key < $1.key }) where Show.isUTF8(name) {
+      lines.append("series=\(store) \(name.shown)")
+    }
+    try Self.write(lines, as: Self.name(plan))
+  }
+
+  /// `KEY=VALUE`, a line each; nil where there is no such file, or none that can be read.
+  static func lines(of name: Bytes) -> [(key: String, value: String)]? {
+    guard let directory, let folder = try? Descriptor.open(directory, [.read, .directory]),
+      let text = try? folder.open(name, [.read, .noFollow, .nonBlocking]).readAll(atMost: 1 << 16)
+    else { return nil }
+    return text.split(separator: 10).compactMap { line in
+      let parts = line.split(separator: UInt8(ascii: "="), maxSplits: 1).map { Bytes($0).shown }
+      return parts.count == 2 ? (parts[0], parts[1]) : nil
+    }
+  }
+
+  static func write(_ lines: [String], as name: Bytes) throws(Failure) {
+    guard let directory else { return }
     do throws(SystemError) {
       let folder = try Descriptor.open(directory, [.read, .directory])
-      let name = Self.name(plan)
       let file = try NewFile(name, in: folder, mode: 0o600)
       try file.descriptor.write(Bytes((lines.joined(separator: "\n") + "\n").utf8))
       try file.seal()
       try folder.rename(name + NewFile.partialSuffix, to: name)
     } catch { throw Failure(error) }
+  }
+
+  /// Whether a run of the plan is going on.
+  static func isRunning(_ plan: String) -> Bool {
+    guard let directory, let folder = try? Descriptor.open(directory, [.read, .directory]),
+      let file = try? folder.open(Bytes("\(plan).lock".utf8), [.read, .noFollow, .nonBlocking])
+    else { return false }
+    return file.lockWhole(exclusive: false) == .heldByOther
   }
 
   /// Held for as long as the descriptor is open: also by a step that outlives the run that began it.

@@ -50,12 +50,13 @@ enum PlanReport {
 
   static func prune(_ s: SummaryLine, _ isDryRun: Bool) -> String {
     let needed = s.number("sets_needed")
-    let more = needed == 0 ? "" : " and \(Words.count(needed)) that others build on"
-    let kept = Words.count(s.number("points_kept"), "point") + more
-    if isDryRun { return "would keep \(kept)" }
+    let more = needed == 0 ? "" : ", and \(Words.count(needed)) that others build on"
+    let kept = Words.count(s.number("points_kept"), "point")
+    if isDryRun { return "would keep \(kept)\(more)" }
     let removed = "\(Words.count(s.count("removed"), "set")), \(Words.size(s.number("bytes_freed")))"
     let made = s.count("made")
-    return "\(kept) kept; " + (made == 0 ? "removed \(removed)" : "made \(Words.count(made, "set")) out of \(removed)")
+    let done = made == 0 ? "removed \(removed)" : "made \(Words.count(made, "set")) out of \(removed)"
+    return "\(kept) kept\(more); \(done)"
   }
 
   static func verify(_ s: SummaryLine) -> String {

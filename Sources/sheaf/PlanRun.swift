@@ -25,6 +25,8 @@ struct PlanRun {
   /// Where the store is; empty: that is not known.
   private var store = Bytes()
   private var point: String?
+  /// Of the series that was saved into.
+  private var series: SeriesRecord?
   /// Why there was nothing to do.
   private(set) var wasSkipped = false
 
@@ -68,9 +70,9 @@ struct PlanRun {
         (record.ended, record.exit, record.skipped) = (.now(), status.rawValue, nil)
       }
       if status == .success, !wasSkipped { record.good = began }
-      do { try record.write(plan.name) } catch let failure as Failure {
-        Console.shared.warning("plan '\(plan.name)': this run cannot be remembered: \(failure.message)")
-        add("record", .incomplete, failure.message)
+      do { try record.write(plan.name) } catch {
+        Console.shared.warning("plan '\(plan.name)': this run cannot be remembered: \(error.message)")
+        add("record", .incomplete, error.message)
       }
     }
     return status
@@ -101,7 +103,11 @@ struct PlanRun {
     guard [.success, .incomplete].contains(backup.status), let summary = backup.summary else { return }
     // Before the first point there is nothing to ask the rules about.
     let isFirst = isDryRun && summary.word("kind") == "full"
-    if mindSpike(summary), !isFirst, !skipped.contains(.prune), goesOn { prune(line, summary) }
+    if let uuid = summary.word("uuid") {
+      series = SeriesRecord(uuid: uuid, series: line.series)
+      record.series[uuid] = line.series
+    }
+    if mindSpike(summary, line), !isFirst, !skipped.contains(.prune), goesOn { prune(line, summary) }
     guard !isDryRun else { return }
     if !skipped.contains(.check), goesOn { check(line) }
     if !skipped.contains(.prove), goesOn { prove(line, summary) }
@@ -161,20 +167,54 @@ struct PlanRun {
 
   /// Whether points may be removed. What deletes or rewrites half of everything may be an accident or an attack, which
   /// must not push out the points from before it; so it has to be accepted once.
-  private mutating func mindSpike(_ summary: SummaryLine) -> Bool {
+  private mutating func mindSpike(_ summary: SummaryLine, _ line: PlanLine) -> Bool {
     guard !plan.keep.isEmpty, plan.spike > 0 else { return true }
-    // Each drive of a plan has points of its own, and what was accepted of one is not so of another.
-    guard let uuid = summary.word("uuid") else { return true }
-    if acceptsSpike { record.spikes[uuid] = nil }
-    if isDryRun, !acceptsSpike, let spike = record.spikes[uuid] {
+    let newest = summary.word("set").flatMap { SetName($0)?.point } ?? summary.word("compared_with")
+    if acceptsSpike {
+      series?.spike = nil
+    } else if series?.spike == nil, isSpike(summary, line) {
+      if isDryRun {
+        add("prune", .success, "would remove nothing: \(plan.spike) % or more of all entries are changed or gone")
+        return false
+      }
+      series?.spike = newest
+    }
+    if let spike = series?.spike, isDryRun {
       add("prune", .success, "would remove nothing since \(spike), before that is accepted")
       return false
     }
-    let gone = summary.number("files_deleted") + summary.number("files_changed")
-    let before = gone + summary.number("files_unchanged") + summary.number("files_moved")
-    let isSpike = before >= Self.fewEntries && gone * 100 >= before * plan.spike
-    if !acceptsSpike, isSpike, !isDryRun, record.spikes[uuid] == nil, let point { record.spikes[uuid] = point }
-    guard let spike = record.spikes[uuid] else { return true }
+    guard !isDryRun else { return true }
+    if series?.spike == nil { series?.judged = newest }
+    // A run that is ended from here on has told the next one.
+    do { try series?.write() } catch {
+      let words = "nothing is pruned: what changed cannot be remembered: \(error.message)"
+      Console.shared.warning("plan '\(plan.name)': \(words)")
+      add("prune", .incomplete, words)
+      return false
+    }
+    guard let spike = series?.spike else { return true }
+    tellOfSpike(spike)
+    return false
+  }
+
+  /// How much is changed and gone since the last point that was judged: runs that were killed, and those of other plans and
+  /// of people, may have come between.
+  private func isSpike(_ summary: SummaryLine, _ line: PlanLine) -> Bool {
+    var gone = summary.number("files_deleted") + summary.number("files_changed")
+    let kept = summary.number("files_unchanged") + summary.number("files_moved")
+    var before = gone + kept
+    if let judged = series?.judged, judged != summary.word("compared_with"), !isDryRun,
+      let since = runner.command("diff", line.diff(since: judged), isSilent: true).summary,
+      since.word("type") == "summary"
+    {
+      gone = since.number("removed") + since.number("changed")
+      before = kept + summary.number("files_changed") + summary.number("files_new") - since.number("added")
+      before += since.number("removed")
+    }
+    return before >= Self.fewEntries && gone * 100 >= before * plan.spike
+  }
+
+  private mutating func tellOfSpike(_ spike: String) {
     let words =
       "nothing is pruned since \(spike), in which \(plan.spike) % or more of all entries were changed or gone"
     Console.shared.warning("plan '\(plan.name)': \(words)")
@@ -182,15 +222,20 @@ struct PlanRun {
     let accept = "run \(plan.name)\(GivenStore.config) --accept-spike"
     Console.shared.say("hint: look at it with 'sheaf \(look)'; if it is as it should be: 'sheaf \(accept)'")
     add("prune", .incomplete, words)
-    return false
+  }
+
+  /// What cannot be remembered is done again the next time.
+  private mutating func remember(_ time: WritableKeyPath<SeriesRecord, Timestamp?>) {
+    series?[keyPath: time] = began
+    try? series?.write()
   }
 
   private mutating func check(_ line: PlanLine) {
     guard let check = plan.check else { return }
-    if let last = record.checked, last <= began, began.seconds - last.seconds < check.every - Self.slack { return }
+    if let last = series?.checked, last <= began, began.seconds - last.seconds < check.every - Self.slack { return }
     var step = runner.command("check", line.verify(isQuick: check.isQuick))
     if step.words.isEmpty, let summary = step.summary { step.words = PlanReport.verify(summary) }
-    if step.status == .success { record.checked = began }
+    if step.status == .success { remember(\.checked) }
     add(step)
   }
 
@@ -199,11 +244,11 @@ struct PlanRun {
     guard !backup.isFalse("can_read_contents") else {
       return add("prove", .success, "left out: the key here cannot read contents")
     }
-    let isDue = record.scripted.map { began.seconds - $0.seconds >= Self.scriptAgain } ?? true
+    let isDue = series?.scripted.map { began.seconds - $0.seconds >= Self.scriptAgain } ?? true
     let byScript = isDue && backup.isFalse("encrypted") && !StoreLocation.isRemote(store)
     var step = runner.command("prove", line.prove(share, byScript: byScript))
     if step.words.isEmpty, let summary = step.summary { step.words = PlanReport.prove(summary) }
-    if byScript, step.status == .success { record.scripted = began }
+    if byScript, step.status == .success { remember(\.scripted) }
     add(step)
   }
 
@@ -239,7 +284,7 @@ struct PlanRun {
         continue
       }
       var step = runner.hook(name, command.word, atMost: plan.hooks.timeLimit, environment, isLast: isLast)
-      step.words = step.words.isEmpty ? "done" : step.words
+      step.words = step.words.isEmpty ? PlanReport.word(step.status) : step.words
       if step.status != .success {
         Console.shared.error("plan '\(plan.name)': the hook '\(name)' \(step.words): \(Show.path(command.word))")
       }

@@ -29,6 +29,7 @@ struct PlanStatus {
         switch end {
         case .success?: console.styled("done", .green)
         case let end?: console.styled("\(PlanReport.word(end)) (exit code \(end.rawValue))", .yellow)
+        case nil where PlanRecord.isRunning(name): "it is going on"
         case nil: console.styled("it did not come to its end", .yellow)
         }
       parts.append("last run \(Words.ago(began)): \(words)")
@@ -38,7 +39,8 @@ struct PlanStatus {
     }
     if let skipped = record.skipped { parts.append("skipped \(Words.ago(skipped)): its store was not there") }
     for one in schedules { parts.append(one.next.map { "next at \(Words.time($0))" } ?? "runs \(one.when)") }
-    for (store, point) in record.spikes.sorted(by: { $0.key < $1.key }) {
+    for (store, series) in record.series.sorted(by: { $0.key < $1.key }) {
+      guard let point = SeriesRecord(uuid: store, series: series).spike else { continue }
       let label = Memory.stores?.find(uuid: store)?.label ?? []
       parts.append("nothing is pruned\(label.isEmpty ? "" : " on '\(Show.path(label))'") since \(point)")
     }
@@ -49,6 +51,7 @@ struct PlanStatus {
     var json = JSON("plan")
     json.add("plan", name)
     if let began = record.began { json.add("last_run", began) } else { json.addNull("last_run") }
+    json.add("running", PlanRecord.isRunning(name))
     if let exit = record.exit { json.add("exit", exit) } else { json.addNull("exit") }
     if let skipped = record.skipped { json.add("skipped", skipped) } else { json.addNull("skipped") }
     if let good = record.good { json.add("last_good", good) } else { json.addNull("last_good") }

@@ -58,7 +58,8 @@ struct StepRunner {
 
   // MARK: - Commands of this program
 
-  func command(_ name: String, _ line: [String]) -> StepResult {
+  /// `isSilent`: what it says is not shown.
+  func command(_ name: String, _ line: [String], isSilent: Bool = false) -> StepResult {
     if output.verbose, !output.quiet {
       Console.shared.say("running: sheaf " + line.map { Show.word(Arguments.unescape($0)) }.joined(separator: " "))
     }
@@ -81,10 +82,10 @@ struct StepRunner {
     let end = child.follow(isOver: isOver) { source, more in
       switch source {
       case .output: for line in lines.add(more) { take(line, &result) }
-      case .errors: for line in errors.add(more) { relay(line.shown, &result) }
+      case .errors: for line in errors.add(more) where !isSilent { relay(line.shown, &result) }
       }
     }
-    if let rest = errors.end() { relay(rest.shown, &result) }
+    if !isSilent, let rest = errors.end() { relay(rest.shown, &result) }
     result.elapsed = Timestamp.monotonicNanoseconds() - start
     settle(&result, end)
     return result

@@ -6,7 +6,7 @@ import SheafCore
 struct ProveCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "prove", abstract: "Really restore a share of a point, and compare it.",
-    usage: "sheaf prove -s STORE [--share PERCENT | --all] [--script]\n    [--at POINT] [--scratch DIR]",
+    usage: "sheaf prove -s STORE [--share PERCENT | --all]\n    [--script] [--at POINT] [--scratch DIR]",
     discussion: """
       Each run takes what was restored longest ago, so that all of it comes round. What it restores lies in memory or in \
       TMPDIR for a moment. The store and this machine remember what was proved: see 'sheaf points' and 'sheaf status'.

@@ -391,7 +391,7 @@ struct PlanTests {
     try f.run()
     try f.sh("echo more >>source/a")
     let output = try f.run()
-    #expect(output.text.contains("1 point kept and 1 that others build on; removed 0 sets"), "\(output)")
+    #expect(output.text.contains("1 point kept, and 1 that others build on; removed 0 sets"), "\(output)")
     #expect(output.text.contains("nothing is folded: the key here cannot read contents"), "\(output)")
   }
 
@@ -566,6 +566,95 @@ struct PlanTests {
     try f.write("[plans.home]\nstore = \"@T\"\nsources = [\"@S\"]\n")
     try f.run()
     try f.sheaf(["verify", "-q", "-s", f.store])
+  }
+
+  /// How a run that saw a spike, or did not live to see it, can come to be forgotten.
+  enum Forgetting: String, CaseIterable {
+    case killedAfter, killedBefore, renamed, byHand, noRoom
+  }
+
+  @Test(arguments: Forgetting.allCases) func aSpikeIsNotForgotten(_ how: Forgetting) throws {
+    let f = try PlanFixture()
+    let plan = "store = \"@T\"\nseries = \"s\"\nsources = [\"@S\"]\nkeep = { last = 1, fold = true }\n"
+    try f.write("[plans.home]\n" + plan)
+    try f.sh("cd source; seq 40 | while read i; do echo $i >f$i; done; touch -d '1 hour ago' f*")
+    try f.run()
+    let first = try f.points()[0]
+    let rewrite: Raw = "cd source; seq 30 | while read i; do echo rewritten >f$i; done"
+    try f.sh(rewrite)
+    switch how {
+    case .killedAfter:
+      // By then it has said so.
+      try f.write("[plans.home]\n" + plan + "hooks.after = \"kill -9 $PPID\"\n")
+      #expect(try f.command(["run", "--config", Raw(f.config)]).run().status == 137)
+    case .killedBefore:
+      try f.write("[plans.home]\n" + plan + "commands = { \"/x\" = \"echo $$ >$SHEAF_READY; sleep 2; echo x\" }\n")
+      let ready = f.scratch.path("ready")
+      let run = try f.command(["run", "--config", Raw(f.config)], environment: ["SHEAF_READY": Raw(ready)]).start()
+      for _ in 0..<500 where !exists(ready) { usleep(20_000) }
+      run.signal(SIGKILL)
+      #expect(run.wait().status == 137)
+      for _ in 0..<500 where try f.points().count < 2 { usleep(20_000) }
+    case .renamed:
+      try f.run(status: 3)
+      try f.write("[plans.other]\n" + plan)
+    case .byHand:
+      try f.sheaf(["backup", "-q", "-s", f.store, "--series", "s", f.source])
+    case .noRoom:
+      try f.sh("mv state/sheaf/plans state/sheaf/old; mkdir state/sheaf/plans; cp state/sheaf/old/* state/sheaf/plans")
+      let full = try Mounted(on: f.state.joined(Bytes("sheaf/plans")), "size=4k")
+      try f.sh("cp state/sheaf/old/* state/sheaf/plans || :; cat /dev/zero >state/sheaf/plans/full || :")
+      let output = try f.run(status: 3)
+      #expect(output.errorText.contains("nothing is pruned"), "\(output)")
+      withExtendedLifetime(full) {}
+    }
+    try f.write((how == .renamed ? "[plans.other]\n" : "[plans.home]\n") + plan)
+    let output = try f.run(status: 3)
+    #expect(output.errorText.contains("nothing is pruned since"), "\(output)")
+    let old = try f.sheaf(["cat", "-s", f.store, "--series", "s", "--at", Raw(first), "\(f.source)/f1"]).text
+    #expect(old == "1\n")
+    // What the command printed is not saved any more.
+    let status: Int32 = how == .killedBefore ? 3 : 0
+    try f.run(["--accept-spike"], status: status)
+    #expect(try f.points().count == 1)
+    try f.sh("echo more >>source/a")
+    try f.run(status: status)
+  }
+
+  /// Each drive, and each series on it, is looked through when its own time comes.
+  @Test func eachDriveIsChecked() throws {
+    let f = try PlanFixture()
+    try f.write("[plans.home]\nstore = \"@T\"\nsources = [\"@S\"]\ncheck = { every = \"1d\" }\n")
+    #expect(try f.run().text.contains("check   no damage"))
+    #expect(try !f.run().text.contains("check   "))
+    try f.sh("mv store blue")
+    try f.sheaf(["init", "-q", "-s", f.store])
+    #expect(try f.run().text.contains("check   no damage"))
+    #expect(try f.run(["--series", "other"]).text.contains("check   no damage"))
+    try f.sh("rm -r store; mv blue store")
+    #expect(try !f.run().text.contains("check   "))
+  }
+
+  /// What a hook leaves behind may go on writing.
+  @Test func aHookLeavesAChatterer() throws {
+    let f = try PlanFixture()
+    try f.write(
+      "[plans.home]\nstore = \"@T\"\nsources = [\"@S\"]\n"
+        + "hooks = { before = \"{ yes & echo $! >pid; }; echo mine; exit 0\", time-limit = \"5s\" }\n")
+    defer { try? f.sh("kill $(cat pid)") }
+    let output = try f.run()
+    #expect(output.text.contains("before  done") && output.errorText.contains("before: "), "\(output.status)")
+  }
+
+  @Test func statusWhileItRuns() throws {
+    let f = try PlanFixture()
+    try f.write("[plans.home]\nstore = \"@T\"\nsources = [\"@S\"]\nhooks.before = \"touch ready; sleep 3\"\n")
+    try f.sh("mkdir -p c/sheaf; ln -s ../../sheaf.toml c/sheaf")
+    let run = try f.command(["run", "--config", Raw(f.config)]).start()
+    for _ in 0..<500 where !exists(f.scratch.path("ready")) { usleep(10_000) }
+    #expect(try f.sheaf(["status"]).text.contains("last run just now: it is going on"))
+    #expect(run.wait().status == 0)
+    #expect(try f.sheaf(["status"]).text.contains("last run just now: done"))
   }
 
   @Test func aSpikeStopsPruning() throws {

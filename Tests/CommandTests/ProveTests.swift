@@ -78,6 +78,26 @@ import Testing
     #expect(refused.errorText.contains("not encrypted"), "\(refused)")
   }
 
+  /// What was opened for a trial does not stay behind.
+  @Test func whatAKilledOneLeft() throws {
+    let f = try Fixture(TestTree(["a": .file("text\n")]))
+    try f.save()
+    let scratch = f.scratch.path("tried")
+    try Command(
+      "sh",
+      [
+        "-ec",
+        "mkdir -p \(Raw(scratch))/sheaf-prove-0123456789abcdef/x; cd \(Raw(scratch)); echo secret >sheaf-prove-0123456789abcdef/x/y; mkdir sheaf-prove-held; sleep 6",
+      ]
+    ).run().checked()
+    let held = try Descriptor.open(scratch.joined(Bytes("sheaf-prove-held")), [.read, .directory])
+    #expect(held.lockWhole(exclusive: true) == .taken)
+    try f.sheaf(["prove", "-q", "-s", f.named, "--scratch", Raw(scratch)])
+    let left = try Descriptor.open(scratch, [.read, .directory]).sortedNames()
+    #expect(left.map(\.shown) == ["sheaf-prove-held"])
+    withExtendedLifetime(held) {}
+  }
+
   @Test func damageIsFoundAndNotCounted() throws {
     let f = try Fixture(
       TestTree(["a": .file(size: 3_000_000, seed: 1), "b": .file("text\n"), "c": .symlink("b")]), encrypted: false)

@@ -150,7 +150,8 @@ struct Attempt {
 
   private func summary(_ head: SetHead) throws(Failure) -> BackupSummary {
     var summary = BackupSummary(
-      kind: head.kind, parent: isFull ? nil : previous?.set.text, series: run.name, sources: sources.sources)
+      kind: head.kind, parent: isFull ? nil : previous?.set.text, previous: previous?.set.point, series: run.name,
+      sources: sources.sources)
     summary.missing = missing
     for path in options.gone where !(previous?.head.streams.contains { $0.isAtOrBelow(path) } ?? false) {
       if try previous?.before.has(path) != true { summary.idleGone.append(path) }

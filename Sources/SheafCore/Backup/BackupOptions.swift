@@ -66,6 +66,8 @@ public struct BackupSummary: Sendable {
   public var set: SetName?
   public var kind: SetKind
   public var parent: String?
+  /// The point that was compared with.
+  public var previous: String?
   public var series: Bytes
   public var sources: [Bytes]
   public var counts = SetFoot.Counts()

@@ -63,6 +63,7 @@ public struct Prove {
       reporter.problem(message, path: nil)
       summary.isDamaged = true
     }
+    removeLeftovers(before: Timestamp(seconds: now.seconds - Self.settling))
     let cache = MemberCache(limit: 16 << 20)
     nonisolated(unsafe) let series = series
     let tree = try PointTree.make(set, chain, series, cache, spilling: spill()) { (set) throws(Failure) in
@@ -272,6 +273,26 @@ public struct Prove {
 
   // MARK: - Where it is restored into
 
+  /// What runs that were killed have left of contents.
+  private func removeLeftovers(before time: Timestamp) {
+    for (directory, _) in options.places {
+      guard let above = try? Descriptor.open(directory, [.read, .directory]), let names = try? above.sortedNames()
+      else { continue }
+      for name in names where name.starts(with: Self.folderPrefix) {
+        // That of somebody else is not to be opened, or not to be emptied.
+        guard let left = try? above.open(name, [.read, .directory, .noFollow]),
+          let status = try? left.status(), status.uid == Host.userID, status.changed < time,
+          left.lockWhole(exclusive: true) == .taken
+        else { continue }
+        ProofTarget().remove(name, in: above)
+      }
+    }
+  }
+
+  /// Seconds in which whoever makes a folder takes its lock.
+  private static let settling: Int64 = 5
+  private static let folderPrefix = Bytes("sheaf-prove-")
+
   private func makeTarget(_ bytes: Int64) throws(Failure) -> (above: Descriptor, name: Bytes, Descriptor) {
     var last: Failure?
     for (directory, most) in options.places {
@@ -284,10 +305,13 @@ public struct Prove {
             hint: "name a folder with --scratch")
           continue
         }
-        let name = Bytes("sheaf-prove-".utf8) + Bytes(Host.random(8).hex.utf8)
+        let name = Self.folderPrefix + Bytes(Host.random(8).hex.utf8)
         try above.makeDirectory(name, mode: 0o700)
         let drive = Drive(endsAtInputOutputError: false, endsWhenFull: true)
-        return (above, name, try Descriptor.open(directory.joined(name), [.read, .directory, .noFollow], on: drive))
+        let target = try Descriptor.open(directory.joined(name), [.read, .directory, .noFollow], on: drive)
+        // Held as long as the folder is open: so it tells whether whoever made it still lives.
+        _ = target.lockWhole(exclusive: true)
+        return (above, name, target)
       } catch { last = Failure(error) }
     }
     throw last ?? Failure(.failed, "there is no folder to restore into")
@@ -313,7 +337,7 @@ extension ProveSummary {
   }
 }
 
-/// Removes what was restored. One that was killed leaves a folder `sheaf-prove-…`, which anybody may remove.
+/// Removes what was restored. One that was killed leaves a folder `sheaf-prove-…`, which the next one removes.
 private final class ProofTarget: RemovalListener {
   func remove(_ name: Bytes, in above: Descriptor) {
     let nothing = SparingRules(excluded: Exclusions(), leftOut: ExclusionRules(), sparesSockets: false)

@@ -13,7 +13,9 @@ struct ReportPage {
   static let generator = "<meta name=\"generator\" content=\"sheaf\">"
 
   private var title: String {
-    store.label.isEmpty ? "Backups in \(HTML.path(store.path))" : "Backups on \(HTML.path(store.label))"
+    if !store.label.isEmpty { return "Backups on \(HTML.path(store.label))" }
+    // An address or a mount point tells of people and machines.
+    return names ? "Backups in \(HTML.path(store.path))" : "Encrypted backups"
   }
 
   var text: String {
@@ -194,7 +196,7 @@ struct ReportPage {
   private var restoring: String {
     func code(_ lines: [String]) -> String { "<pre><code>\(HTML.text(lines.joined(separator: "\n")))</code></pre>\n" }
     // Whoever reads it is in any folder.
-    let place = Show.word((try? Host.resolved(store.path)) ?? store.path)
+    let place = names ? Show.word((try? Host.resolved(store.path)) ?? store.path) : "STORE"
     let series = all.first.map { Show.word($0.series) } ?? "SERIES"
     let option = all.count > 1 ? " --series \(series)" : ""
     let key = store.isEncrypted ? " --key KEYFILE" : ""
