@@ -152,7 +152,8 @@ class Kind:
     def __init__(self, place, name, sheaf, restic, options, wipe):
         self.place, self.name, self.wipe = place, name, wipe
         self.store = f"{place.sheaf} {{}} -s {sheaf}"
-        self.restic = f"{options} restic -q -r {restic} {{}}" if shutil.which("restic") else None
+        has_peer = shutil.which("restic") and not place.args.no_peers
+        self.restic = f"{options} restic -q -r {restic} {{}}" if has_peer else None
 
 
 def rows(place, kind, tree, days, large, rounds):
@@ -210,6 +211,7 @@ def main():
     parser.add_argument("--delay", type=int, default=30, help="milliseconds, one way")
     parser.add_argument("--sets", type=int, default=60, help="how long the chain is (default: 60)")
     parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--no-peers", action="store_true", help="without restic, which takes minutes far away")
     parser.add_argument("--only", default="", help="near, far, s3, s3-far: only kinds with this in their names")
     args = parser.parse_args()
     place = Place(args)
