@@ -239,6 +239,9 @@ final class MountedStore {
     let volume = try Volume(.fuse2fs, megabytes: 64)
     let f = try Fixture(TestTree(["a": .file(size: 3_000_000, seed: 1)]), store: volume.path.joined(Bytes("store")))
     try f.save()
+    // The kernel is to hold nothing of it.
+    volume.unmount()
+    try volume.mount()
     let mounted = try MountedStore(f)
     let file = mounted.path.joined(Bytes("latest")).joined(f.inside.bytes).joined(Bytes("a"))
     let reader = try Command("sh", ["-c", "exec <'\(Raw(file))'; echo open; sleep 1; exec cat >/dev/null"]).start()
