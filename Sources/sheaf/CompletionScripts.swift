@@ -12,14 +12,14 @@ enum CompletionScripts {
     let own = Host.environment("SHELL").map { $0.splitAtName.name.shown } ?? ""
     let name =
       first.count > option.count ? String(first.dropFirst(option.count + 1)) : arguments.dropFirst().first ?? own
-    switch CompletionLine.Shell(rawValue: name) {
+    switch ShellWord.Shell(rawValue: name) {
     case .bash: return bash
     case .zsh: return zsh
     case .fish: return fish
     case nil:
       throw Failure(
         .usage, "no completion for the shell '\(Show.path(Arguments.unescape(name)))'",
-        hint: "there are \(CompletionLine.Shell.allCases.map(\.rawValue).joined(separator: ", "))")
+        hint: "there are \(ShellWord.Shell.allCases.map(\.rawValue).joined(separator: ", "))")
     }
   }
 

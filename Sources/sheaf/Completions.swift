@@ -41,7 +41,7 @@ struct Completions {
   ///     ---complete SHELL LINE [TEXT]      TEXT: the end of the line, which is what the shell replaces
   static func answer(_ arguments: [String]) -> Bool {
     guard let first = arguments.first, first == question || first == storeQuestion else { return false }
-    guard arguments.count >= 3, let shell = CompletionLine.Shell(rawValue: arguments[1]) else { return true }
+    guard arguments.count >= 3, let shell = ShellWord.Shell(rawValue: arguments[1]) else { return true }
     let text = arguments.dropFirst(3).first.map { Arguments.unescape($0).count }
     let line = CompletionLine(Arguments.unescape(arguments[2]), shell, replaced: text)
     let completions = Completions(request: CompletionRequest(line.words))

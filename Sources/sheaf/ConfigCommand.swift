@@ -287,35 +287,16 @@ struct ConfigInitCommand: ParsableCommand {
     return Bytes(line.prefix { $0 != 10 && $0 != 13 })
   }
 
-  /// The words of an answer as a shell takes them, as far as people expect it: blanks part them unless they stand in quotes or
-  /// behind a backslash, and `~` is the home folder.
-  static func words(_ text: Bytes) -> [Bytes] {
+  /// The words of an answer as a shell takes them: quotes go, and `~` at the beginning is the home folder. A `$` is one.
+  private static func words(_ text: Bytes) -> [Bytes] {
     var words: [Bytes] = []
-    var word: Bytes?
-    var quote: UInt8?
-    var isPlain = true
-    var rest = text[...]
-    func expanded(_ word: Bytes) -> Bytes {
-      isPlain ? PlanLine.expanded(word == Bytes("~") ? Bytes("~/") : word) : word
+    var rest = text[...].drop(while: ShellWord.isBlank)
+    while let first = rest.first {
+      let word = ShellWord(at: rest, .bash, expands: false)
+      let isHome = first == UInt8(ascii: "~")
+      words.append(isHome ? PlanLine.expanded(word.text == Bytes("~") ? Bytes("~/") : word.text) : word.text)
+      rest = text[word.end...].drop(while: ShellWord.isBlank)
     }
-    while let byte = rest.popFirst() {
-      switch byte {
-      case quote: quote = nil
-      case UInt8(ascii: "'") where quote == nil, UInt8(ascii: "\"") where quote == nil:
-        if word == nil { isPlain = false }
-        (quote, word) = (byte, word ?? [])
-      case UInt8(ascii: "\\") where quote != UInt8(ascii: "'"):
-        word = (word ?? []) + (rest.popFirst().map { [$0] } ?? [byte])
-      case 32, 9:
-        guard quote == nil else {
-          word = (word ?? []) + [byte]
-          continue
-        }
-        if let word { words.append(expanded(word)) }
-        (word, isPlain) = (nil, true)
-      default: word = (word ?? []) + [byte]
-      }
-    }
-    return word.map { words + [expanded($0)] } ?? words
+    return words
   }
 }
