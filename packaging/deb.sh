@@ -4,7 +4,7 @@ set -eu
 tree=$(cd "$1" && pwd)
 out=$2
 here=$(cd "$(dirname "$0")" && pwd)
-version=$(sed -n 's/^## [A-Za-z]* *(\{0,1\}\([0-9][0-9.]*\)).*/\1/p' "$here/../CHANGELOG.md" | head -n 1)
+version=$("$tree/usr/bin/sheaf" --version)
 arch=$(dpkg --print-architecture)
 maintainer=${SHEAF_MAINTAINER:-"$(git -C "$here" log -1 --format='%an <%ae>')"}
 date=$(git -C "$here" log -1 --format=%cD)

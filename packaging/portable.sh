@@ -6,8 +6,7 @@
 set -eu
 tree=$(cd "$1" && pwd)
 out=$(cd "$2" && pwd)
-here=$(cd "$(dirname "$0")" && pwd)
-version=$(sed -n 's/^## [A-Za-z]* *(\{0,1\}\([0-9][0-9.]*\)).*/\1/p' "$here/../CHANGELOG.md" | head -n 1)
+version=$("$tree/usr/bin/sheaf" --version)
 name=sheaf-$version-$(uname -m)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -51,18 +51,16 @@ struct MountCommand: ParsableCommand {
     do throws(SystemError) {
       names = try Descriptor.open(directory, [.read, .directory]).sortedNames()
     } catch { throw Failure(error, hint: Self.hint(error, directory)) }
-    if MountTable.current()?.mount(at: Bytes(((try? Host.resolved(directory)) ?? directory).drop { $0 == 47 })) != nil,
-      !names.isEmpty
-    {
+    if names.isEmpty { return }
+    let path = (try? Host.resolved(directory)) ?? directory
+    guard MountTable.current()?.mount(at: Bytes(path.drop { $0 == 47 })) == nil else {
       throw Failure(
         .failed, "something is mounted at \(Show.path(directory)) already",
         hint: "'fusermount3 -u \(Show.word(directory))' takes away what sheaf has mounted")
     }
-    guard names.isEmpty else {
-      throw Failure(
-        .failed, "the folder \(Show.path(directory)) is not empty: what is in it would not be seen",
-        hint: "mount on an empty one")
-    }
+    throw Failure(
+      .failed, "the folder \(Show.path(directory)) is not empty: what is in it would not be seen",
+      hint: "mount on an empty one")
   }
 
   private static func hint(_ error: SystemError, _ directory: Bytes) -> String? {

@@ -170,20 +170,10 @@ struct PlanRun {
   private mutating func mindSpike(_ summary: SummaryLine, _ line: PlanLine) -> Bool {
     guard !plan.keep.isEmpty, plan.spike > 0 else { return true }
     let newest = summary.word("set").flatMap { SetName($0)?.point } ?? summary.word("compared_with")
-    if acceptsSpike {
-      series?.spike = nil
-    } else if series?.spike == nil, isSpike(summary, line) {
-      if isDryRun {
-        add("prune", .success, "would remove nothing: \(plan.spike) % or more of all entries are changed or gone")
-        return false
-      }
-      series?.spike = newest
-    }
-    if let spike = series?.spike, isDryRun {
-      add("prune", .success, "would remove nothing since \(spike), before that is accepted")
-      return false
-    }
-    guard !isDryRun else { return true }
+    if acceptsSpike { series?.spike = nil }
+    let isNew = !acceptsSpike && series?.spike == nil && isSpike(summary, line)
+    if isDryRun { return foretell(isNew) }
+    if isNew { series?.spike = newest }
     if series?.spike == nil { series?.judged = newest }
     // A run that is ended from here on has told the next one.
     do { try series?.write() } catch {
@@ -194,6 +184,18 @@ struct PlanRun {
     }
     guard let spike = series?.spike else { return true }
     tellOfSpike(spike)
+    return false
+  }
+
+  /// What a run that is not dry would say. `isNew`: it would see the spike itself.
+  private mutating func foretell(_ isNew: Bool) -> Bool {
+    if isNew {
+      add("prune", .success, "would remove nothing: \(plan.spike) % or more of all entries are changed or gone")
+    } else if let spike = series?.spike {
+      add("prune", .success, "would remove nothing since \(spike), before that is accepted")
+    } else {
+      return true
+    }
     return false
   }
 

@@ -35,18 +35,11 @@ struct Teller {
   private func show(_ message: PlanMessage, on bus: Bytes) -> StepResult {
     let lines = message.silences + message.steps.map(PlanReport.line)
     // The text is markup: Desktop Notifications Specification, "Markup".
-    let text = lines.joined(separator: "\n").flatMap { (character) -> String in
-      switch character {
-      case "&": "&amp;"
-      case "<": "&lt;"
-      case ">": "&gt;"
-      default: String(character)
-      }
-    }
+    let text = HTML.text(String(lines.joined(separator: "\n").prefix(4000)))
     let urgency = message.status == .success && message.silences.isEmpty ? "normal" : "critical"
     let words = [
       "notify-send", "--app-name=Sheaf", "--urgency=\(urgency)", "--category=transfer", "--", message.subject,
-      String(text.prefix(4000)),
+      text,
     ]
     return runner.program(
       "notify-send", words.map { Bytes($0.utf8) }, atMost: telling.timeLimit,

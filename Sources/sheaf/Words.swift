@@ -52,8 +52,12 @@ enum Words {
     let part =
       share == 1 ? "all of it was" : share < 0.01 ? "less than 1 % of it was" : "\(Int(share * 100)) % of it was"
     let age = age(since)
-    let then = newest.map { $0 > oldest.point } == true ? ", as it was then" : ""
-    return "\(part) really restored \(age == "now" ? "just now" : "within the last \(age)")\(then)"
+    return "\(part) really restored \(age == "now" ? "just now" : "within the last \(age)")\(asItWas(oldest, newest))"
+  }
+
+  /// What is said behind what was done with `oldest` and the points after it, where the newest is another.
+  static func asItWas(_ oldest: SetName, _ newest: String?) -> String {
+    newest.map { $0 > oldest.point } == true ? ", as it was then" : ""
   }
 
   static func ago(_ time: Timestamp) -> String {

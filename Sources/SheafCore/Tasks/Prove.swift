@@ -71,7 +71,7 @@ public struct Prove {
       return MemberSource(file, name: set.manifest, size: file.size)
     }
     let note = series.proofNote(known)
-    if let trial { try self.try(trial, tree, from: note.last?.through ?? [], &summary) }
+    if let trial { try restore(by: trial, tree, from: note.last?.through ?? [], &summary) }
     var proofs: [ProofNote.Proof] = []
     do throws(Failure) {
       let now = Timestamp(seconds: now.seconds)
@@ -87,8 +87,8 @@ public struct Prove {
   }
 
   /// What is to be proved next, as far as that is files.
-  private func `try`(
-    _ trial: ScriptTrial, _ tree: PointTree, from start: Bytes, _ summary: inout ProveSummary
+  private func restore(
+    by trial: ScriptTrial, _ tree: PointTree, from start: Bytes, _ summary: inout ProveSummary
   ) throws(Failure) {
     var entries: [Entry] = []
     var bytes: Int64 = 0

@@ -93,7 +93,7 @@ struct ReportPage {
     }
     if let (share, since, oldest) = o.proofs.coverage {
       let part = share == 1 ? "All of it" : share < 0.01 ? "Less than 1 % of it" : "\(Int(share * 100)) % of it"
-      let then = o.points.last.map { $0.set.point > oldest.point } == true ? ", as it was then" : ""
+      let then = Words.asItWas(oldest, o.points.last?.set.point)
       facts.append(("Really restored", "\(part), since \(Self.time(since))\(then)"))
     } else {
       facts.append(("Really restored", "Nothing yet: <code>sheaf prove</code> does it"))
